@@ -1,0 +1,168 @@
+"""Keys, defaults and values: every key that a run knows stands in a YAML file, and any other key is an error."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.recbole_compat import recbole_root
+from recbole_ext.registry import ModelSpec
+
+
+def properties() -> Path:
+    """The folder of YAML files: inside an installed package, or at the root of a checkout."""
+    here = Path(__file__).resolve().parent
+    for folder in (here / "properties", here.parent / "properties"):
+        if (folder / "overall.yaml").is_file():
+            return folder
+    raise HarnessError(f"properties/overall.yaml is not beside {here}; reinstall recbole_ext")
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML mapping; exponents such as 1e-4 are numbers (YAML 1.1 reads them as text)."""
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise HarnessError(f"{path}: {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise HarnessError(f"{path}: not a mapping of keys to values")
+    return {key: _numbers(value) for key, value in found.items()}
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_numbers(x) for x in value]
+    if isinstance(value, dict):
+        return {key: _numbers(x) for key, x in value.items()}
+    if isinstance(value, str):
+        try:
+            return float(value) if any(c.isdigit() for c in value) else value
+        except ValueError:
+            return value
+    return value
+
+
+@dataclass(frozen=True)
+class ModelDefaults:
+    """What a model knows: its parameters with their defaults, and the search space of `--tune`."""
+
+    params: dict[str, Any]
+    space: list[dict[str, list[Any]]]
+
+
+def model_defaults(spec: ModelSpec) -> ModelDefaults:
+    """Defaults of a model from our YAML and, for RecBole's, from RecBole's."""
+    overall = read_yaml(properties() / "overall.yaml")
+    params: dict[str, Any] = {}
+    plain = spec.name.removesuffix("@recbole")
+    if spec.trainer == "recbole":
+        params.update(overall["training"])
+        theirs = recbole_root() / "properties" / "model" / f"{plain}.yaml"
+        if theirs.stat().st_size:
+            params.update(read_yaml(theirs))
+    space: list[dict[str, list[Any]]] = []
+    ours = properties() / "model" / f"{plain}.yaml"
+    if ours.is_file() and (spec.trainer != "recbole" or spec.name == plain):
+        found = read_yaml(ours)
+        params.update(found.get("params") or {})
+        space = found.get("space") or []
+    if "item_text" in spec.inputs:
+        params.update(overall["text"])
+    return ModelDefaults(params, space)
+
+
+def parse_value(key: str, text: str, default: Any) -> Any:
+    """Read the text of `--key=value` as the type of the key's default; a list also as a,b,c.
+
+    Raises:
+        HarnessError: another type; the line gives the default as an example.
+    """
+    if text.lower() in ("null", "none", "~"):
+        return None
+    if isinstance(default, bool):
+        if text.lower() in ("true", "false"):
+            return text.lower() == "true"
+        raise HarnessError(f"--{key}={text}: must be true or false")
+    if isinstance(default, str):
+        return text
+    if isinstance(default, list) and not text.startswith("["):
+        element = default[0] if default else None
+        return [parse_value(key, part, element) for part in text.split(",") if part]
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        value = yaml.safe_load(text) if isinstance(default, dict) or default is None else text
+    if default is None:
+        return value
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not type(default):
+        kind = {"int": "a whole number", "float": "a number"}.get(type(default).__name__, type(default).__name__)
+        raise HarnessError(f"--{key}={text}: must be {kind} (default {default})")
+    return value
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All values of one model on one dataset, by section."""
+
+    run: dict[str, Any]
+    evaluation: dict[str, Any]
+    dataset: dict[str, Any]
+    params: dict[str, Any]
+    space: list[dict[str, list[Any]]]
+
+
+def resolve(
+    specs: list[ModelSpec], dataset_options: Mapping[str, Any], given: Mapping[str, str]
+) -> list[Settings]:
+    """Apply `--key=value` to the models of a command.
+
+    Args:
+        specs: the models.
+        dataset_options: what the dataset's YAML sets, over the defaults.
+        given: key -> text. `MODEL.key` reaches one model only; a plain key must be known to a shared section or to at
+            least one of the models, and reaches those that know it.
+
+    Raises:
+        HarnessError: an unknown key (with the nearest ones), or a value of the wrong type.
+    """
+    overall = read_yaml(properties() / "overall.yaml")
+    shared = {name: dict(overall[name]) for name in ("run", "evaluation", "dataset")}
+    unknown = [key for key in dataset_options if key not in shared["dataset"]]
+    if unknown:
+        raise HarnessError(f"dataset option '{unknown[0]}' is unknown{nearest(unknown[0], shared['dataset'])}")
+    shared["dataset"].update(dataset_options)
+    models = {spec.name: model_defaults(spec) for spec in specs}
+    for key, text in given.items():
+        owner, _, rest = key.rpartition(".")
+        homes = [section for section in shared.values() if key in section]
+        if owner in models and rest in models[owner].params:
+            homes, key = [models[owner].params], rest
+        homes = homes or [m.params for m in models.values() if key in m.params]
+        if not homes:
+            known = {k for section in shared.values() for k in section} | {
+                k for m in models.values() for k in m.params
+            }
+            raise HarnessError(
+                f"--{key} is not a key of {', '.join(models)} or of the harness"
+                f"{nearest(key, known) or '; see: python run_bench.py list MODEL'}"
+            )
+        for home in homes:
+            home[key] = parse_value(key, text, home[key])
+    return [
+        Settings(
+            run=dict(shared["run"]),
+            evaluation=dict(shared["evaluation"]),
+            dataset=dict(shared["dataset"]),
+            params=models[spec.name].params,
+            space=models[spec.name].space,
+        )
+        for spec in specs
+    ]

@@ -1,0 +1,1 @@
+"""Datasets: files, filters, splits, fingerprints."""

@@ -1,0 +1,164 @@
+"""Interactions after filters, in canonical order: the form in which every later layer sees data.
+
+Users and items are numbered by their tokens' sorted order, rows are sorted by (user, item), so that the fingerprint,
+the split and the candidate lists depend on what the data says and not on the order in which a file says it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_ext.errors import HarnessError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """m users, n items, N distinct (user, item) pairs."""
+
+    name: str
+    user_tokens: list[str]
+    """[m] sorted."""
+    item_tokens: list[str]
+    """[n] sorted; every item has at least one interaction."""
+    user: Ints
+    """[N] index into `user_tokens`, ascending."""
+    item: Ints
+    """[N] index into `item_tokens`, ascending within a user."""
+    time: Floats | None
+    """[N] as the file has it, None without a time column."""
+    time_is_order: bool
+    """The time column is a rank within the user's history: fit to sort one user's items, not to compare users."""
+    item_columns: Mapping[str, list[str]]
+    """Text columns of the item file, each [n] in item order ("" where unknown)."""
+    dropped: Mapping[str, int]
+    """Rows that each filter removed."""
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over tokens, pairs and times; equal for any order of rows."""
+        digest = hashlib.sha256()
+        for tokens in (self.user_tokens, self.item_tokens):
+            digest.update(f"{len(tokens)}\n".encode())
+            for token in tokens:
+                raw = token.encode()
+                digest.update(f"{len(raw)}:".encode() + raw)
+        digest.update(self.user.astype("<i8").tobytes())
+        digest.update(self.item.astype("<i8").tobytes())
+        if self.time is not None:
+            digest.update(self.time.astype("<f8").tobytes())
+        return digest.hexdigest()
+
+
+def canonical(
+    name: str,
+    rows: pd.DataFrame,
+    items: pd.DataFrame | None,
+    filters: Mapping[str, Any],
+    time_is_order: bool = False,
+) -> Interactions:
+    """Filter rows, collapse duplicates and number users and items.
+
+    Args:
+        name: of the dataset, for messages.
+        rows: columns `user_id`, `item_id` (str), and optionally `rating`, `timestamp`.
+        items: item features with `item_id`, or None.
+        filters: `min_rating` (keep rating >= it), `min_user` and `min_item` (interactions, to a fixed point: the
+            k-core when equal), each None or 0 for off.
+        time_is_order: see `Interactions`.
+
+    Raises:
+        HarnessError: nothing is left, a filter needs a column that is not there, an empty id.
+    """
+    dropped: dict[str, int] = {}
+    for column in ("user_id", "item_id"):
+        empty = np.flatnonzero((rows[column] == "").to_numpy())
+        if len(empty):
+            raise HarnessError(f"{name}: row {empty[0] + 2} of the interactions has an empty {column}")
+    if filters.get("min_rating") is not None:
+        if "rating" not in rows:
+            raise HarnessError(f"{name}: min_rating needs a rating column; set min_rating=null")
+        kept = rows["rating"] >= filters["min_rating"]
+        dropped["min_rating"] = int((~kept).sum())
+        rows = rows[kept]
+    before = len(rows)
+    rows = _collapse(rows)
+    dropped["duplicates"] = before - len(rows)
+    before = len(rows)
+    rows = rows[_core(rows, int(filters.get("min_user") or 0), int(filters.get("min_item") or 0))]
+    dropped["min_user,min_item"] = before - len(rows)
+    if rows.empty:
+        steps = ", ".join(f"{count} by {what}" for what, count in dropped.items())
+        raise HarnessError(f"{name}: no interaction is left after the filters (removed: {steps})")
+    user_tokens, user = np.unique(rows["user_id"].to_numpy(dtype=str), return_inverse=True)
+    item_tokens, item = np.unique(rows["item_id"].to_numpy(dtype=str), return_inverse=True)
+    order = np.lexsort((item, user))
+    time = rows["timestamp"].to_numpy(dtype=np.float64)[order] if "timestamp" in rows else None
+    if time is not None and np.isnan(time).any():
+        raise HarnessError(f"{name}: {int(np.isnan(time).sum())} interactions have no timestamp")
+    names = item_tokens.tolist()
+    return Interactions(
+        name=name,
+        user_tokens=user_tokens.tolist(),
+        item_tokens=names,
+        user=user[order].astype(np.int64),
+        item=item[order].astype(np.int64),
+        time=time,
+        time_is_order=time_is_order,
+        item_columns=_item_columns(name, items, names),
+        dropped=dropped,
+    )
+
+
+def _collapse(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per (user, item): the latest where there are times, else the first by content."""
+    if not rows.duplicated(["user_id", "item_id"]).any():
+        return rows
+    by = ["user_id", "item_id", *[c for c in ("timestamp", "rating") if c in rows]]
+    return rows.sort_values(by, kind="stable").drop_duplicates(["user_id", "item_id"], keep="last")
+
+
+def _core(rows: pd.DataFrame, min_user: int, min_item: int) -> npt.NDArray[np.bool_]:
+    """[rows] True for rows of users and items that keep enough interactions, to a fixed point."""
+    import pandas as pd
+
+    user, _ = pd.factorize(rows["user_id"])
+    item, _ = pd.factorize(rows["item_id"])
+    kept = np.ones(len(rows), dtype=bool)
+    while True:
+        users = np.bincount(user[kept], minlength=1) if kept.any() else np.zeros(1, int)
+        items = np.bincount(item[kept], minlength=1) if kept.any() else np.zeros(1, int)
+        users = np.pad(users, (0, int(user.max(initial=0)) + 1 - len(users)))
+        items = np.pad(items, (0, int(item.max(initial=0)) + 1 - len(items)))
+        again = kept & (users[user] >= min_user) & (items[item] >= min_item)
+        if again.sum() == kept.sum():
+            return kept
+        kept = again
+
+
+def _item_columns(
+    name: str, items: pd.DataFrame | None, tokens: list[str]
+) -> dict[str, list[str]]:
+    if items is None:
+        return {}
+    doubled = items["item_id"].duplicated()
+    if doubled.any():
+        raise HarnessError(f"{name}: item '{items['item_id'][doubled].iloc[0]}' stands twice in the item file")
+    aligned = items.set_index("item_id").reindex(tokens)
+    text = [column for column in aligned.columns if aligned[column].dtype == object or
+            str(aligned[column].dtype) in ("str", "string")]
+    return {column: aligned[column].fillna("").astype(str).tolist() for column in text}

@@ -1,0 +1,105 @@
+"""Splits: each is a function of the data and a seed, named in the record, and independent of row order."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_ext.data.interactions import Ints, Interactions
+from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.hashing import pair_hashes, token_hashes
+
+TRAIN, VALID, TEST = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which part each interaction belongs to."""
+
+    part: npt.NDArray[np.int8]
+    """[N] TRAIN, VALID or TEST."""
+
+    def pairs(self, data: Interactions, *parts: int) -> tuple[Ints, Ints]:
+        """(user [.], item [.]) of the interactions in any of `parts`."""
+        chosen = np.isin(self.part, parts)
+        return data.user[chosen], data.item[chosen]
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the parts in canonical order; says nothing without the data's fingerprint."""
+        return hashlib.sha256(self.part.tobytes()).hexdigest()
+
+
+def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
+    """Split by `spec`: `split` (ratio | leave_one_out), and for ratio `split_ratio` and `split_seed`.
+
+    Raises:
+        HarnessError: unknown kind, ratios that do not fit, no times where they are needed, or an empty part.
+    """
+    kinds = {"ratio": _ratio, "leave_one_out": _leave_one_out}
+    kind = str(spec["split"])
+    if kind not in kinds:
+        raise HarnessError(f"split '{kind}' is unknown (one of {', '.join(kinds)}){nearest(kind, kinds)}")
+    split = Split(kinds[kind](data, spec))
+    for part, what in ((TRAIN, "training"), (VALID, "validation"), (TEST, "test")):
+        if not (split.part == part).any():
+            raise HarnessError(
+                f"{data.name}: split '{kind}' leaves the {what} part empty; "
+                f"the longest history has {int(np.bincount(data.user).max())} interactions"
+            )
+    return split
+
+
+def _ratio(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
+    """Random within each user, by shares of its history.
+
+    Sizes follow RecBole: the floor of share x history, but one interaction at least for test, then for validation, as
+    long as training keeps one. The random order is that of a keyed hash of (user, item).
+    """
+    shares = [float(x) for x in spec["split_ratio"]]
+    if len(shares) != 3 or min(shares) < 0 or sum(shares) <= 0:
+        raise HarnessError(f"split_ratio={spec['split_ratio']} must be three shares, e.g. [0.8,0.1,0.1]")
+    key = f"split|{int(spec['split_seed'])}"
+    users = token_hashes(data.user_tokens, key)[data.user]
+    words = pair_hashes(users, token_hashes(data.item_tokens, key)[data.item])
+    from_end, length = _places(data, np.lexsort((words, data.user)))
+    valid_share, test_share = shares[1] / sum(shares), shares[2] / sum(shares)
+    test = np.minimum(_at_least_one(test_share, length), np.maximum(length - 1, 0))
+    valid = np.minimum(_at_least_one(valid_share, length), np.maximum(length - test - 1, 0))
+    return _parts(from_end, valid, test)
+
+
+def _leave_one_out(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
+    """The latest interaction of each user is for test, the one before for validation; ties by item token."""
+    if data.time is None:
+        raise HarnessError(f"{data.name}: split 'leave_one_out' needs a timestamp column; use split=ratio")
+    from_end, length = _places(data, np.lexsort((data.item, data.time, data.user)))
+    return _parts(from_end, (length >= 3).astype(np.int64), (length >= 2).astype(np.int64))
+
+
+def _at_least_one(share: float, length: Ints) -> Ints:
+    # 1e-9 so that 0.1 x 30 counts as 3 whatever the rounding of 0.1.
+    wanted = np.floor(share * length + 1e-9).astype(np.int64)
+    return np.maximum(wanted, 1) if share > 0 else wanted
+
+
+def _places(data: Interactions, order: Ints) -> tuple[Ints, Ints]:
+    """([N] rows of the same user that follow in `order`, [N] length of the user's history)."""
+    length = np.bincount(data.user, minlength=len(data.user_tokens))
+    end = np.cumsum(length)
+    from_end = np.empty(len(data), dtype=np.int64)
+    from_end[order] = end[data.user[order]] - 1 - np.arange(len(data))
+    return from_end, length[data.user]
+
+
+def _parts(from_end: Ints, valid: Ints, test: Ints) -> npt.NDArray[np.int8]:
+    """Each user's last `test` rows are for test, the `valid` before them for validation."""
+    part = np.full(len(from_end), TRAIN, dtype=np.int8)
+    part[from_end < test + valid] = VALID
+    part[from_end < test] = TEST
+    return part

@@ -1,0 +1,1 @@
+"""Ranks, candidate lists and metrics on plain arrays: scores and positives in, numbers out."""

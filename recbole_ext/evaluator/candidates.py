@@ -1,0 +1,101 @@
+"""Frozen candidate lists: the same negatives for every model, seed and machine.
+
+A list belongs to one test positive and is a function of the data's fingerprint, what is excluded, the number of
+negatives m, the draw, and the tokens of user and item, and of nothing else: neither of row order nor of the
+library's random generator. Drawing is uniform without replacement (Floyd's algorithm on a counter-based generator).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_ext.errors import HarnessError
+from recbole_ext.evaluator.ranks import Ints, RankTask
+from recbole_ext.hashing import Words, pair_hashes, splitmix64, token_hashes
+
+def _step(count: int, stride: int) -> np.uint64:
+    """count * stride modulo 2^64, without NumPy's overflow warning for scalars."""
+    return np.uint64(count * stride % 2**64)
+
+
+def draw_lists(
+    task: RankTask,
+    user_tokens: Sequence[str],
+    item_tokens: Sequence[str],
+    m: int,
+    draws: int,
+    key: str,
+) -> npt.NDArray[np.int32]:
+    """Draw m negatives per positive and draw.
+
+    Args:
+        task: the positives and what is excluded.
+        user_tokens: [users] tokens, addressed by the task's user indices.
+        item_tokens: [n_items] tokens in index order; the order must be canonical (sorted), because a list is drawn as
+            positions among the user's negatives.
+        m: negatives per list.
+        draws: independent lists per positive.
+        key: everything else that the lists depend on (data fingerprint and what is excluded).
+
+    Returns:
+        [P, draws, m] item indices, ascending within a list.
+
+    Raises:
+        HarnessError: some user has fewer than m negatives; the line gives the largest m that fits.
+    """
+    negatives = task.negatives
+    if len(negatives) and m > int(negatives.min()):
+        worst = int(negatives.argmin())
+        raise HarnessError(
+            f"uni{m} needs {m} negatives, but user '{user_tokens[task.users[worst]]}' has "
+            f"{negatives[worst]}; choose m up to {int(negatives.min())}, or expected@m"
+        )
+    rows = task.row_of_positive
+    hashed_users = token_hashes([user_tokens[u] for u in task.users], f"{key}|m={m}")[rows]
+    positive = pair_hashes(hashed_users, token_hashes(item_tokens, f"{key}|m={m}")[task.pos_items])
+    out = np.empty((len(rows), draws, m), dtype=np.int32)
+    for draw in range(draws):
+        seed = splitmix64(positive + _step(draw + 1, 0xD1342543DE82EF95))
+        chosen = _floyd(seed, negatives[rows], m)
+        out[:, draw] = np.sort(_nth_negative(task, rows, chosen), axis=1)
+    return out
+
+
+def lists_sha256(lists: npt.NDArray[np.int32]) -> str:
+    """sha256 of the lists in canonical order, little-endian."""
+    return hashlib.sha256(lists.astype("<i4").tobytes()).hexdigest()
+
+
+def _floyd(seed: Words, population: Ints, m: int) -> Ints:
+    """[P, m] distinct integers below `population` [P], uniform over subsets (Bentley and Floyd 1987)."""
+    chosen = np.empty((len(seed), m), dtype=np.int64)
+    for step in range(m):
+        top = population - m + step  # this step draws from 0..top inclusive
+        word = splitmix64(seed + _step(step + 1, 0x9E3779B97F4A7C15))
+        # 53 bits are enough for catalogues below 2^40: the bias is under 2^-13 of one item's probability.
+        drawn = ((word >> np.uint64(11)) * 2.0**-53 * (top + 1)).astype(np.int64)
+        taken = (chosen[:, :step] == drawn[:, None]).any(axis=1)
+        chosen[:, step] = np.where(taken, top, drawn)
+    return chosen
+
+
+def _nth_negative(task: RankTask, rows: Ints, nth: Ints) -> Ints:
+    """Turn positions among the user's negatives, [P, m], into item indices.
+
+    With the user's non-negatives e_0 < e_1 < ..., the negative at position x is x plus the number of e_i with
+    e_i - i <= x. One global search serves all users because each user's keys live in a range of their own.
+    """
+    span = task.n_items + 1
+    users = np.arange(len(task.users))
+    exc_row = np.repeat(users, np.diff(task.exc_indptr))
+    taken = np.concatenate([exc_row * span + task.exc_items, task.row_of_positive * span + task.pos_items])
+    taken.sort()
+    taken_row = taken // span
+    first = np.searchsorted(taken_row, users)  # (U,) where each user's keys begin
+    shifted = taken - (np.arange(len(taken)) - first[taken_row])
+    found = np.searchsorted(shifted, nth + (rows * span)[:, None], side="right")
+    return np.asarray(nth + found - first[rows][:, None], dtype=np.int64)

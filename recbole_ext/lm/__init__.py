@@ -1,0 +1,1 @@
+"""Parts that read the hidden states of a language model. Nothing here knows of RecBole."""

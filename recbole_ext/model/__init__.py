@@ -1,0 +1,1 @@
+"""RecBole model subclasses: one file per paper or baseline family."""

@@ -1,0 +1,123 @@
+"""L3AE: LLM-enhanced linear autoencoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from recbole_ext.errors import HarnessError
+from recbole_ext.linear.ridge import (
+    CosineTeacher,
+    SemanticTeacher,
+    distilled,
+    ease_,
+    gram,
+    ridge_inverse,
+    working_dtype,
+)
+from recbole_ext.model.linear_autoencoder import LinearAutoencoder
+
+Point = Mapping[str, Any]
+Scorer = Callable[[torch.Tensor], Iterator[torch.Tensor]]
+
+
+class L3AE(LinearAutoencoder):
+    """Moon, Park, Lee, "LLM-Enhanced Linear Autoencoders for Recommendation", CIKM 2025.
+
+    Phase 1 (Eqs. 9, 10): S [items, items] is EASE on the text embeddings F [d, items], one column per item:
+    min ||F - FS||² + λ_F||S||², diag(S) = 0. Phase 2 (Eqs. 11, 12):
+    min ||X - XB||² + λ_X||B||² + λ_KD||B - S||², diag(B) = 0, which with P = (XᵀX + (λ_X + λ_KD) I)⁻¹ gives
+    B = λ_KD P S - P diag(μ) off the diagonal, μ_j = (1 + λ_KD (PS)_jj) / P_jj.
+
+    Configuration (paper's ablations): `teacher` (`ease`, or `cosine`: FᵀF without its diagonal), `tie_reg_sum` (the
+    paper's constraint λ_X = λ* - λ_KD, where `reg_x` is λ*, the best λ of EASE; off, `reg_x` is λ_X itself, as in
+    Figure 3b), `semantic_norm`.
+
+    Deviations: S is never formed (Woodbury, d x d instead of n x n) and P comes from one Cholesky inverse instead of
+    LU; the result is the same to rounding. Our choices where the paper is silent: items are L2-normalised
+    (`semantic_norm=l2`), fields without text are left out of the prompt, an item without any text is a zero column.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.reg_x, self.reg_f, self.reg_kd = (float(config[key]) for key in ("reg_x", "reg_f", "reg_kd"))
+        self.tie_reg_sum = bool(config["tie_reg_sum"])
+        self.teacher, self.precision = str(config["teacher"]), str(config["precision"])
+        self.semantics = normalised(dataset.item_vectors.to(self.device), str(config["semantic_norm"]))
+        """[d, n_items] float64."""
+
+    def solve(self) -> None:
+        """Fit B."""
+        p, pf = self._inverse(gram(self.interactions, self.device), self._ridge(self.reg_x, self.reg_kd))
+        ps = self._teacher(self.reg_f).times(p, pf)
+        self.item_matrix = distilled(p, ps, self.reg_kd).float()
+
+    def families(self, points: Sequence[Point]) -> Iterator[tuple[list[Point], Scorer]]:
+        """Groups of points that share P and P·S, with a function users -> one score matrix per point.
+
+        With λ_X + λ_KD held, B = B_EASE + λ_KD Δ is affine in λ_KD (Δ_ij = (PS)_ij - P_ij (PS)_jj / P_jj), and so are
+        the scores: a group costs two products however many λ_KD it has.
+        """
+        g = gram(self.interactions, self.device)
+        for ridge in sorted({self._ridge_of(point) for point in points}):
+            p, pf = self._inverse(g, ridge)
+            same_ridge = [point for point in points if self._ridge_of(point) == ridge]
+            base = ease_(p.clone())
+            for reg_f in sorted({self._of(point, "reg_f") for point in same_ridge}):
+                group = [point for point in same_ridge if self._of(point, "reg_f") == reg_f]
+                slope = self._teacher(reg_f).times(p, pf)
+                # λ_KD = 1 minus λ_KD = 0: the lemma is affine, so the difference is the slope Δ.
+                slope = distilled(p, slope, 1.0).sub_(base)
+                weights = [self._of(point, "reg_kd") for point in group]
+                yield group, self._affine(base.float(), slope.float(), weights)
+
+    def _affine(self, base: torch.Tensor, slope: torch.Tensor, weights: list[float]) -> Scorer:
+        def scores(users: torch.Tensor) -> Iterator[torch.Tensor]:
+            start, step = self.rows_times(users, base), self.rows_times(users, slope)
+            for weight in weights:
+                yield torch.add(start, step, alpha=weight)
+
+        return scores
+
+    def _of(self, point: Point, key: str) -> float:
+        return float(point.get(key, getattr(self, key)))
+
+    def _ridge_of(self, point: Point) -> float:
+        return self._ridge(self._of(point, "reg_x"), self._of(point, "reg_kd"))
+
+    def _ridge(self, reg_x: float, reg_kd: float) -> float:
+        """λ_X + λ_KD."""
+        ridge = reg_x if self.tie_reg_sum else reg_x + reg_kd
+        if not ridge > 0:
+            raise HarnessError(f"λ_X + λ_KD = {ridge:g} must be positive; raise reg_x (or reg_kd)")
+        return ridge
+
+    def _inverse(self, g: torch.Tensor, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """P [n, n] and P Fᵀ [n, d]."""
+        p = ridge_inverse(g, ridge, working_dtype(g, ridge, self.precision))
+        return p, p @ self.semantics.T.to(p.dtype)
+
+    def _teacher(self, reg_f: float) -> SemanticTeacher | CosineTeacher:
+        if self.teacher == "ease":
+            return SemanticTeacher(self.semantics, reg_f)
+        if self.teacher == "cosine":
+            return CosineTeacher(self.semantics)
+        raise HarnessError(f"teacher={self.teacher} must be ease or cosine")
+
+
+def normalised(vectors: torch.Tensor, how: str) -> torch.Tensor:
+    """Item vectors [n, d] as columns [d, n] float64, L2-normalised (`l2`), centred first (`l2_center`) or raw (`none`).
+
+    A zero vector (an item without text, and the padding item) stays zero in every mode.
+    """
+    f = vectors.double()
+    known = f.abs().sum(1) > 0
+    if how == "l2_center":
+        f = torch.where(known[:, None], f - f[known].mean(0), f)
+    elif how not in ("l2", "none"):
+        raise HarnessError(f"semantic_norm={how} must be l2, none or l2_center")
+    if how != "none":
+        f = torch.where(known[:, None], f / f.norm(dim=1, keepdim=True).clamp_min(1e-12), f)
+    return f.T.contiguous()

@@ -1,0 +1,89 @@
+"""Which models there are: one explicit row for each of ours, and RecBole's own by their names. Nothing is imported."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+from recbole_ext import recbole_compat
+from recbole_ext.errors import HarnessError, nearest
+
+
+@dataclass(frozen=True)
+class Paper:
+    """Where a model comes from."""
+
+    title: str
+    venue: str
+    link: str
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """One row of the registry."""
+
+    name: str
+    """As printed and as typed."""
+    target: str
+    """`module:Class` of a RecBole subclass, or `recbole:Name`."""
+    trainer: str
+    """`closed_form` (the model has `solve` and `families`) or `recbole` (RecBole's own trainer)."""
+    scoring: str = "full"
+    """What the model can score: `full` (every item)."""
+    inputs: tuple[str, ...] = ()
+    """`item_text`: the model reads text embeddings."""
+    revision: int = 1
+    """Bumped when a change moves this model's results."""
+    paper: Paper | None = None
+
+    def load(self) -> type | str:
+        """The class; for RecBole's models the name, which RecBole resolves itself."""
+        module, _, attribute = self.target.partition(":")
+        if module == "recbole":
+            return attribute
+        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+
+
+MODELS = {
+    spec.name: spec
+    for spec in (
+        ModelSpec(
+            name="EASE",
+            target="recbole_ext.model.ease:EASE",
+            trainer="closed_form",
+            paper=Paper(
+                "Embarrassingly Shallow Autoencoders for Sparse Data",
+                "WWW 2019",
+                "https://arxiv.org/abs/1905.03375",
+            ),
+        ),
+        ModelSpec(
+            name="L3AE",
+            target="recbole_ext.model.l3ae:L3AE",
+            trainer="closed_form",
+            inputs=("item_text",),
+            paper=Paper(
+                "LLM-Enhanced Linear Autoencoders for Recommendation",
+                "CIKM 2025",
+                "https://github.com/jaewan7599/L3AE_CIKM2025",
+            ),
+        ),
+    )
+}
+
+
+def find_model(name: str) -> ModelSpec:
+    """The row for a name; `NAME@recbole` is RecBole's model even where we have our own.
+
+    Raises:
+        HarnessError: no such model; the line gives the nearest names.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    theirs = recbole_compat.recbole_models()
+    plain = name.removesuffix("@recbole")
+    if plain in theirs and (plain == name or name.endswith("@recbole")):
+        return ModelSpec(name=name, target=f"recbole:{plain}", trainer="recbole")
+    raise HarnessError(
+        f"model '{name}' is unknown{nearest(name, [*MODELS, *theirs]) or '; see: python run_bench.py list'}"
+    )

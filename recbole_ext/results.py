@@ -1,0 +1,122 @@
+"""ResultRecord v1: one small JSON per finished run, written atomically and named by its content.
+
+A record is the only thing that a leaderboard reads. Every key is documented on the dataclass below; a reader
+refuses a record whose schema is newer than its own, and names and skips one that is damaged.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.errors import HarnessError
+
+SCHEMA = 1
+_RECORD_NAME = re.compile(r"record\.json|[0-9a-f]{16}\.json")
+
+
+@dataclass(frozen=True)
+class ResultRecord:
+    """What one run did and what came out."""
+
+    run_id: str
+    """First 16 hex digits of sha256 over the canonical JSON of `experiment` and `fingerprints`."""
+    experiment: dict[str, Any]
+    """What was asked for: `model`, `model_revision`, `evaluator_revision`, `dataset` (`name`, `filters`, `split`),
+    `protocols`, `exclude`, `ks`, `valid_metric`, `seed`, `threads`, `device`, `params` (before tuning) and
+    `tune` (None, or `stages` and `trials`)."""
+    fingerprints: dict[str, str]
+    """sha256 of what the run read: `data` (interactions after filters), `split`, and, for a model that reads text,
+    `text` (the item texts) and `encoder` (weights and pooling)."""
+    data: dict[str, Any]
+    """Sizes: `users`, `items`, `interactions`, `train`, `valid`, `test`, `test_users`."""
+    candidates: dict[str, str]
+    """Protocol with drawn negatives -> sha256 of its lists, equal for every model on the same split."""
+    metrics: dict[str, dict[str, dict[str, Any]]]
+    """Protocol -> metric@k -> `mean` over test users and the 95% bootstrap interval `low`, `high`; for protocols with
+    several draws also `draws`, the mean of each draw."""
+    validation: dict[str, Any]
+    """`metric` and its `value` at the chosen point or epoch; what selection was allowed to see."""
+    params: dict[str, Any]
+    """The parameters of the model that was tested, after tuning."""
+    tuning: dict[str, Any] | None
+    """None for an untuned run, else `metric`, `points` (number tried), `seconds`, `best` (the chosen values) and
+    `trials`, a list of `point` and `value`."""
+    text: dict[str, Any] | None
+    """For a model that reads text: `encoder`, `dim`, `fields`, `coverage` (share of items with any text)."""
+    cost: dict[str, Any]
+    """`fit_seconds`, `evaluate_seconds`, `encode_seconds`, `peak_memory_mb`, `parameters`, `epochs`."""
+    environment: dict[str, Any]
+    """`python`, `platform`, `cpu`, `device`, `packages` (name -> version), `git` (commit or None)."""
+    flags: list[str] = field(default_factory=list)
+    """Remarks that a reader of the number needs, e.g. `untuned` or `weights not saved: ...`."""
+    created: str = ""
+    """UTC, ISO 8601. Not part of the identity of a run."""
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """Sorted, indented, one trailing newline; NaN and infinity are refused."""
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+
+
+def canonical_json(value: Any) -> str:
+    """The one spelling of a JSON value that is hashed: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def run_id(experiment: Mapping[str, Any], fingerprints: Mapping[str, str]) -> str:
+    """Identity of a run: 16 hex digits of sha256 over what was asked for and what was read."""
+    text = canonical_json({"experiment": experiment, "fingerprints": fingerprints})
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Write `path` so that a reader, or a reader after a crash, sees the old file or the whole new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content.encode() if isinstance(content, str) else content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def read_record(path: Path) -> ResultRecord:
+    """Read and check one record.
+
+    Raises:
+        HarnessError: not JSON, keys missing or unknown, newer schema, or an id that does not match the content.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise HarnessError(f"{path}: not a readable record ({error})") from None
+    if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
+        raise HarnessError(f"{path}: not a result record (no schema number)")
+    if raw["schema"] > SCHEMA:
+        raise HarnessError(f"{path}: schema {raw['schema']} is newer than {SCHEMA}; update recbole_ext")
+    try:
+        record = ResultRecord(**raw)
+    except TypeError as error:
+        raise HarnessError(f"{path}: not a version {SCHEMA} record ({error})") from None
+    if record.run_id != run_id(record.experiment, record.fingerprints):
+        raise HarnessError(f"{path}: its run_id does not match its content; the file was changed by hand")
+    return record
+
+
+def find_records(folder: Path) -> Iterator[Path]:
+    """Paths of records below `folder`, sorted: `<run_id>/record.json` or `<dataset>/<model>/<run_id>.json`."""
+    if folder.is_dir():
+        yield from sorted(p for p in folder.rglob("*.json") if _RECORD_NAME.fullmatch(p.name))

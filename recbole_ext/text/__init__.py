@@ -1,0 +1,21 @@
+"""Item text: the template that writes it, the encoders that read it, the cache of their vectors.
+
+Knows nothing of RecBole. Importing it imports neither torch nor transformers.
+"""
+
+from recbole_ext.text.cache import Embeddings, default_cache, embed
+from recbole_ext.text.encoder import FORMS, TextEncoder, make_encoder
+from recbole_ext.text.template import FIELDS, choose_fields, item_texts, texts_fingerprint
+
+__all__ = [
+    "FIELDS",
+    "FORMS",
+    "Embeddings",
+    "TextEncoder",
+    "choose_fields",
+    "default_cache",
+    "embed",
+    "item_texts",
+    "make_encoder",
+    "texts_fingerprint",
+]

@@ -1,0 +1,65 @@
+"""What the two encoders with weights share: a checked device, a quiet load, errors in one line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from recbole_ext.errors import HarnessError
+
+
+@contextmanager
+def loading(name: str, device: str) -> Iterator[None]:
+    """Check `device`, load without a progress bar, and turn what goes wrong into one line.
+
+    Args:
+        name: The encoder as records name it.
+        device: As torch spells it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+
+    Raises:
+        HarnessError: no such device, code of the repository would have to run, or the model cannot
+            be loaded.
+    """
+    _check_device(name, device)
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    except HarnessError:
+        raise
+    except Exception as error:
+        # Damaged or foreign files fail in every way: KeyError, SafetensorError, ImportError, ...
+        reason = " ".join(str(error).split())
+        if "trust_remote_code" in reason:
+            raise HarnessError(
+                f"encoder {name}: it runs Python code of its repository; "
+                "read that code and, if you trust it, allow it with trust_remote_code"
+            ) from error
+        raise HarnessError(
+            f"encoder {name}: its files cannot be loaded ({type(error).__name__}: {reason[:160]}); "
+            "check that the folder is complete and is a model of this kind (st: or lm:)"
+        ) from error
+    finally:
+        if shown:
+            logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+
+
+def _check_device(name: str, device: str) -> None:
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        kind = "unknown"
+    ready = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not ready.get(kind, False):
+        there = ", ".join(word for word, is_there in ready.items() if is_there)
+        raise HarnessError(
+            f"encoder {name}: there is no device {device!r} on this machine; use one of {there}"
+        )

@@ -1,0 +1,51 @@
+"""Are the weights of a model in safetensors, and all there? Looked at before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from recbole_ext.errors import HarnessError
+
+_PICKLED = {
+    "pytorch_model*.bin": "model*.safetensors",
+    "adapter_model*.bin": "adapter_model*.safetensors",
+}
+"""Pickled weights that the libraries would load -> what must lie beside them to be taken first."""
+
+
+def check_weights(folder: Path, name: str) -> None:
+    """Refuse pickled and missing weights.
+
+    A pickle can run any code, and the libraries fall back to one for each part of a model whose
+    safetensors they do not find.
+
+    Args:
+        folder: The model, parts of it in folders below.
+        name: The encoder as the user wrote it, for messages.
+
+    Raises:
+        HarnessError: a part has pickled weights only, there are none, or a shard is missing.
+    """
+    for pattern, safe in _PICKLED.items():
+        for pickled in sorted(folder.rglob(pattern)):
+            if not any(pickled.parent.glob(safe)):
+                raise HarnessError(
+                    f"encoder {name}: {pickled.relative_to(folder)} is pickled and is not loaded; "
+                    "save the model with safetensors, or choose one that has them"
+                )
+    missing = [] if any(folder.rglob("*.safetensors")) else ["*.safetensors"]
+    for index in sorted(folder.rglob("*.safetensors.index.json")):
+        missing += [shard for shard in _shards(index) if not (index.parent / shard).is_file()]
+    if missing:
+        raise HarnessError(
+            f"encoder {name}: its folder has no {missing[0]}; fetch the whole model "
+            "(`hf download`), or choose one with safetensors weights"
+        )
+
+
+def _shards(index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [f"readable {index.name}"]

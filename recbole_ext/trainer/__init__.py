@@ -1,0 +1,1 @@
+"""Trainers that RecBole does not have."""

@@ -1,0 +1,69 @@
+"""A model's weights as safetensors plus JSON: no pickle is written or read.
+
+RecBole's models keep part of their state outside `state_dict` (`other_parameter`): tensors, arrays and SciPy matrices.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from recbole_ext.errors import HarnessError
+
+
+def save_weights(model: Any, path: Path) -> None:
+    """Write `model` to `path`.
+
+    Raises:
+        HarnessError: some state is neither tensor, array, SciPy matrix nor JSON; nothing is written.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    tensors = {f"state/{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
+    forms: dict[str, Any] = {}
+    for name, value in model.other_parameter().items():
+        if isinstance(value, torch.Tensor):
+            tensors[f"other/{name}"] = value.detach().cpu().contiguous()
+            forms[name] = "tensor"
+        elif isinstance(value, np.ndarray):
+            tensors[f"other/{name}"] = torch.from_numpy(np.ascontiguousarray(value))
+            forms[name] = "matrix" if isinstance(value, np.matrix) else "array"
+        elif sp.issparse(value):
+            csr = value.tocsr()
+            for part in ("data", "indices", "indptr"):
+                tensors[f"other/{name}/{part}"] = torch.from_numpy(getattr(csr, part).copy())
+            forms[name] = {"sparse": value.format, "shape": list(value.shape)}
+        elif value is None or isinstance(value, (bool, int, float, str)):
+            forms[name] = {"value": value}
+        else:
+            raise HarnessError(f"'{name}' of {type(model).__name__} is a {type(value).__name__}, not an array")
+    # Tied tensors share storage, which the format refuses: give each its own.
+    save_file({k: v.clone() for k, v in tensors.items()}, path, metadata={"other": json.dumps(forms)})
+
+
+def load_weights(model: Any, path: Path) -> None:
+    """Put saved weights into a freshly built model of the same configuration."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="pt", device="cpu") as stored:
+        forms = json.loads((stored.metadata() or {}).get("other", "{}"))
+        tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+    model.load_state_dict({k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")})
+    other: dict[str, Any] = {}
+    for name, form in forms.items():
+        if form == "tensor":
+            other[name] = tensors[f"other/{name}"].to(getattr(model, "device", "cpu"))
+        elif form in ("array", "matrix"):
+            value = tensors[f"other/{name}"].numpy()
+            other[name] = np.asmatrix(value) if form == "matrix" else value
+        elif "sparse" in form:
+            parts = (tensors[f"other/{name}/{part}"].numpy() for part in ("data", "indices", "indptr"))
+            other[name] = sp.csr_matrix(tuple(parts), shape=form["shape"]).asformat(form["sparse"])
+        else:
+            other[name] = form["value"]
+    model.load_other_parameter(other)

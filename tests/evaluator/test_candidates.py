@@ -1,0 +1,96 @@
+"""Frozen lists: uniform, without replacement, among the negatives only, and independent of row order."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats as scipy_stats
+
+from recbole_ext.errors import HarnessError
+from recbole_ext.evaluator.candidates import draw_lists, lists_sha256
+from recbole_ext.evaluator.ranks import make_task
+from recbole_ext.hashing import token_hashes
+
+NAMES = [f"t{i:03d}" for i in range(400)]
+
+
+def random_task(seed: int, users: int = 12, items: int = 30):
+    rng = np.random.default_rng(seed)
+    u, i = np.nonzero(rng.random((users, items)) < 0.3)
+    test = rng.random(len(u)) < 0.4
+    order = rng.permutation(len(u))
+    u, i, test = u[order], i[order], test[order]
+    return make_task(items, (u[test], i[test]), (u[~test], i[~test])), (u, i, test)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(1, 3))
+def test_lists_hold_distinct_negatives_only(seed, m, draws):
+    task, (u, i, _) = random_task(seed)
+    lists = draw_lists(task, NAMES, NAMES[:30], m, draws, "key")
+    assert lists.shape == (len(task.pos_items), draws, m)
+    taken = set(zip(u.tolist(), i.tolist(), strict=True))
+    for p, row in enumerate(task.row_of_positive):
+        for drawn in lists[p]:
+            assert len(set(drawn.tolist())) == m
+            assert not any((int(task.users[row]), int(item)) in taken for item in drawn)
+
+
+def test_lists_with_every_negative_are_the_negatives():
+    task, _ = random_task(7)
+    m = int(task.negatives.min())
+    lists = draw_lists(task, NAMES, NAMES[:30], m, 1, "key")
+    row = int(task.negatives.argmin())
+    first = lists[task.pos_indptr[row], 0]
+    taken = set(task.pos_items[task.pos_indptr[row] : task.pos_indptr[row + 1]].tolist())
+    taken |= set(task.exc_items[task.exc_indptr[row] : task.exc_indptr[row + 1]].tolist())
+    assert set(first.tolist()) == set(range(30)) - taken
+
+
+def test_lists_do_not_depend_on_row_order_or_on_other_users():
+    task, (u, i, test) = random_task(3)
+    lists = draw_lists(task, NAMES, NAMES[:30], 4, 2, "key")
+    kept = u != task.users[0]
+    fewer = make_task(30, (u[test & kept][::-1], i[test & kept][::-1]), (u[~test & kept], i[~test & kept]))
+    again = draw_lists(fewer, NAMES, NAMES[:30], 4, 2, "key")
+    np.testing.assert_array_equal(lists[task.pos_indptr[1] :], again)
+
+
+def test_draws_m_and_key_all_change_the_lists():
+    task, _ = random_task(3)
+    base = draw_lists(task, NAMES, NAMES[:30], 4, 2, "key")
+    assert not np.array_equal(base[:, 0], base[:, 1])
+    assert lists_sha256(base) != lists_sha256(draw_lists(task, NAMES, NAMES[:30], 4, 2, "other"))
+    np.testing.assert_array_equal(base[:, :1], draw_lists(task, NAMES, NAMES[:30], 4, 1, "key"))
+
+
+def test_drawing_is_uniform_over_the_negatives():
+    """Chi-square over 4,000 draws of 5 of 20 negatives; one fixed key, so the test cannot flicker."""
+    task = make_task(24, (np.array([0]), np.array([2])), (np.array([0, 0, 0]), np.array([5, 6, 23])))
+    counts = np.bincount(draw_lists(task, NAMES, NAMES[:24], 5, 4000, "key").ravel(), minlength=24)
+    negatives = np.setdiff1d(np.arange(24), [2, 5, 6, 23])
+    assert counts[[2, 5, 6, 23]].sum() == 0
+    # Without replacement the counts vary less than multinomial ones: scale by (N - 1) / (N - m).
+    statistic = ((counts[negatives] - 1000.0) ** 2 / 1000.0).sum() * 19 / 15
+    assert scipy_stats.chi2(19).sf(statistic) > 0.001
+    # Pairs too: every unordered pair is equally likely under uniform subsets.
+    lists = draw_lists(task, NAMES, NAMES[:24], 2, 8000, "pairs")[0]
+    pairs = np.unique(lists[:, 0] * 24 + lists[:, 1], return_counts=True)[1]
+    assert len(pairs) == 190
+    assert scipy_stats.chisquare(pairs).pvalue > 0.001
+
+
+def test_too_many_negatives_asked_for_says_what_fits():
+    task, _ = random_task(3)
+    most = int(task.negatives.min())
+    with pytest.raises(HarnessError, match=f"choose m up to {most}"):
+        draw_lists(task, NAMES, NAMES[:30], most + 1, 1, "key")
+
+
+def test_token_hashes_are_pinned():
+    assert [hex(x) for x in token_hashes(["196", "ü"], "key")] == [
+        "0xd2fecd385c267004",
+        "0x89115787ba5663b8",
+    ]
