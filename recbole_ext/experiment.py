@@ -27,7 +27,15 @@ from recbole_ext.evaluator.ranks import RankTable, RankTask, make_task, rank
 from recbole_ext.progress import progress
 from recbole_ext.registry import ModelSpec
 from recbole_ext.results import ResultRecord, read_record, run_id, write_atomically
-from recbole_ext.text import Embeddings, choose_fields, default_cache, embed, item_texts, make_encoder, texts_fingerprint
+from recbole_ext.text import (
+    Embeddings,
+    choose_fields,
+    default_cache,
+    embed,
+    item_texts,
+    make_encoder,
+    texts_fingerprint,
+)
 from recbole_ext.tune.search import Search, search, size
 
 if TYPE_CHECKING:
@@ -116,7 +124,11 @@ class Experiment:
 
     def describe(self) -> dict[str, Any]:
         """Canonical JSON form: what was asked for."""
-        run, evaluation, dataset = self.settings.run, self.settings.evaluation, self.settings.dataset
+        run, evaluation, dataset = (
+            self.settings.run,
+            self.settings.evaluation,
+            self.settings.dataset,
+        )
         return {
             "model": self.model.name,
             "model_revision": self.model.revision,
@@ -135,7 +147,9 @@ class Experiment:
             "threads": run["threads"],
             "device": run["device"],
             "params": self.settings.params,
-            "tune": {"stages": self.settings.space, "trials": size(self.settings.space)} if self.tune else None,
+            "tune": {"stages": self.settings.space, "trials": size(self.settings.space)}
+            if self.tune
+            else None,
         }
 
     @cached_property
@@ -147,7 +161,9 @@ class Experiment:
         try:
             fields = choose_fields(list(columns), self.settings.dataset["text_fields"])
         except HarnessError as error:
-            raise HarnessError(f"{self.ground.spec.name}: {error}; {self.model.name} reads item text") from None
+            raise HarnessError(
+                f"{self.ground.spec.name}: {error}; {self.model.name} reads item text"
+            ) from None
         return fields, item_texts(columns, fields)
 
     @cached_property
@@ -176,13 +192,13 @@ class Experiment:
         if self.texts is None:
             return None
         texts = self.texts[1]
-        with progress(f"encoding {len(texts)} item texts with {self.encoder.name}", len(texts)) as advance:
+        with progress(
+            f"encoding {len(texts)} item texts with {self.encoder.name}", len(texts)
+        ) as advance:
             return embed(texts, self.encoder, default_cache(), advance)
 
 
-def prepare(
-    model: ModelSpec, settings: Settings, ground: Ground, tune: bool = False
-) -> Experiment:
+def prepare(model: ModelSpec, settings: Settings, ground: Ground, tune: bool = False) -> Experiment:
     """Fix what `auto` means on this machine and check what can be checked before any work."""
     import torch
 
@@ -270,14 +286,18 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
                 "points": len(found.trials),
                 "seconds": round(time.perf_counter() - begun, 3),
                 "best": found.best,
-                "trials": [{"point": point, "value": round(value, 8)} for point, value in found.trials],
+                "trials": [
+                    {"point": point, "value": round(value, 8)} for point, value in found.trials
+                ],
             }
         begun = time.perf_counter()
         fitted = train(params, experiment.model.name)
         fit_seconds = time.perf_counter() - begun
         begun = time.perf_counter()
         table = rank_test(fitted, ground)
-        metrics = protocols.summarise(table, settings.evaluation["protocols"], settings.evaluation["ks"])
+        metrics = protocols.summarise(
+            table, settings.evaluation["protocols"], settings.evaluation["ks"]
+        )
         evaluate_seconds = time.perf_counter() - begun
         flags = [] if experiment.tune else ["untuned"]
         folder.mkdir(parents=True, exist_ok=True)
@@ -345,7 +365,9 @@ def fit(
         return Fitted(model, bench, ClosedFormTrainer(model, validate).fit(), None)
     trainer = recbole_compat.make_trainer(bench, model, validate)
     with progress(f"{what} epochs", trainer.epochs) as advance:
-        value, epochs = trainer.run(bench.train_loader, lambda score: advance(1, f"validation {score:.4f}"))
+        value, epochs = trainer.run(
+            bench.train_loader, lambda score: advance(1, f"validation {score:.4f}")
+        )
     return Fitted(model, bench, value, epochs)
 
 
@@ -363,7 +385,9 @@ def rank_test(fitted: Fitted, ground: Ground) -> RankTable:
     return table
 
 
-def _validation(experiment: Experiment, model: Any, bench: recbole_compat.Bench) -> Callable[[], float]:
+def _validation(
+    experiment: Experiment, model: Any, bench: recbole_compat.Bench
+) -> Callable[[], float]:
     ground, metric = experiment.ground, experiment.settings.evaluation["valid_metric"]
     history = ground.split.pairs(ground.data, TRAIN)
     scores = recbole_compat.score_function(model, bench, ground.data, history)
@@ -402,7 +426,9 @@ def _tune(
             )
             model = recbole_compat.build_model(cls, bench)
             trainer = ClosedFormTrainer(model, lambda: 0.0)
-            for point, value in trainer.evaluate_family(points, experiment.ground.valid_task, metric):
+            for point, value in trainer.evaluate_family(
+                points, experiment.ground.valid_task, metric
+            ):
                 advance(1, f"{metric} {value:.4f}")
                 yield point, value
 
@@ -412,7 +438,9 @@ def _tune(
                 advance(1, f"{metric} {value:.4f}")
                 yield point, value
 
-        return search(settings.space, families if experiment.model.trainer == "closed_form" else one_by_one)
+        return search(
+            settings.space, families if experiment.model.trainer == "closed_form" else one_by_one
+        )
 
 
 def _save_weights(model: Any, folder: Path) -> list[str]:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.data.interactions import Ints, Interactions
+from recbole_ext.data.interactions import Interactions, Ints
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split
 from recbole_ext.errors import HarnessError
 
@@ -46,7 +46,9 @@ def recbole_root() -> Path:
         raise HarnessError(f"RecBole is not installed; type: {INSTALL_RECBOLE}")
     version = importlib.metadata.version("recbole")
     if version != RECBOLE_VERSION:
-        raise HarnessError(f"RecBole {version} is installed, {RECBOLE_VERSION} is needed; type: {INSTALL_RECBOLE}")
+        raise HarnessError(
+            f"RecBole {version} is installed, {RECBOLE_VERSION} is needed; type: {INSTALL_RECBOLE}"
+        )
     return Path(spec.origin).parent
 
 
@@ -55,7 +57,9 @@ def recbole_models() -> dict[str, str]:
     """RecBole's models by name -> `general` or `sequential`; other kinds are not ranked by this harness."""
     root = recbole_root()
     kind_of = {
-        path.stem: kind for folder, kind in _KINDS.items() for path in (root / "model" / folder).glob("*.py")
+        path.stem: kind
+        for folder, kind in _KINDS.items()
+        for path in (root / "model" / folder).glob("*.py")
     }
     names = (path.stem for path in (root / "properties" / "model").glob("*.yaml"))
     return {name: kind_of[name.lower()] for name in sorted(names) if name.lower() in kind_of}
@@ -80,9 +84,22 @@ def recbole() -> ModuleType:
             setattr(np, name, now)
     if not hasattr(scipy.sparse.dok_matrix, "_update"):
         scipy.sparse.dok_matrix._update = lambda self, data: self._dict.update(data)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+    # RecBole logs to the root logger; its tables and hints are not for our readers.
+    logging.getLogger().addFilter(
+        lambda entry: "recbole_ext" in entry.pathname or "/recbole/" not in entry.pathname
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for module in ("config", "data", "data.dataset", "data.utils", "data.interaction", "trainer", "utils"):
+        for module in (
+            "config",
+            "data",
+            "data.dataset",
+            "data.utils",
+            "data.interaction",
+            "trainer",
+            "utils",
+        ):
             importlib.import_module(f"recbole.{module}")
     trainer_module = importlib.import_module("recbole.trainer.trainer")
     trainer_module.get_tensorboard = lambda logger: _NoTensorboard()
@@ -150,7 +167,9 @@ def prepare(
     )
     sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
     if sequential and data.time is None:
-        raise HarnessError(f"{config['model']} reads histories in order, but {data.name} has no timestamp column")
+        raise HarnessError(
+            f"{config['model']} reads histories in order, but {data.name} has no timestamp column"
+        )
     init_seed(seed, True)
     dataset = _dataset_class(sequential)(config, data, split)
     built = dataset.build()
@@ -173,7 +192,12 @@ def _fixed(seed: int, scratch: Path) -> dict[str, Any]:
         "checkpoint_dir": str(scratch),
         "data_path": str(scratch),
         "normalize_all": False,
-        "eval_args": {"split": {"RS": [0.8, 0.1, 0.1]}, "order": "TO", "group_by": "user", "mode": "full"},
+        "eval_args": {
+            "split": {"RS": [0.8, 0.1, 0.1]},
+            "order": "TO",
+            "group_by": "user",
+            "mode": "full",
+        },
         "metrics": ["Recall"],
         "topk": [20],
         "valid_metric": "Recall@20",
@@ -238,13 +262,19 @@ def _dataset_class(sequential: bool) -> type:
         def _load_data(self, token: str, dataset_path: str) -> None:
             data, split = self._given
             # Sequential models build their prefixes from what they may train on, and from nothing else.
-            rows = np.flatnonzero(split.part == TRAIN) if sequential else np.argsort(split.part, kind="stable")
+            rows = (
+                np.flatnonzero(split.part == TRAIN)
+                if sequential
+                else np.argsort(split.part, kind="stable")
+            )
             columns = {self.uid_field: data.user[rows] + 1, self.iid_field: data.item[rows] + 1}
             for field in columns:
                 self.set_field_property(field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
             if data.time is not None:
                 columns[self.time_field] = data.time[rows]
-                self.set_field_property(self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1)
+                self.set_field_property(
+                    self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1
+                )
             self.inter_feat = pd.DataFrame(columns)
             self.user_feat = self.item_feat = None
             self.file_size_list = [int((split.part == part).sum()) for part in (TRAIN, VALID, TEST)]
@@ -254,7 +284,10 @@ def _dataset_class(sequential: bool) -> type:
 
         def _remap_ID_all(self) -> None:
             data, _ = self._given
-            for field, tokens in ((self.uid_field, data.user_tokens), (self.iid_field, data.item_tokens)):
+            for field, tokens in (
+                (self.uid_field, data.user_tokens),
+                (self.iid_field, data.item_tokens),
+            ):
                 names = np.array(["[PAD]", *tokens])
                 self.field2id_token[field] = names
                 self.field2token_id[field] = {token: i for i, token in enumerate(names)}
@@ -333,7 +366,9 @@ def _score_pairs(model: Any, batch: Any, item_field: str, n_items: int) -> Any:
     rows = []
     for row in range(len(batch)):
         pairs = batch[row : row + 1].repeat(n_items)
-        pairs.update({item_field: torch.arange(n_items, device=pairs[next(iter(pairs.interaction))].device)})
+        pairs.update(
+            {item_field: torch.arange(n_items, device=pairs[next(iter(pairs.interaction))].device)}
+        )
         rows.append(model.predict(pairs))
     return torch.cat(rows)
 
@@ -384,12 +419,17 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
     class HarnessTrainer(parent):  # type: ignore[misc, valid-type]
         best_state: tuple[dict[str, Any], dict[str, Any]] | None = None
 
-        def _valid_epoch(self, valid_data: Any, show_progress: bool = False) -> tuple[float, dict[str, float]]:
+        def _valid_epoch(
+            self, valid_data: Any, show_progress: bool = False
+        ) -> tuple[float, dict[str, float]]:
             score = validate()
             return score, {"score": score}
 
         def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
-            state = {name: value.detach().cpu().clone() for name, value in self.model.state_dict().items()}
+            state = {
+                name: value.detach().cpu().clone()
+                for name, value in self.model.state_dict().items()
+            }
             self.best_state = state, _copied(self.model.other_parameter())
 
         def run(self, loader: Any, tick: Callable[[float], None]) -> tuple[float, int]:
@@ -407,7 +447,6 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
                 self.model.load_other_parameter(self.best_state[1])
             return float(self.best_valid_score), len(self.train_loss_dict)
 
-    logging.getLogger("recbole").setLevel(logging.WARNING)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer = HarnessTrainer(bench.config, model)
@@ -415,4 +454,6 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
 
 
 def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.clone() if hasattr(value, "clone") else value for name, value in values.items()}
+    return {
+        name: value.clone() if hasattr(value, "clone") else value for name, value in values.items()
+    }

@@ -64,7 +64,9 @@ class ResultRecord:
 
     def to_json(self) -> str:
         """Sorted, indented, one trailing newline; NaN and infinity are refused."""
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        return (
+            json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
+        )
 
 
 def canonical_json(value: Any) -> str:
@@ -106,13 +108,17 @@ def read_record(path: Path) -> ResultRecord:
     if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
         raise HarnessError(f"{path}: not a result record (no schema number)")
     if raw["schema"] > SCHEMA:
-        raise HarnessError(f"{path}: schema {raw['schema']} is newer than {SCHEMA}; update recbole_ext")
+        raise HarnessError(
+            f"{path}: schema {raw['schema']} is newer than {SCHEMA}; update recbole_ext"
+        )
     try:
         record = ResultRecord(**raw)
     except TypeError as error:
         raise HarnessError(f"{path}: not a version {SCHEMA} record ({error})") from None
     if record.run_id != run_id(record.experiment, record.fingerprints):
-        raise HarnessError(f"{path}: its run_id does not match its content; the file was changed by hand")
+        raise HarnessError(
+            f"{path}: its run_id does not match its content; the file was changed by hand"
+        )
     return record
 
 

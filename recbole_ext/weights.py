@@ -41,9 +41,13 @@ def save_weights(model: Any, path: Path) -> None:
         elif value is None or isinstance(value, (bool, int, float, str)):
             forms[name] = {"value": value}
         else:
-            raise HarnessError(f"'{name}' of {type(model).__name__} is a {type(value).__name__}, not an array")
+            raise HarnessError(
+                f"'{name}' of {type(model).__name__} is a {type(value).__name__}, not an array"
+            )
     # Tied tensors share storage, which the format refuses: give each its own.
-    save_file({k: v.clone() for k, v in tensors.items()}, path, metadata={"other": json.dumps(forms)})
+    save_file(
+        {k: v.clone() for k, v in tensors.items()}, path, metadata={"other": json.dumps(forms)}
+    )
 
 
 def load_weights(model: Any, path: Path) -> None:
@@ -53,7 +57,9 @@ def load_weights(model: Any, path: Path) -> None:
     with safe_open(path, framework="pt", device="cpu") as stored:
         forms = json.loads((stored.metadata() or {}).get("other", "{}"))
         tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    model.load_state_dict({k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")})
+    model.load_state_dict(
+        {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
+    )
     other: dict[str, Any] = {}
     for name, form in forms.items():
         if form == "tensor":
@@ -62,7 +68,9 @@ def load_weights(model: Any, path: Path) -> None:
             value = tensors[f"other/{name}"].numpy()
             other[name] = np.asmatrix(value) if form == "matrix" else value
         elif "sparse" in form:
-            parts = (tensors[f"other/{name}/{part}"].numpy() for part in ("data", "indices", "indptr"))
+            parts = (
+                tensors[f"other/{name}/{part}"].numpy() for part in ("data", "indices", "indptr")
+            )
             other[name] = sp.csr_matrix(tuple(parts), shape=form["shape"]).asformat(form["sparse"])
         else:
             other[name] = form["value"]

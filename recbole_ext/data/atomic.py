@@ -108,7 +108,9 @@ def _header(path: Path) -> tuple[list[str], list[str]]:
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path}: {_reason(path, error)}") from None
     if not line:
-        raise HarnessError(f"{path}: empty; the first line must name the columns, e.g. user_id:token")
+        raise HarnessError(
+            f"{path}: empty; the first line must name the columns, e.g. user_id:token"
+        )
     fields = [field.rsplit(":", 1) for field in line.split("\t")]
     for field in fields:
         if len(field) != 2 or field[1] not in TYPES:

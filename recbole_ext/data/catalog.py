@@ -26,9 +26,15 @@ class DatasetSpec:
 def dataset_names(data_path: Path | None = None) -> list[str]:
     """Names that `find_dataset` can load now."""
     described = [path.stem for path in sorted((properties() / "dataset").glob("*.yaml"))]
-    found = [] if data_path is None or not data_path.is_dir() else [
-        folder.name for folder in sorted(data_path.iterdir()) if folder.is_dir() and _has_files(folder)
-    ]
+    found = (
+        []
+        if data_path is None or not data_path.is_dir()
+        else [
+            folder.name
+            for folder in sorted(data_path.iterdir())
+            if folder.is_dir() and _has_files(folder)
+        ]
+    )
     return [*described, *(name for name in found if name not in described)]
 
 

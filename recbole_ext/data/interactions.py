@@ -88,7 +88,9 @@ def canonical(
     for column in ("user_id", "item_id"):
         empty = np.flatnonzero((rows[column] == "").to_numpy())
         if len(empty):
-            raise HarnessError(f"{name}: row {empty[0] + 2} of the interactions has an empty {column}")
+            raise HarnessError(
+                f"{name}: row {empty[0] + 2} of the interactions has an empty {column}"
+            )
     if filters.get("min_rating") is not None:
         if "rating" not in rows:
             raise HarnessError(f"{name}: min_rating needs a rating column; set min_rating=null")
@@ -150,15 +152,18 @@ def _core(rows: pd.DataFrame, min_user: int, min_item: int) -> npt.NDArray[np.bo
         kept = again
 
 
-def _item_columns(
-    name: str, items: pd.DataFrame | None, tokens: list[str]
-) -> dict[str, list[str]]:
+def _item_columns(name: str, items: pd.DataFrame | None, tokens: list[str]) -> dict[str, list[str]]:
     if items is None:
         return {}
     doubled = items["item_id"].duplicated()
     if doubled.any():
-        raise HarnessError(f"{name}: item '{items['item_id'][doubled].iloc[0]}' stands twice in the item file")
+        raise HarnessError(
+            f"{name}: item '{items['item_id'][doubled].iloc[0]}' stands twice in the item file"
+        )
     aligned = items.set_index("item_id").reindex(tokens)
-    text = [column for column in aligned.columns if aligned[column].dtype == object or
-            str(aligned[column].dtype) in ("str", "string")]
+    text = [
+        column
+        for column in aligned.columns
+        if aligned[column].dtype == object or str(aligned[column].dtype) in ("str", "string")
+    ]
     return {column: aligned[column].fillna("").astype(str).tolist() for column in text}

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.data.interactions import Ints, Interactions
+from recbole_ext.data.interactions import Interactions, Ints
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.hashing import pair_hashes, token_hashes
 
@@ -44,7 +44,9 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
     kinds = {"ratio": _ratio, "leave_one_out": _leave_one_out}
     kind = str(spec["split"])
     if kind not in kinds:
-        raise HarnessError(f"split '{kind}' is unknown (one of {', '.join(kinds)}){nearest(kind, kinds)}")
+        raise HarnessError(
+            f"split '{kind}' is unknown (one of {', '.join(kinds)}){nearest(kind, kinds)}"
+        )
     split = Split(kinds[kind](data, spec))
     for part, what in ((TRAIN, "training"), (VALID, "validation"), (TEST, "test")):
         if not (split.part == part).any():
@@ -63,7 +65,9 @@ def _ratio(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
     """
     shares = [float(x) for x in spec["split_ratio"]]
     if len(shares) != 3 or min(shares) < 0 or sum(shares) <= 0:
-        raise HarnessError(f"split_ratio={spec['split_ratio']} must be three shares, e.g. [0.8,0.1,0.1]")
+        raise HarnessError(
+            f"split_ratio={spec['split_ratio']} must be three shares, e.g. [0.8,0.1,0.1]"
+        )
     key = f"split|{int(spec['split_seed'])}"
     users = token_hashes(data.user_tokens, key)[data.user]
     words = pair_hashes(users, token_hashes(data.item_tokens, key)[data.item])
@@ -77,7 +81,9 @@ def _ratio(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
 def _leave_one_out(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
     """The latest interaction of each user is for test, the one before for validation; ties by item token."""
     if data.time is None:
-        raise HarnessError(f"{data.name}: split 'leave_one_out' needs a timestamp column; use split=ratio")
+        raise HarnessError(
+            f"{data.name}: split 'leave_one_out' needs a timestamp column; use split=ratio"
+        )
     from_end, length = _places(data, np.lexsort((data.item, data.time, data.user)))
     return _parts(from_end, (length >= 3).astype(np.int64), (length >= 2).astype(np.int64))
 

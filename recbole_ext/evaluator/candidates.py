@@ -17,6 +17,7 @@ from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.ranks import Ints, RankTask
 from recbole_ext.hashing import Words, pair_hashes, splitmix64, token_hashes
 
+
 def _step(count: int, stride: int) -> np.uint64:
     """count * stride modulo 2^64, without NumPy's overflow warning for scalars."""
     return np.uint64(count * stride % 2**64)
@@ -92,7 +93,9 @@ def _nth_negative(task: RankTask, rows: Ints, nth: Ints) -> Ints:
     span = task.n_items + 1
     users = np.arange(len(task.users))
     exc_row = np.repeat(users, np.diff(task.exc_indptr))
-    taken = np.concatenate([exc_row * span + task.exc_items, task.row_of_positive * span + task.pos_items])
+    taken = np.concatenate(
+        [exc_row * span + task.exc_items, task.row_of_positive * span + task.pos_items]
+    )
     taken.sort()
     taken_row = taken // span
     first = np.searchsorted(taken_row, users)  # (U,) where each user's keys begin

@@ -45,7 +45,9 @@ def joint_metrics(table: RankTable, ks: Sequence[int]) -> dict[str, Floats]:
         hits = _per_user(groups.user, share * inside, groups.users)
         discount = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))])
         begin = np.minimum(groups.offset, k)
-        gain = _per_user(groups.user, share * (discount[begin + inside] - discount[begin]), groups.users)
+        gain = _per_user(
+            groups.user, share * (discount[begin + inside] - discount[begin]), groups.users
+        )
         ideal = discount[np.minimum(total, k).astype(np.int64)]
         hit, reciprocal = _first_hit(groups, k)
         out[f"recall@{k}"] = hits / total

@@ -73,8 +73,10 @@ def check_metric(name: str, ks: Iterable[int]) -> int:
     metric, _, k = name.partition("@")
     known = [f"{m}@{k or 20}" for m in JOINT]
     if metric not in JOINT or not k.isdigit() or int(k) < 1:
-        raise HarnessError(f"valid_metric '{name}' must be metric@k with metric one of {', '.join(JOINT)}"
-                           f"{nearest(name, known)}")
+        raise HarnessError(
+            f"valid_metric '{name}' must be metric@k with metric one of {', '.join(JOINT)}"
+            f"{nearest(name, known)}"
+        )
     return int(k)
 
 

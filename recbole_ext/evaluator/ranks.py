@@ -88,15 +88,22 @@ def make_task(
             is known to have cannot be recommended to it.
         excluded: (users [E], items [E]) that are no candidates; users without positives are ignored.
     """
-    exc_key = np.unique(np.asarray(excluded[0], np.int64) * n_items + np.asarray(excluded[1], np.int64))
-    pos_key = np.unique(np.asarray(positives[0], np.int64) * n_items + np.asarray(positives[1], np.int64))
+    exc_key = np.unique(
+        np.asarray(excluded[0], np.int64) * n_items + np.asarray(excluded[1], np.int64)
+    )
+    pos_key = np.unique(
+        np.asarray(positives[0], np.int64) * n_items + np.asarray(positives[1], np.int64)
+    )
     pos_key = pos_key[~np.isin(pos_key, exc_key, assume_unique=True)]
     pos_user, pos_items = np.divmod(pos_key, n_items)
     users, counts = np.unique(pos_user, return_counts=True)
     exc_user, exc_items = np.divmod(exc_key, n_items)
     kept = np.isin(exc_user, users)
     exc_user, exc_items = exc_user[kept], exc_items[kept]
-    bounds = np.searchsorted(exc_user, users, side="left"), np.searchsorted(exc_user, users, "right")
+    bounds = (
+        np.searchsorted(exc_user, users, side="left"),
+        np.searchsorted(exc_user, users, "right"),
+    )
     return RankTask(
         n_items=n_items,
         users=users,
@@ -150,7 +157,9 @@ def _count_block(task: RankTask, start: int, stop: int, matrix: torch.Tensor) ->
     import torch
 
     if tuple(matrix.shape) != (stop - start, task.n_items):
-        raise ValueError(f"scores have shape {tuple(matrix.shape)}, not {(stop - start, task.n_items)}")
+        raise ValueError(
+            f"scores have shape {tuple(matrix.shape)}, not {(stop - start, task.n_items)}"
+        )
     _refuse_non_finite(task, start, matrix)
     device = matrix.device
     first, last = task.pos_indptr[start], task.pos_indptr[stop]
@@ -173,7 +182,9 @@ def _count_block(task: RankTask, start: int, stop: int, matrix: torch.Tensor) ->
     masked = matrix.clone()
     exc_sizes = np.diff(task.exc_indptr[start : stop + 1])
     exc_rows = torch.from_numpy(np.repeat(np.arange(stop - start), exc_sizes)).to(device)
-    exc = torch.from_numpy(task.exc_items[task.exc_indptr[start] : task.exc_indptr[stop]]).to(device)
+    exc = torch.from_numpy(task.exc_items[task.exc_indptr[start] : task.exc_indptr[stop]]).to(
+        device
+    )
     masked[exc_rows, exc] = -torch.inf
     masked[rows, items] = -torch.inf
 

@@ -91,7 +91,9 @@ def ease_(p: torch.Tensor) -> torch.Tensor:
     return p
 
 
-def _subtract_scaled_columns_(target: torch.Tensor, source: torch.Tensor, scale: torch.Tensor) -> None:
+def _subtract_scaled_columns_(
+    target: torch.Tensor, source: torch.Tensor, scale: torch.Tensor
+) -> None:
     """target -= source * scale (per column), by blocks of rows so that no third matrix is made."""
     rows = max(1, (1 << 22) // max(1, target.shape[1]))
     for start in range(0, len(target), rows):

@@ -33,7 +33,7 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
     token = mask != 0
     count = token.sum(dim=1)
     if how == "mean":
-        # masked_fill and not a product: attention over nothing gives NaN, and NaN times zero is NaN.
+        # masked_fill, not a product: attention over nothing gives NaN, and NaN times zero is NaN.
         total = hidden.float().masked_fill(~token.unsqueeze(-1), 0.0).sum(dim=1)
         return total / count.clamp(min=1).unsqueeze(-1)
     if how == "last":

@@ -42,15 +42,21 @@ class L3AE(LinearAutoencoder):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.reg_x, self.reg_f, self.reg_kd = (float(config[key]) for key in ("reg_x", "reg_f", "reg_kd"))
+        self.reg_x, self.reg_f, self.reg_kd = (
+            float(config[key]) for key in ("reg_x", "reg_f", "reg_kd")
+        )
         self.tie_reg_sum = bool(config["tie_reg_sum"])
         self.teacher, self.precision = str(config["teacher"]), str(config["precision"])
-        self.semantics = normalised(dataset.item_vectors.to(self.device), str(config["semantic_norm"]))
+        self.semantics = normalised(
+            dataset.item_vectors.to(self.device), str(config["semantic_norm"])
+        )
         """[d, n_items] float64."""
 
     def solve(self) -> None:
         """Fit B."""
-        p, pf = self._inverse(gram(self.interactions, self.device), self._ridge(self.reg_x, self.reg_kd))
+        p, pf = self._inverse(
+            gram(self.interactions, self.device), self._ridge(self.reg_x, self.reg_kd)
+        )
         ps = self._teacher(self.reg_f).times(p, pf)
         self.item_matrix = distilled(p, ps, self.reg_kd).float()
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
+
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+torch.sparse.check_sparse_tensor_invariants.disable()  # SciPy's rows are valid; saying so silences a warning
 
 
 class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]

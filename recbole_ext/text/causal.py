@@ -15,7 +15,7 @@ from recbole_ext.errors import HarnessError
 from recbole_ext.lm.pooling import pool
 from recbole_ext.results import canonical_json
 from recbole_ext.text.batching import Progress, encode_in_batches
-from recbole_ext.text.loading import loading
+from recbole_ext.text.loading import loading, require_vocabulary
 from recbole_ext.text.source import Source
 
 MAX_TOKENS = 512
@@ -63,36 +63,30 @@ class CausalEncoder:
         with loading(self.name, self.device):
             from transformers import AutoTokenizer
 
-            return AutoTokenizer.from_pretrained(
+            tokenizer = AutoTokenizer.from_pretrained(
                 self.source.folder,
                 trust_remote_code=self.trust_remote_code,
                 local_files_only=True,
                 truncation_side="right",
             )
+            require_vocabulary(self.name, tokenizer)
+            return tokenizer
 
     @cached_property
     def _model(self) -> Any:
         with loading(self.name, self.device):
             from transformers import AutoModel
 
-            model, report = AutoModel.from_pretrained(
+            model = AutoModel.from_pretrained(
                 self.source.folder,
                 trust_remote_code=self.trust_remote_code,
                 local_files_only=True,
                 use_safetensors=True,
                 dtype="auto",
-                output_loading_info=True,
             )
             if model.config.is_encoder_decoder:
                 raise HarnessError(
                     f"encoder {self.name}: it is an encoder-decoder; choose a causal model, or st:"
-                )
-            # transformers fills missing weights at random and only logs it; no pooler is used here.
-            lost = sorted(key for key in report["missing_keys"] if "pooler" not in key)
-            if lost:
-                raise HarnessError(
-                    f"encoder {self.name}: its files lack {len(lost)} weights, {lost[0]} first; "
-                    "fetch the whole model or choose another"
                 )
             return model.to(self.device).eval()
 

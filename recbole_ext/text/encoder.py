@@ -11,9 +11,9 @@ import numpy.typing as npt
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.lm.pooling import POOLINGS
 from recbole_ext.text import source
+from recbole_ext.text.bag_of_words import DEFAULT_DIM, HashEncoder
 from recbole_ext.text.batching import Progress
 from recbole_ext.text.causal import CausalEncoder
-from recbole_ext.text.bag_of_words import DEFAULT_DIM, HashEncoder
 from recbole_ext.text.sentence import SentenceEncoder
 
 FORMS = ("minilm", "hash", "hash:<dim>", "st:<hub id or folder>", "lm:<hub id or folder>")

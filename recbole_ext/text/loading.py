@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from recbole_ext.errors import HarnessError
+from recbole_ext.text.load_report import made_up_weights
 
 
 @contextmanager
@@ -18,7 +20,7 @@ def loading(name: str, device: str) -> Iterator[None]:
 
     Raises:
         HarnessError: no such device, code of the repository would have to run, or the model cannot
-            be loaded.
+            be loaded or lacks weights.
     """
     _check_device(name, device)
     from transformers.utils import logging
@@ -26,7 +28,8 @@ def loading(name: str, device: str) -> Iterator[None]:
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     try:
-        yield
+        with made_up_weights() as lost:
+            yield
     except HarnessError:
         raise
     except Exception as error:
@@ -44,6 +47,26 @@ def loading(name: str, device: str) -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()  # type: ignore[no-untyped-call]
+    if lost:
+        raise HarnessError(
+            f"encoder {name}: its files lack the weights {lost[0]}"
+            f"{f' and {len(lost) - 1} more' if lost[1:] else ''}; "
+            "fetch the whole model, or choose one of this kind (st: or lm:)"
+        )
+
+
+def require_vocabulary(name: str, tokenizer: Any) -> None:
+    """Refuse a tokenizer without words: transformers makes one up where the files are missing.
+
+    Raises:
+        HarnessError: it knows special tokens only, so that every text would be the same to it.
+    """
+    special = getattr(tokenizer, "all_special_ids", None)
+    if special is not None and len(tokenizer) <= len(special):
+        raise HarnessError(
+            f"encoder {name}: its folder has no vocabulary; fetch the whole model with its "
+            "tokenizer files (tokenizer.json, vocab.txt, *.model)"
+        )
 
 
 def _check_device(name: str, device: str) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from recbole_ext.results import canonical_json
 from recbole_ext.text.batching import Progress, encode_in_batches
-from recbole_ext.text.loading import loading
+from recbole_ext.text.loading import loading, require_vocabulary
 from recbole_ext.text.source import Source
 
 if TYPE_CHECKING:
@@ -58,13 +58,15 @@ class SentenceEncoder:
         with loading(self.name, self.device):
             from sentence_transformers import SentenceTransformer
 
-            return SentenceTransformer(
+            model = SentenceTransformer(
                 str(self.source.folder),
                 device=self.device,
                 trust_remote_code=self.trust_remote_code,
                 local_files_only=True,
                 model_kwargs={"use_safetensors": True},
             )
+            require_vocabulary(self.name, model.tokenizer)
+            return model
 
     def _encode_batch(self, batch: list[str]) -> npt.NDArray[np.float32]:
         import torch

@@ -7,33 +7,32 @@ from pathlib import Path
 
 from recbole_ext.errors import HarnessError
 
-_PICKLED = {
-    "pytorch_model*.bin": "model*.safetensors",
-    "adapter_model*.bin": "adapter_model*.safetensors",
-}
-"""Pickled weights that the libraries would load -> what must lie beside them to be taken first."""
-
 
 def check_weights(folder: Path, name: str) -> None:
-    """Refuse pickled and missing weights.
+    """Refuse pickled and missing weights, and adapters.
 
     A pickle can run any code, and the libraries fall back to one for each part of a model whose
-    safetensors they do not find.
+    safetensors they do not find. An adapter pulls in a base model that its files do not pin.
 
     Args:
         folder: The model, parts of it in folders below.
         name: The encoder as the user wrote it, for messages.
 
     Raises:
-        HarnessError: a part has pickled weights only, there are none, or a shard is missing.
+        HarnessError: a part has pickled weights only, there are none, a shard is missing, or it is
+            an adapter.
     """
-    for pattern, safe in _PICKLED.items():
-        for pickled in sorted(folder.rglob(pattern)):
-            if not any(pickled.parent.glob(safe)):
-                raise HarnessError(
-                    f"encoder {name}: {pickled.relative_to(folder)} is pickled and is not loaded; "
-                    "save the model with safetensors, or choose one that has them"
-                )
+    if any(folder.rglob("adapter_config.json")):
+        raise HarnessError(
+            f"encoder {name}: it is an adapter to another model; merge the two "
+            "(merge_and_unload in peft), save the result and name its folder"
+        )
+    for pickled in sorted(folder.rglob("pytorch_model*.bin")):
+        if not any(pickled.parent.glob("model*.safetensors")):
+            raise HarnessError(
+                f"encoder {name}: {pickled.relative_to(folder)} is pickled and is not loaded; "
+                "save the model with safetensors, or choose one that has them"
+            )
     missing = [] if any(folder.rglob("*.safetensors")) else ["*.safetensors"]
     for index in sorted(folder.rglob("*.safetensors.index.json")):
         missing += [shard for shard in _shards(index) if not (index.parent / shard).is_file()]

@@ -53,7 +53,9 @@ def test_lists_do_not_depend_on_row_order_or_on_other_users():
     task, (u, i, test) = random_task(3)
     lists = draw_lists(task, NAMES, NAMES[:30], 4, 2, "key")
     kept = u != task.users[0]
-    fewer = make_task(30, (u[test & kept][::-1], i[test & kept][::-1]), (u[~test & kept], i[~test & kept]))
+    fewer = make_task(
+        30, (u[test & kept][::-1], i[test & kept][::-1]), (u[~test & kept], i[~test & kept])
+    )
     again = draw_lists(fewer, NAMES, NAMES[:30], 4, 2, "key")
     np.testing.assert_array_equal(lists[task.pos_indptr[1] :], again)
 
@@ -68,7 +70,9 @@ def test_draws_m_and_key_all_change_the_lists():
 
 def test_drawing_is_uniform_over_the_negatives():
     """Chi-square over 4,000 draws of 5 of 20 negatives; one fixed key, so the test cannot flicker."""
-    task = make_task(24, (np.array([0]), np.array([2])), (np.array([0, 0, 0]), np.array([5, 6, 23])))
+    task = make_task(
+        24, (np.array([0]), np.array([2])), (np.array([0, 0, 0]), np.array([5, 6, 23]))
+    )
     counts = np.bincount(draw_lists(task, NAMES, NAMES[:24], 5, 4000, "key").ravel(), minlength=24)
     negatives = np.setdiff1d(np.arange(24), [2, 5, 6, 23])
     assert counts[[2, 5, 6, 23]].sum() == 0

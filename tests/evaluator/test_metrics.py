@@ -24,7 +24,8 @@ KS = (1, 2, 3, 5)
 def orders(scores: list[int]) -> list[tuple[int, ...]]:
     """Every ranking of the candidates that is consistent with the scores."""
     levels = [
-        [i for i, s in enumerate(scores) if s == level] for level in sorted(set(scores), reverse=True)
+        [i for i, s in enumerate(scores) if s == level]
+        for level in sorted(set(scores), reverse=True)
     ]
     parts = [list(itertools.permutations(level)) for level in levels]
     return [tuple(itertools.chain(*choice)) for choice in itertools.product(*parts)]
@@ -131,7 +132,9 @@ def test_expected_metric_equals_the_hypergeometric_law(m):
 def test_expected_metric_with_every_negative_is_the_full_metric():
     rng = np.random.default_rng(1)
     matrix = torch.from_numpy(rng.normal(size=(20, 30)).astype(np.float32))
-    task = make_task(30, (np.arange(20), rng.integers(0, 30, 20)), (np.array([], int), np.array([], int)))
+    task = make_task(
+        30, (np.arange(20), rng.integers(0, 30, 20)), (np.array([], int), np.array([], int))
+    )
     (table,) = rank(task, lambda u: [matrix[u]])
     full = per_positive_metrics(table.above, table.tied, KS)
     for name, values in expected_metrics(table, 29, KS).items():

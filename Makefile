@@ -1,0 +1,29 @@
+# make demo: set up the environment if it is not there and run the first board. make test: the same, and test.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+
+.PHONY: demo test env lint
+
+demo: $(READY)
+	$(BIN)/python run_bench.py --model=Pop,EASE,L3AE --dataset=ml-100k
+
+test: $(READY) lint
+	$(BIN)/python -m pytest
+	$(BIN)/python run_bench.py board --check
+	$(BIN)/python run_bench.py board --verify=3 --model=Pop,EASE,L3AE --dataset=ml-100k
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+env: $(READY)
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v == (3, 11) else "Python 3.11 is needed, this is %d.%d: make PYTHON=/path/to/python3.11 ..." % v)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps recbole==1.2.1
+	@touch $(READY)

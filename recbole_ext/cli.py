@@ -1,0 +1,320 @@
+"""The command line. Nothing below it reads `sys.argv`, and nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recbole_ext.errors import HarnessError, nearest
+
+if TYPE_CHECKING:
+    from recbole_ext.results import ResultRecord
+
+HELP = """\
+recbole_ext: recommenders with and without language models, ranked on the same data, candidates and budget.
+
+  python run_bench.py --model=Pop,EASE,L3AE --dataset=ml-100k     run, then print the board
+  python run_bench.py --model=L3AE --dataset=ml-100k --tune       search the model's grid on validation first
+  python run_bench.py --model=BPR --dataset=mine --data-path=DIR  your own atomic files: DIR/mine/mine.inter
+
+Commands (run is the default):
+  run       train, rank, write a record under runs/, print the board
+  board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
+            --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=)
+  show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196
+  list      models, datasets and protocols; list MODEL shows its keys, defaults and search space
+  doctor    which versions are here, what is missing, what to type
+
+Options of run:
+  --model=A,B          names as in `list`; NAME@recbole is RecBole's where ours has the same name
+  --dataset=NAME       a bundled dataset or a folder under --data-path
+  --data-path=DIR      where your datasets are
+  --protocols=A,B      full, uniM (M frozen negatives), expected@M (its mean over all draws)
+  --tune               search the grid in the model's YAML, on validation only
+  --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
+  --records=DIR        where runs go (default runs/)
+  --force              run again what is finished
+  --json               print the records as JSON lines on standard output
+  --KEY=VALUE          any key of the model, dataset or protocol (see `list MODEL`); --MODEL.KEY=VALUE for one model
+"""
+
+_FLAGS = ("force", "json", "tune", "publish", "check")
+_COMMANDS = ("run", "board", "show", "list", "doctor")
+
+
+@dataclass
+class Arguments:
+    """A command line, taken apart but not yet believed."""
+
+    command: str
+    words: list[str] = field(default_factory=list)
+    options: dict[str, str] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+
+    def take(self, name: str, default: str | None = None) -> str | None:
+        return self.options.pop(name, default)
+
+    def finish(self, *allowed_flags: str) -> None:
+        """Refuse what the command does not know."""
+        known = ["model", "dataset", "data-path", "records", *allowed_flags]
+        for name in [*self.options, *sorted(self.flags - set(allowed_flags))]:
+            raise HarnessError(f"--{name} is not an option of {self.command}{nearest(name, known)}")
+
+
+def parse(argv: list[str]) -> Arguments:
+    """Split `--key=value`, `--key value` for the options that need one, flags and words."""
+    arguments = Arguments("run")
+    rest = list(argv)
+    if rest and not rest[0].startswith("-"):
+        arguments.command = rest.pop(0)
+        if arguments.command not in _COMMANDS:
+            raise HarnessError(
+                f"command '{arguments.command}' is unknown ({', '.join(_COMMANDS)})"
+                f"{nearest(arguments.command, _COMMANDS)}"
+            )
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            arguments.words.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        name = name.replace("_", "-") if name in ("data_path", "source_dir") else name
+        if not equals and name in _FLAGS:
+            arguments.flags.add(name)
+            continue
+        if not equals and rest and not rest[0].startswith("--"):
+            equals, value = "=", rest.pop(0)
+        if not equals:
+            raise HarnessError(f"--{name} needs a value: --{name}=...{nearest(name, _FLAGS)}")
+        if name in arguments.options:
+            raise HarnessError(f"--{name} stands twice; give it once")
+        arguments.options[name] = value
+    return arguments
+
+
+def main(argv: list[str]) -> int:
+    """Run a command line; returns the exit code: 0 done, 1 a check failed, 2 the user can put it right."""
+    if {"-h", "--help", "help"} & set(argv):
+        print(HELP, end="")
+        return 0
+    try:
+        arguments = parse(argv)
+        return {"run": _run, "board": _board, "show": _show, "list": _list, "doctor": _doctor}[
+            arguments.command
+        ](arguments)
+    except HarnessError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "interrupted; finished runs are kept, and the same command goes on from them",
+            file=sys.stderr,
+        )
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+
+
+def _names(text: str | None, option: str) -> list[str]:
+    names = [name for name in (text or "").split(",") if name]
+    if not names:
+        raise HarnessError(f"--{option}=NAME is missing; see: python run_bench.py list")
+    return list(dict.fromkeys(names))
+
+
+def _count(text: str, option: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise HarnessError(f"--{option}={text}: must be a whole number from 1")
+    return int(text)
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()
+
+
+def _run(arguments: Arguments) -> int:
+    from recbole_ext.config import resolve
+    from recbole_ext.data.catalog import find_dataset
+    from recbole_ext.registry import find_model
+
+    if arguments.words:
+        raise HarnessError(f"'{arguments.words[0]}' is not an option; write --key=value")
+    specs = [find_model(name) for name in _names(arguments.take("model"), "model")]
+    dataset_name = _names(arguments.take("dataset"), "dataset")
+    if len(dataset_name) > 1:
+        raise HarnessError(f"--dataset={','.join(dataset_name)}: one dataset per command")
+    dataset = find_dataset(dataset_name[0], _path(arguments.take("data-path")))
+    records = Path(arguments.take("records") or "runs").expanduser()
+    seeds = _count(arguments.take("seeds") or "1", "seeds")
+    unknown = arguments.flags - {"force", "json", "tune"}
+    if unknown:
+        raise HarnessError(
+            f"--{unknown.pop()} is not an option of run; see: python run_bench.py board --help"
+        )
+    settings = resolve(specs, dataset.options, arguments.options)
+
+    from recbole_ext.experiment import Ground, execute, finished, prepare
+    from recbole_ext.progress import say
+
+    ground = Ground(dataset, settings[0].dataset, settings[0].evaluation)
+    tune = "tune" in arguments.flags
+    experiments = []
+    for spec, values in zip(specs, settings, strict=True):
+        for step in range(seeds):
+            values.run["seed"] = int(values.run["seed"]) + (step > 0)
+            experiments.append(prepare(spec, values, ground, tune and bool(values.space)))
+    if tune and not any(experiment.tune for experiment in experiments):
+        prepare(specs[0], settings[0], ground, tune)  # raises, naming what is missing
+    # Everything is checked before anything is run: data, text and encoder of every model.
+    ids = [experiment.run_id for experiment in experiments]
+    done = []
+    force = "force" in arguments.flags
+    for experiment in experiments:
+        model, seed = experiment.model.name, experiment.settings.run["seed"]
+        if not force and finished(experiment, records):
+            say(
+                f"{model}: run {experiment.run_id} is finished, nothing to do (--force runs it again)"
+            )
+        elif tune and not experiment.tune:
+            say(f"{model}: no search space, run untuned")
+        record = execute(experiment, records, force)
+        done.append(record)
+        headline = record.experiment["valid_metric"]
+        if experiment.run_id in ids:
+            say(
+                f"{model}: seed {seed}, validation {headline} {record.validation['value']:.4f}, "
+                f"fit {record.cost['fit_seconds']:.1f} s -> {records / record.run_id}"
+            )
+    if "json" in arguments.flags:
+        for record in done:
+            print(" ".join(record.to_json().split()))
+        return 0
+    print(_board_text(records, dataset.name))
+    return 0
+
+
+def _board_text(records: Path, dataset: str | None = None, model: list[str] | None = None) -> str:
+    import shutil
+
+    from recbole_ext.leaderboard.board import load_records
+    from recbole_ext.leaderboard.render import render_text
+    from recbole_ext.progress import say
+
+    found, damaged = load_records(records)
+    for line in damaged:
+        say(f"left out: {line}")
+    return render_text(
+        _narrowed(found, dataset, model), shutil.get_terminal_size((160, 50)).columns
+    )
+
+
+def _narrowed(
+    records: list[ResultRecord], dataset: str | None, model: list[str] | None
+) -> list[ResultRecord]:
+    return [
+        r
+        for r in records
+        if dataset in (None, r.experiment["dataset"]["name"])
+        and (not model or r.experiment["model"] in model)
+    ]
+
+
+def _board(arguments: Arguments) -> int:
+    from recbole_ext.leaderboard import board
+
+    published = Path("leaderboard")
+    model = arguments.take("model")
+    models = _names(model, "model") if model else None
+    dataset = arguments.take("dataset")
+    records = _path(arguments.take("records"))
+    verify = arguments.take("verify")
+    seed = _count(arguments.take("seed") or "1", "seed")
+    data_path = _path(arguments.take("data-path"))
+    arguments.finish("publish", "check")
+    if "publish" in arguments.flags:
+        for path in board.publish(records or Path("runs"), published):
+            print(path)
+        return 0
+    if "check" in arguments.flags:
+        stale = board.check(published)
+        for line in stale:
+            print(line)
+        print(
+            "leaderboard/ is stale: python run_bench.py board --publish"
+            if stale
+            else "leaderboard/ is fresh"
+        )
+        return 1 if stale else 0
+    if verify is not None:
+        from recbole_ext.verify import verify_records
+
+        found, _ = board.load_records(records or published / "records")
+        return verify_records(
+            _narrowed(found, dataset, models), _count(verify, "verify"), seed, data_path
+        )
+    print(_board_text(records or Path("runs"), dataset, models))
+    return 0
+
+
+def _show(arguments: Arguments) -> int:
+    from recbole_ext.show import top_items
+
+    records = Path(arguments.take("records") or "runs").expanduser()
+    model = _names(arguments.take("model"), "model")[0]
+    dataset = _names(arguments.take("dataset"), "dataset")[0]
+    user = arguments.take("user")
+    k = _count(arguments.take("k") or "10", "k")
+    data_path = _path(arguments.take("data-path"))
+    arguments.finish()
+    if user is None:
+        raise HarnessError("--user=TOKEN is missing: whose list?")
+    for line in top_items(records, model, dataset, user, k, data_path):
+        print(line)
+    return 0
+
+
+def _list(arguments: Arguments) -> int:
+    from recbole_ext.config import model_defaults
+    from recbole_ext.data.catalog import dataset_names
+    from recbole_ext.recbole_compat import recbole_models
+    from recbole_ext.registry import MODELS, find_model
+
+    data_path = _path(arguments.take("data-path"))
+    arguments.finish()
+    if arguments.words:
+        spec = find_model(arguments.words[0])
+        defaults = model_defaults(spec)
+        if spec.paper:
+            print(f"{spec.name}: {spec.paper.title} ({spec.paper.venue}) {spec.paper.link}")
+        for key, value in defaults.params.items():
+            print(f"  --{key}={value}")
+        for number, stage in enumerate(defaults.space, 1):
+            print(
+                f"  --tune, stage {number}: "
+                + "; ".join(f"{key} in {values}" for key, values in stage.items())
+            )
+        return 0
+    print("models")
+    for spec in MODELS.values():
+        print(f"  {spec.name:<10} {spec.paper.title if spec.paper else ''}")
+    theirs = recbole_models()
+    for kind in ("general", "sequential"):
+        names = [name for name, of in theirs.items() if of == kind]
+        print(f"  RecBole, {kind}: {' '.join(names)}")
+    print("datasets\n  " + " ".join(dataset_names(data_path)))
+    print("protocols\n  full uniM expected@M (e.g. uni19 uni100 expected@100)")
+    print("keys of a model: python run_bench.py list MODEL")
+    return 0
+
+
+def _doctor(arguments: Arguments) -> int:
+    from recbole_ext.doctor import examine
+
+    arguments.finish()
+    lines, sound = examine()
+    print("\n".join(lines))
+    return 0 if sound else 1

@@ -1,0 +1,44 @@
+"""From a record back to the experiment that made it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from recbole_ext.config import Settings, model_defaults, properties, read_yaml
+from recbole_ext.data.catalog import find_dataset
+from recbole_ext.experiment import Experiment, Ground
+from recbole_ext.registry import find_model
+from recbole_ext.results import ResultRecord
+
+
+def experiment_of(
+    record: ResultRecord, data_path: Path | None = None, tuned: bool = True
+) -> Experiment:
+    """The experiment that a record describes.
+
+    Args:
+        record: to be repeated.
+        data_path: where datasets are that are not bundled.
+        tuned: repeat the search; False takes the record's chosen parameters and searches nothing.
+    """
+    asked = record.experiment
+    spec = find_model(asked["model"])
+    dataset = find_dataset(asked["dataset"]["name"], data_path)
+    overall = read_yaml(properties() / "overall.yaml")
+    options = {
+        **overall["dataset"],
+        **dataset.options,
+        **asked["dataset"]["filters"],
+        **asked["dataset"]["split"],
+    }
+    evaluation = {key: asked[key] for key in overall["evaluation"]}
+    run = {**overall["run"], **{key: asked[key] for key in ("seed", "threads", "device")}}
+    tune = tuned and asked["tune"] is not None
+    settings = Settings(
+        run=run,
+        evaluation=evaluation,
+        dataset=options,
+        params=dict(asked["params"] if tune else record.params),
+        space=asked["tune"]["stages"] if tune else model_defaults(spec).space,
+    )
+    return Experiment(spec, settings, Ground(dataset, options, evaluation), tune)

@@ -1,0 +1,146 @@
+"""`lm:` encoders on a tiny LLaMA that is built here: no download, no trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_ext.errors import HarnessError
+from recbole_ext.text import make_encoder
+
+TEXTS = [
+    "Title: Toy Story; Category: Animation",
+    "Title: Heat",
+    "",
+    "Title: Heat; Category: Crime; Description: a very long chase through the city at night",
+    "story",
+]
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with two random layers and a word tokenizer that has no padding token."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    folder = tmp_path_factory.mktemp("lm") / "tiny"
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>", "<s>"])
+    tokenizer.train_from_iterator(TEXTS, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A", None, [("<s>", 1)])
+    PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, unk_token="<unk>", bos_token="<s>"
+    ).save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=200,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    assert (folder / "model.safetensors").is_file()
+    return folder
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_equals_the_hidden_states_by_hand(llama: Path, pooling: str) -> None:
+    from transformers import AutoTokenizer, LlamaModel
+
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    model = LlamaModel.from_pretrained(llama).eval()
+    got = make_encoder(f"lm:{llama}", pooling=pooling, batch_size=3).encode(TEXTS)
+
+    assert got.shape == (5, 16) and got.dtype == np.float32
+    assert not got[2].any()
+    for text, vector in zip(TEXTS, got, strict=True):
+        if text:
+            ids = torch.tensor([tokenizer(text)["input_ids"]])
+            assert ids[0, 0] == 1 and ids.shape[1] > 1
+            with torch.no_grad():
+                states = model(ids).last_hidden_state[0]
+            want = states.mean(0) if pooling == "mean" else states[-1]
+            np.testing.assert_allclose(vector, want.numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_a_text_is_the_same_alone_and_in_company(llama: Path, pooling: str) -> None:
+    encoder = make_encoder(f"lm:{llama}", pooling=pooling)
+    together = encoder.encode(TEXTS)
+    alone = np.vstack([encoder.encode([text]) for text in TEXTS])
+    np.testing.assert_allclose(alone, together, atol=1e-5)
+    assert np.array_equal(encoder.encode(TEXTS[::-1])[::-1], together)
+    again = make_encoder(f"lm:{llama}", pooling=pooling).encode(TEXTS)
+    assert np.array_equal(again, together)
+
+
+def test_a_text_longer_than_the_model_is_cut_at_its_end(llama: Path) -> None:
+    encoder = make_encoder(f"lm:{llama}")
+    one, two, other = encoder.encode(
+        ["story " * 80, "story " * 80 + "heat heat", "heat heat " + "story " * 80]
+    )
+    np.testing.assert_allclose(one, two, atol=1e-6)
+    assert not np.allclose(one, other, atol=1e-2)
+
+
+def test_the_record_holds_no_path(llama: Path) -> None:
+    assert make_encoder(f"lm:{llama}").name == "lm:tiny"
+
+
+def test_missing_weights_are_not_made_up(llama: Path, tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.numpy import load_file, save_file
+
+    folder = tmp_path / "lacking"
+    shutil.copytree(llama, folder)
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(
+        HarnessError, match=r"lack the weights layers\.1\..*up_proj\.weight; fetch"
+    ) as caught:
+        make_encoder(f"lm:{folder}").encode(["story"])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_vocabulary_is_not_made_up(llama: Path, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertModel
+
+    config = BertConfig(
+        vocab_size=32,
+        hidden_size=8,
+        intermediate_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+    )
+    BertModel(config).save_pretrained(tmp_path / "bare")
+    for kind in ("lm", "st"):
+        with pytest.raises(HarnessError, match=r"no vocabulary; fetch .*tokenizer\.json") as caught:
+            make_encoder(f"{kind}:{tmp_path / 'bare'}").encode(["story"])
+        assert "\n" not in str(caught.value)
+
+
+def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
+    from transformers import T5Config, T5Model
+
+    config = T5Config(
+        vocab_size=32,
+        d_model=8,
+        d_kv=4,
+        d_ff=8,
+        num_layers=1,
+        num_heads=2,
+        decoder_start_token_id=0,
+    )
+    T5Model(config).save_pretrained(tmp_path / "t5")
+    with pytest.raises(HarnessError, match="encoder-decoder; choose a causal model"):
+        make_encoder(f"lm:{tmp_path / 't5'}").encode(["story"])
