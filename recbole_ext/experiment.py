@@ -195,7 +195,14 @@ class Experiment:
         with progress(
             f"encoding {len(texts)} item texts with {self.encoder.name}", len(texts)
         ) as advance:
-            return embed(texts, self.encoder, default_cache(), advance)
+            done = 0
+
+            def to(count: int) -> None:
+                nonlocal done
+                advance(count - done)
+                done = count
+
+            return embed(texts, self.encoder, default_cache(), to)
 
 
 def prepare(model: ModelSpec, settings: Settings, ground: Ground, tune: bool = False) -> Experiment:

@@ -83,7 +83,9 @@ def recbole() -> ModuleType:
         if name not in np.__dict__:
             setattr(np, name, now)
     if not hasattr(scipy.sparse.dok_matrix, "_update"):
-        scipy.sparse.dok_matrix._update = lambda self, data: self._dict.update(data)
+        setattr(  # noqa: B010
+            scipy.sparse.dok_matrix, "_update", lambda self, data: self._dict.update(data)
+        )
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
     # RecBole logs to the root logger; its tables and hints are not for our readers.
     logging.getLogger().addFilter(
@@ -101,7 +103,7 @@ def recbole() -> ModuleType:
             "utils",
         ):
             importlib.import_module(f"recbole.{module}")
-    trainer_module = importlib.import_module("recbole.trainer.trainer")
+    trainer_module: Any = importlib.import_module("recbole.trainer.trainer")
     trainer_module.get_tensorboard = lambda logger: _NoTensorboard()
     return importlib.import_module("recbole")
 
@@ -267,7 +269,10 @@ def _dataset_class(sequential: bool) -> type:
                 if sequential
                 else np.argsort(split.part, kind="stable")
             )
-            columns = {self.uid_field: data.user[rows] + 1, self.iid_field: data.item[rows] + 1}
+            columns: dict[str, npt.NDArray[Any]] = {
+                self.uid_field: data.user[rows] + 1,
+                self.iid_field: data.item[rows] + 1,
+            }
             for field in columns:
                 self.set_field_property(field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
             if data.time is not None:

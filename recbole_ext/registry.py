@@ -47,6 +47,7 @@ class ModelSpec:
 MODELS = {
     spec.name: spec
     for spec in (
+        ModelSpec(name="Pop", target="recbole_ext.model.pop:Pop", trainer="closed_form"),
         ModelSpec(
             name="EASE",
             target="recbole_ext.model.ease:EASE",

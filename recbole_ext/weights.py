@@ -34,10 +34,11 @@ def save_weights(model: Any, path: Path) -> None:
             tensors[f"other/{name}"] = torch.from_numpy(np.ascontiguousarray(value))
             forms[name] = "matrix" if isinstance(value, np.matrix) else "array"
         elif sp.issparse(value):
-            csr = value.tocsr()
+            anything: Any = value
+            csr = anything.tocsr()
             for part in ("data", "indices", "indptr"):
                 tensors[f"other/{name}/{part}"] = torch.from_numpy(getattr(csr, part).copy())
-            forms[name] = {"sparse": value.format, "shape": list(value.shape)}
+            forms[name] = {"sparse": getattr(value, "format", "csr"), "shape": list(csr.shape)}
         elif value is None or isinstance(value, (bool, int, float, str)):
             forms[name] = {"value": value}
         else:

@@ -91,7 +91,8 @@ def _leave_one_out(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[n
 def _at_least_one(share: float, length: Ints) -> Ints:
     # 1e-9 so that 0.1 x 30 counts as 3 whatever the rounding of 0.1.
     wanted = np.floor(share * length + 1e-9).astype(np.int64)
-    return np.maximum(wanted, 1) if share > 0 else wanted
+    least: Ints = np.full_like(wanted, share > 0)
+    return np.asarray(np.maximum(wanted, least), dtype=np.int64)
 
 
 def _places(data: Interactions, order: Ints) -> tuple[Ints, Ints]:

@@ -119,7 +119,7 @@ class _Groups:
 
 
 def _per_user(user: Ints, values: Floats, users: int) -> Floats:
-    return np.bincount(user, weights=values, minlength=users)
+    return np.bincount(user, weights=values, minlength=users).astype(np.float64, copy=False)
 
 
 def _first_hit(groups: _Groups, k: int) -> tuple[Floats, Floats]:

@@ -79,7 +79,23 @@ def render_csv(records: Iterable[ResultRecord]) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
-        ["dataset", "data", "split", "exclude", "model", "label", "seeds", "tuned_points", "protocol", "metric", "mean", "half_ci95", "sd_seeds", "sd_draws", "run_ids"]
+        [
+            "dataset",
+            "data",
+            "split",
+            "exclude",
+            "model",
+            "label",
+            "seeds",
+            "tuned_points",
+            "protocol",
+            "metric",
+            "mean",
+            "half_ci95",
+            "sd_seeds",
+            "sd_draws",
+            "run_ids",
+        ]
     )
     for section in sections(records):
         read = section.first.fingerprints

@@ -41,4 +41,7 @@ class EASE(LinearAutoencoder):
         g = gram(self.interactions, self.device)
         for point in points:
             b = self._matrix(g, float(point["reg_weight"]))
-            yield [point], lambda users, b=b: iter([self.rows_times(users, b)])
+            yield [point], self._scorer(b)
+
+    def _scorer(self, b: torch.Tensor) -> Scorer:
+        return lambda users: iter([self.rows_times(users, b)])

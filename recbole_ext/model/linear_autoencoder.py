@@ -11,7 +11,8 @@ from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
 warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-torch.sparse.check_sparse_tensor_invariants.disable()  # SciPy's rows are valid; saying so silences a warning
+# SciPy's rows are valid; saying so silences a warning.
+torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
 
 
 class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]

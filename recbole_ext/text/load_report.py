@@ -23,18 +23,21 @@ def made_up_weights() -> Iterator[list[str]]:
         The names, filled while models load; poolers are left out, no encoder here reads one.
     """
     names: list[str] = []
+    logger = logging.getLogger(_LOGGER)
+    level, heard = logger.level, logger.isEnabledFor(logging.WARNING)
 
     def take(record: logging.LogRecord) -> bool:
         message = _ANSI.sub("", record.getMessage())
         if "LOAD REPORT" not in message:
-            return True
+            return heard
         names.extend(name for name in _ROW.findall(message) if "pooler" not in name)
         return False
 
-    logger = logging.getLogger(_LOGGER)
-    level = logger.level
     logger.addFilter(take)
-    logger.setLevel(logging.WARNING)  # Whoever has silenced transformers still gets the check.
+    if not heard:
+        # Who has silenced transformers still gets the check, and nothing else. Just below WARNING:
+        # at WARNING itself transformers complains of layers that are not sharded.
+        logger.setLevel(logging.WARNING - 1)
     try:
         yield names
     finally:

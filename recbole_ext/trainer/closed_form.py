@@ -12,7 +12,7 @@ from recbole_ext.evaluator.ranks import Ints, RankTask, rank
 class ClosedFormTrainer:
     """`fit` solves and validates once; `evaluate_family` validates points that share a factorisation.
 
-    A model offers `solve()`, and `families(points)`: groups of points with a function from users (RecBole ids) to one
+    A model offers `solve()`, and, if it can be tuned, `families(points)`: groups of points with a function from users (RecBole ids) to one
     score matrix [B, n_items + 1] per point.
     """
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -34,12 +36,21 @@ def test_rows_belong_to_their_texts(texts: list[str], batch_size: int) -> None:
     assert seen == sorted(seen) and seen[-1] == len(texts)
 
 
+def noted(sent: list[list[str]]) -> Callable[[list[str]], np.ndarray]:
+    def encode(batch: list[str]) -> np.ndarray:
+        sent.append(batch)
+        return _lengths(batch)
+
+    return encode
+
+
 def test_batches_do_not_depend_on_the_order_of_the_texts() -> None:
     texts = ["aa", "b", "cc", "d", "eee", "f"]
     calls: list[list[list[str]]] = []
     for order in (texts, texts[::-1], sorted(texts)):
-        calls.append([])
-        encode_in_batches(order, 2, 2, lambda batch: calls[-1].append(batch) or _lengths(batch))
+        sent: list[list[str]] = []
+        calls.append(sent)
+        encode_in_batches(order, 2, 2, noted(sent))
     assert calls[0] == calls[1] == calls[2]
 
 

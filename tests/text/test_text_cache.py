@@ -41,7 +41,8 @@ class Counting:
 
 
 def test_the_second_call_reads_what_the_first_wrote(tmp_path: Path) -> None:
-    encoder, seen = Counting(), []
+    encoder = Counting()
+    seen: list[int] = []
     first = embed(TEXTS, encoder, tmp_path, seen.append)
     second = embed(TEXTS, encoder, tmp_path)
 

@@ -198,7 +198,9 @@ def test_missing_weights_are_not_made_up(
     finally:
         logging.getLogger("transformers").setLevel(logging.WARNING)
     assert "lack the weights" in line and "more; fetch the whole model" in line
-    assert "LOAD REPORT" not in caplog.text
+    assert not caplog.text, "nothing is logged for whom transformers is silenced"
+    assert "lack the weights" in _line(f"{kind}:{folder}")
+    assert "LOAD REPORT" not in caplog.text and "sharded" not in caplog.text
 
 
 def test_an_adapter_is_refused(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ def test_the_template_of_the_paper() -> None:
 
 
 def test_missing_and_blank_fields_are_dropped_with_their_label() -> None:
-    columns = {
+    columns: dict[str, list[object]] = {
         "title": ["A", "", None, "  ", "B"],
         "genre": ["x", "y", float("nan"), "\t\n", None],
     }

@@ -1,0 +1,131 @@
+"""The closed forms against a slow constrained solve, column by column, in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_ext.errors import HarnessError
+from recbole_ext.linear.ridge import (
+    CosineTeacher,
+    SemanticTeacher,
+    distilled,
+    ease_,
+    gram,
+    largest_eigenvalue,
+    ridge_inverse,
+    working_dtype,
+    zero_diagonal_,
+)
+
+# Float64 throughout; systems of 25 unknowns with condition below 1e4 leave about 1e-11.
+EXACT = 1e-10
+
+
+def slow(a: np.ndarray, r: np.ndarray) -> np.ndarray:
+    """argmin tr(BᵀAB) - 2tr(BᵀR), diag(B) = 0: solve each column on its free rows."""
+    n = len(a)
+    b = np.zeros((n, n))
+    for j in range(n):
+        free = np.arange(n) != j
+        b[free, j] = np.linalg.solve(a[np.ix_(free, free)], r[free, j])
+    return b
+
+
+def data(seed: int, m: int = 60, n: int = 25, d: int = 7):
+    rng = np.random.default_rng(seed)
+    x = (rng.random((m, n)) < 0.2).astype(float)
+    f = rng.normal(size=(d, n))
+    return x, f / np.linalg.norm(f, axis=0)
+
+
+def inverse(x: np.ndarray, ridge: float) -> torch.Tensor:
+    return ridge_inverse(torch.from_numpy(x.T @ x), ridge, torch.float64)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 999), st.floats(0.5, 500))
+def test_ease_is_the_constrained_ridge_regression(seed, ridge):
+    x, _ = data(seed)
+    expected = slow(x.T @ x + ridge * np.eye(25), x.T @ x)
+    np.testing.assert_allclose(ease_(inverse(x, ridge)), expected, atol=EXACT)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, 999),
+    st.sampled_from([(2, 3), (-2, 6), (0, 4), (5, 0), (50, 200)]),
+    st.floats(0.05, 50),
+)
+def test_l3ae_is_the_constrained_distillation(seed, weights, reg_f):
+    reg_x, reg_kd = weights
+    x, f = data(seed)
+    s = slow(f.T @ f + reg_f * np.eye(25), f.T @ f)
+    expected = slow(x.T @ x + (reg_x + reg_kd) * np.eye(25), x.T @ x + reg_kd * s)
+    p, ft = inverse(x, reg_x + reg_kd), torch.from_numpy(f)
+    teacher = SemanticTeacher(ft, reg_f)
+    np.testing.assert_allclose(teacher.matrix(), s, atol=EXACT)
+    ps = teacher.times(p, p @ ft.T)
+    np.testing.assert_allclose(ps, p.numpy() @ s, atol=EXACT)
+    np.testing.assert_allclose(distilled(p, ps, reg_kd), expected, atol=EXACT)
+
+
+def test_the_lemma_itself():
+    x, f = data(1)
+    a, r = x.T @ x + 3 * np.eye(25), f.T @ f
+    p = torch.from_numpy(np.linalg.inv(a))
+    np.testing.assert_allclose(zero_diagonal_(p @ torch.from_numpy(r), p), slow(a, r), atol=EXACT)
+
+
+def test_b_is_affine_in_the_distillation_weight():
+    x, f = data(2)
+    p, ft = inverse(x, 6.0), torch.from_numpy(f)
+    times = lambda: SemanticTeacher(ft, 0.5).times(p, p @ ft.T)  # noqa: E731
+    base = ease_(p.clone())
+    slope = distilled(p, times(), 1.0) - base
+    for weight in (1.0, 4.0, 9.0):
+        np.testing.assert_allclose(base + weight * slope, distilled(p, times(), weight), atol=EXACT)
+
+
+def test_cosine_teacher_multiplies_by_the_gram_matrix_without_diagonal():
+    x, f = data(3)
+    p, ft = inverse(x, 2.0), torch.from_numpy(f)
+    teacher = CosineTeacher(ft)
+    np.testing.assert_allclose(teacher.times(p, p @ ft.T), p @ teacher.matrix(), atol=EXACT)
+
+
+def test_items_without_interactions_or_text_get_nothing():
+    x, f = data(4)
+    x[:, 3] = 0
+    f[:, 3] = 0
+    p, ft = inverse(x, 5.0), torch.from_numpy(f)
+    b = distilled(p, SemanticTeacher(ft, 1.0).times(p, p @ ft.T), 3.0)
+    assert b[3].abs().max() < EXACT and b[:, 3].abs().max() < EXACT
+    assert torch.isfinite(b).all()
+
+
+@pytest.mark.parametrize("ridge", [0.0, -1.0])
+def test_a_sum_that_is_not_positive_definite_is_one_line(ridge):
+    g = torch.zeros(4, 4)
+    with pytest.raises(HarnessError, match="not positive definite") as caught:
+        ridge_inverse(g, ridge, torch.float64)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_negative_ridge_is_legal_above_minus_the_smallest_eigenvalue():
+    g = torch.eye(5, dtype=torch.float64) * 4
+    np.testing.assert_allclose(ridge_inverse(g, -3.0, torch.float64), np.eye(5), atol=1e-12)
+
+
+def test_precision_follows_the_condition_number():
+    x = sp.csr_matrix((np.random.default_rng(0).random((300, 40)) < 0.3).astype(np.float32))
+    g = gram(x)
+    top = largest_eigenvalue(g)
+    assert top == pytest.approx(float(np.linalg.eigvalsh(g.numpy())[-1]), rel=1e-4)
+    assert working_dtype(g, top) is torch.float32
+    assert working_dtype(g, top * 1e-4) is torch.float64
+    assert working_dtype(g, top * 1e-4, "float32") is torch.float32

@@ -1,0 +1,129 @@
+"""Ours against RecBole's own models and evaluator on MovieLens-100K."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_ext.evaluator.metrics import joint_metrics, user_means
+from recbole_ext.evaluator.protocols import per_user
+from recbole_ext.evaluator.ranks import make_task, rank
+from recbole_ext.experiment import rank_test
+from recbole_ext.recbole_compat import score_function
+from tests.grounds import make_experiment, train
+
+
+def scores_of(experiment, fitted):
+    ground = experiment.ground
+    history = ground.split.pairs(ground.data, *ground.seen_at_test)
+    return score_function(fitted.model, fitted.bench, ground.data, history)
+
+
+@pytest.mark.parametrize("ours", ["EASE", "L3AE"])
+def test_without_distillation_l3ae_and_ease_are_recboles_ease(ours, tmp_path):
+    given = (
+        {"reg_kd": 0, "reg_x": 250, "encoder": "hash"} if ours == "L3AE" else {"reg_weight": 250}
+    )
+    one = make_experiment(ours, "ml-100k", **given)
+    two = make_experiment("EASE@recbole", "ml-100k", reg_weight=250)
+    users = np.arange(943)
+    a = scores_of(one, train(one, tmp_path))(users)
+    b = scores_of(two, train(two, tmp_path))(users)
+    # Scores are sums of up to 700 float32 numbers below 1; RecBole inverts by LU, we by Cholesky.
+    assert float((a - b).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("model", "given"),
+    [("EASE", {}), ("BPR", {"epochs": 3}), ("LightGCN", {"epochs": 1, "train_batch_size": 8192})],
+)
+def test_joint_metrics_equal_recboles_evaluator(model, given, tmp_path):
+    from recbole.data.dataloader import FullSortEvalDataLoader
+    from recbole.evaluator import Evaluator
+    from recbole.sampler import Sampler
+
+    experiment = make_experiment(model, "ml-100k", **given)
+    fitted = train(experiment, tmp_path)
+    table = rank_test(fitted, experiment.ground)
+    ks = [5, 10, 20]
+    ours = {name: values.mean() for name, values in joint_metrics(table, ks).items()}
+
+    config, built = fitted.bench.config, fitted.bench.built
+    names = {
+        "recall": "Recall",
+        "ndcg": "NDCG",
+        "hr": "Hit",
+        "precision": "Precision",
+        "mrr": "MRR",
+        "map": "MAP",
+    }
+    config["metrics"], config["topk"], config["metric_decimal_place"] = list(names.values()), ks, 4
+    sampler = Sampler(["train", "valid", "test"], list(built), "uniform").set_phase("test")
+    loader = FullSortEvalDataLoader(config, built[2], sampler, shuffle=False)
+    from recbole_ext.recbole_compat import make_trainer
+
+    # RecBole's Trainer wants something to optimise, which a solved model has not.
+    fitted.model.register_parameter("unused", torch.nn.Parameter(torch.zeros(1)))
+    trainer = make_trainer(fitted.bench, fitted.model, lambda: 0.0)
+    trainer.evaluator = Evaluator(config)
+    trainer.eval_collector.data_collect(fitted.bench.train_loader)
+    theirs = trainer.evaluate(loader, load_best_model=False)
+    for name, spelled in names.items():
+        for k in ks:
+            # Theirs is rounded to four decimals.
+            assert ours[f"{name}@{k}"] == pytest.approx(
+                theirs[f"{spelled.lower()}@{k}"], abs=5.1e-5
+            ), (name, k)
+
+
+def test_expected_at_100_is_the_mean_of_1000_draws(tmp_path):
+    from recbole_ext.evaluator.candidates import draw_lists
+
+    experiment = make_experiment("EASE", "ml-100k", protocols="full,expected@100")
+    ground = experiment.ground
+    scores = scores_of(experiment, train(experiment, tmp_path))
+    import dataclasses
+
+    pairs, data = ground.split.pairs, ground.data
+    # 200 users keep the thousand draws at a few seconds.
+    positives, excluded = (
+        tuple(column[found[0] < 200] for column in found)
+        for found in (pairs(data, 2), pairs(data, *ground.seen_at_test))
+    )
+    small = make_task(len(data.item_tokens), positives, excluded)
+    totals = []
+    for batch in range(20):
+        lists = draw_lists(small, data.user_tokens, data.item_tokens, 100, 50, f"batch {batch}")
+        task = dataclasses.replace(small, lists={"uni100": lists})
+        (table,) = rank(task, lambda users: [scores(users)])
+        totals.append(per_user(table, "uni100", [10])["ndcg_pp@10"].mean(axis=0))
+    draws = np.concatenate(totals)
+    assert draws.shape == (1000,)
+    expected = per_user(table, "expected@100", [10])["ndcg_pp@10"].mean()
+    z = (draws.mean() - expected) / (draws.std(ddof=1) / np.sqrt(1000))
+    assert abs(z) < 4
+
+
+def test_candidate_lists_of_ml_100k_are_pinned():
+    experiment = make_experiment("Pop", "ml-100k")
+    assert experiment.ground.candidates == PINNED
+
+
+PINNED = {
+    "uni19": "4f9ac8d140262d135ea7fa05942b59caa17ce0bd227b97e435f71505872f2a26",
+    "uni100": "46ac9ed93cd2f81e4cb410108bb080f0e945a94098d5d16c5738501b1aa79eaf",
+}
+
+
+def test_pop_ranks_by_training_count_with_ties(tmp_path):
+    experiment = make_experiment("Pop", "ml-100k")
+    ground = experiment.ground
+    fitted = train(experiment, tmp_path)
+    counts = np.bincount(ground.data.item[ground.split.part == 0], minlength=1682)
+    scores = scores_of(experiment, fitted)(np.array([0]))[0].numpy()
+    np.testing.assert_array_equal(scores, counts)
+    table = rank_test(fitted, ground)
+    assert table.tied.sum() > 0
+    assert user_means(table.user, table.tied.astype(float)).shape == (len(ground.test_task.users),)
+    assert torch.is_grad_enabled()
