@@ -170,12 +170,14 @@ def _run(arguments: Arguments) -> int:
     if tune and not any(experiment.tune for experiment in experiments):
         prepare(specs[0], settings[0], ground, tune)  # raises, naming what is missing
     # Everything is checked before anything is run: data, text and encoder of every model.
-    ids = [experiment.run_id for experiment in experiments]
-    done = []
     force = "force" in arguments.flags
+    waiting = [e for e in experiments if force or not finished(e, records)]
+    if waiting:
+        _ = ground.test_task  # draws the lists, or says which protocol asks for too many negatives
+    done = []
     for experiment in experiments:
         model, seed = experiment.model.name, experiment.settings.run["seed"]
-        if not force and finished(experiment, records):
+        if experiment not in waiting:
             say(
                 f"{model}: run {experiment.run_id} is finished, nothing to do (--force runs it again)"
             )
@@ -184,7 +186,7 @@ def _run(arguments: Arguments) -> int:
         record = execute(experiment, records, force)
         done.append(record)
         headline = record.experiment["valid_metric"]
-        if experiment.run_id in ids:
+        if experiment in waiting:
             say(
                 f"{model}: seed {seed}, validation {headline} {record.validation['value']:.4f}, "
                 f"fit {record.cost['fit_seconds']:.1f} s -> {records / record.run_id}"

@@ -306,7 +306,7 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
             table, settings.evaluation["protocols"], settings.evaluation["ks"]
         )
         evaluate_seconds = time.perf_counter() - begun
-        flags = [] if experiment.tune else ["untuned"]
+        flags = ["untuned"] if params and not experiment.tune else []
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "record.json").unlink(missing_ok=True)
         if settings.run["save_weights"]:

@@ -22,7 +22,7 @@ from recbole_ext.evaluator.metrics import (
     user_means,
 )
 from recbole_ext.evaluator.ranks import RankTable, RankTask
-from recbole_ext.evaluator.sampled import expected_metrics
+from recbole_ext.evaluator.sampled import check_sample_size, expected_metrics
 from recbole_ext.evaluator.stats import bootstrap_intervals
 
 REVISION = 1
@@ -55,12 +55,18 @@ def with_lists(
     draws: int,
     key: str,
 ) -> RankTask:
-    """The task with the frozen lists of every drawn protocol; see `candidates.draw_lists`."""
+    """The task with the frozen lists of every drawn protocol; see `candidates.draw_lists`.
+
+    Raises:
+        HarnessError: a protocol asks for more negatives than some user has.
+    """
     lists = {}
     for protocol in protocols:
         m = negatives_of(protocol)
         if m is not None and protocol.startswith("uni"):
             lists[protocol] = draw_lists(task, user_tokens, item_tokens, m, draws, key)
+        elif m is not None:
+            check_sample_size(m, task.negatives)
     return dataclasses.replace(task, lists=lists)
 
 

@@ -29,11 +29,7 @@ def expected_metrics(table: RankTable, m: int, ks: Sequence[int]) -> dict[str, F
     Returns:
         `hit_pp@k`, `ndcg_pp@k` for each k and `mrr_pp`, each [P].
     """
-    most = int(table.negatives.min()) if len(table) else m
-    if not 1 <= m <= most:
-        raise HarnessError(
-            f"expected@{m}: m must lie between 1 and {most}, the fewest negatives of a test user"
-        )
+    check_sample_size(m, table.negatives)
     names = [name for k in ks for name in (f"hit_pp@{k}", f"ndcg_pp@{k}")] + ["mrr_pp"]
     out = {name: np.empty(len(table)) for name in names}
     log_factorial = _log_factorial(int(table.negatives.max(initial=0)))
@@ -51,6 +47,15 @@ def expected_metrics(table: RankTable, m: int, ks: Sequence[int]) -> dict[str, F
             low = np.searchsorted(needed, above)
             out[name][chosen] = (prefix[low + tied + 1] - prefix[low]) / (tied + 1)
     return out
+
+
+def check_sample_size(m: int, negatives: Ints) -> None:
+    """Refuse m outside 1 .. the fewest negatives of a test user."""
+    most = int(negatives.min()) if len(negatives) else m
+    if not 1 <= m <= most:
+        raise HarnessError(
+            f"expected@{m}: m must lie between 1 and {most}, the fewest negatives of a test user"
+        )
 
 
 def _by_rank(

@@ -44,7 +44,9 @@ def _cost(key: str, heading: str, digits: int, priority: int) -> Column:
 
 
 def _tuning(row: Row) -> str:
-    return "untuned" if row.points is None else f"{row.points} points"
+    if row.points is not None:
+        return f"{row.points} points"
+    return "untuned" if row.first.params else "no parameters"
 
 
 def _tuning_seconds(row: Row) -> str:

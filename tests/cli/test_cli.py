@@ -1,0 +1,192 @@
+"""The command line as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recbole_ext.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+ML = ["--dataset=ml-100k"]
+
+
+def refused(capsys, *argv: str) -> str:
+    """The one line that a refused command prints; nothing must have run."""
+    code = main(list(argv))
+    out, err = capsys.readouterr()
+    assert code == 2, err
+    assert out == ""
+    assert err.count("\n") == 1 and err.startswith("error: ")
+    return err
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--model=L3EA", *ML], "did you mean L3AE"),
+        (["--model=l3ae", *ML], "did you mean L3AE"),
+        (["--model=EASE@recbol", *ML], "unknown"),
+        (["--model=L3AE", *ML, "--reg_kdd=3"], "did you mean reg_kd"),
+        (["--model=L3AE", "--dataset=ml-100"], "did you mean ml-100k"),
+        (
+            ["--model=L3AE", "--dataset=amazon-toys"],
+            "python run_bench.py --model=L3AE --dataset=ml-100k",
+        ),
+        (["--model=L3AE", *ML, "--encoder=st:nobody/nothing"], "--encoder=minilm"),
+        (["--model=L3AE", *ML, "--encoder=minilmm"], "did you mean minilm"),
+        (["--model=L3AE", *ML, "--reg_x=abc"], "must be a number (default 250.0)"),
+        (["--model=EASE", *ML, "--seed=1.5"], "must be a whole number"),
+        (["--model=EASE", *ML, "--seeds=0"], "--seeds=0: must be a whole number from 1"),
+        (["--model=EASE", *ML, "--save_weights=maybe"], "must be true or false"),
+        (["--model=EASE", *ML, "--protocols=full,unl100"], "did you mean uni100"),
+        (["--model=EASE", *ML, "--protocols=uni5000"], "choose m up to"),
+        (["--model=EASE", *ML, "--protocols=expected@5000"], "between 1 and"),
+        (["--model=EASE", *ML, "--exclude=valid"], "must be train or train+valid"),
+        (["--model=EASE", *ML, "--valid_metric=recal@20"], "did you mean recall@20"),
+        (["--model=EASE", *ML, "--split=rato"], "did you mean ratio"),
+        (["--model=EASE", *ML, "--split_ratio=0.8,0.2"], "three shares"),
+        (["--model=EASE", *ML, "--device=tpu"], "auto, cpu or cuda"),
+        (["--model=EASE", *ML, "--ks=0,5"], "whole numbers from 1"),
+        (["--model=EASE", *ML, "--reg_weight=0"], "not positive definite"),
+        (["--model=L3AE", *ML, "--reg_x=-5"], "must be positive"),
+        (["--model=L3AE", *ML, "--teacher=cos"], "must be ease or cosine"),
+        (["--model=BPR", *ML, "--tune"], "no search space"),
+        (["--model=L3AE", *ML, "--data-path=/nowhere"], "no such folder"),
+        (["--model=L3AE", *ML, "--force=1"], "--force"),
+        (["--model=EASE", *ML, "--min_rating=9"], "no interaction is left"),
+        (["--model=EASE", *ML, "--seed=1", "--seed=2"], "stands twice"),
+        (["--model=EASE"], "--dataset=NAME is missing"),
+        (["--dataset=ml-100k"], "--model=NAME is missing"),
+        (["bord"], "did you mean board"),
+        (["list", "L3EA"], "did you mean L3AE"),
+        (["board", "--publsh"], "--publsh"),
+    ],
+)
+def test_a_mistake_is_one_line_that_helps(argv, expected, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert expected in refused(capsys, *argv)
+    assert not list(tmp_path.glob("runs/*/record.json"))
+
+
+def test_one_command_runs_once_and_prints_the_board(tiny_path, tmp_path, capsys):
+    argv = [
+        "--model=Pop,EASE,L3AE", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}",
+        "--protocols=full,uni5,expected@5", "--encoder=hash:16", "--ks=1,5,10,20",
+    ]  # fmt: skip
+    assert main(argv) == 0
+    out, err = capsys.readouterr()
+    assert "L3AE" in out and "expected@5" in out and "tiny: 40 users, 30 items" in out
+    assert err.count(" -> ") == 3
+    runs = {path.parent for path in tmp_path.glob("*/record.json")}
+    assert len(runs) == 3
+    for run in runs:
+        assert {p.name for p in run.iterdir()} == {
+            "record.json",
+            "ranks.parquet",
+            "weights.safetensors",
+        }
+    before = {path: path.stat().st_mtime_ns for run in runs for path in run.iterdir()}
+    assert main(argv) == 0
+    again, err = capsys.readouterr()
+    assert again == out and err.count("is finished") == 3
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+    assert main([*argv, "--force", "--json"]) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [r["experiment"]["model"] for r in records] == ["Pop", "EASE", "L3AE"]
+
+
+def test_a_key_reaches_one_model(tiny_path, tmp_path, capsys):
+    argv = ["--model=EASE,L3AE", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}",
+            "--L3AE.precision=float64", "--encoder=hash", "--protocols=full", "--json"]  # fmt: skip
+    assert main(argv) == 0
+    ease, l3ae = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert ease["params"]["precision"] == "auto" and l3ae["params"]["precision"] == "float64"
+
+
+def test_tuning_is_in_the_record_and_never_reads_the_test_part(tiny_path, tmp_path, capsys):
+    argv = ["--model=L3AE", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}",
+            "--encoder=hash", "--protocols=full", "--json", "--tune", "--valid_metric=recall@5"]  # fmt: skip
+    assert main(argv) == 0
+    record = json.loads(capsys.readouterr().out)
+    tuning = record["tuning"]
+    assert tuning["points"] == len(tuning["trials"]) == 9 + 8 * 7
+    assert tuning["best"]["reg_x"] in (1, 5, 10, 20, 50, 100, 200, 500, 1000)
+    assert record["validation"]["value"] == pytest.approx(
+        max(t["value"] for t in tuning["trials"]), abs=1 / 40
+    )
+    assert record["flags"] == [] and record["params"]["reg_kd"] == tuning["best"]["reg_kd"]
+
+
+def test_seeds_are_runs_of_their_own_and_one_row(tiny_path, tmp_path, capsys):
+    argv = ["--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}",
+            "--epochs=2", "--protocols=full", "--seeds=3", "--seed=7"]  # fmt: skip
+    assert main(argv) == 0
+    out = capsys.readouterr().out
+    seeds = sorted(
+        json.loads(p.read_text())["experiment"]["seed"] for p in tmp_path.glob("*/record.json")
+    )
+    assert seeds == [7, 8, 9]
+    assert out.count("BPR") == 1 and "(sd " in out
+
+
+def test_show_prints_unseen_items_from_the_saved_weights(tiny_path, tmp_path, capsys):
+    common = ["--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}"]
+    main(["--model=EASE", *common, "--protocols=full"])
+    capsys.readouterr()
+    assert main(["show", "--model=EASE", *common, "--user=u3", "--k=4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 5 and "user u3" in lines[0] and "number" in lines[1]
+    assert "did you mean" in refused(capsys, "show", "--model=EASE", *common, "--user=u333")
+    assert "has no run of BPR" in refused(capsys, "show", "--model=BPR", *common, "--user=u3")
+
+
+def test_not_a_number_in_the_scores_is_one_line(tiny_path, tmp_path, capsys):
+    line = refused(capsys, "--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}",
+                   "--epochs=30", "--learning_rate=1e30", "--protocols=full")  # fmt: skip
+    assert "not finite" in line or "nan" in line
+    assert not list(tmp_path.glob("*/record.json"))
+
+
+def test_our_command_line_is_not_read_by_recbole(tiny_path, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(
+        sys, "argv", ["x", "--epochs=77", "--embedding_size=3", "--learning_rate=__import__('os')"]
+    )
+    argv = ["--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}", "--epochs=1",
+            "--protocols=full", "--json"]  # fmt: skip
+    assert main(argv) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["cost"]["epochs"] == 1 and record["params"]["embedding_size"] == 64
+
+
+@pytest.mark.parametrize("argv", [["--help"], ["list"], ["list", "L3AE"]])
+def test_help_and_list_import_nothing_heavy(argv):
+    code = (
+        "import sys, resource\nfrom recbole_ext.cli import main\n"
+        f"main({argv!r})\n"
+        "heavy = {'torch', 'pandas', 'recbole', 'transformers', 'ray', 'pyarrow', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "used = resource.getrusage(resource.RUSAGE_SELF)\n"
+        "assert used.ru_utime + used.ru_stime < 0.5, used\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "L3AE" in done.stdout
+
+
+def test_doctor_says_what_is_missing_and_what_to_type(capsys, monkeypatch):
+    from recbole_ext import environment
+
+    assert main(["doctor"]) == 0
+    assert "recbole                  1.2.1" in capsys.readouterr().out
+    monkeypatch.setattr(
+        environment, "package_versions", lambda: {"torch": "2.13.0", "recbole": None}
+    )
+    assert main(["doctor"]) == 1
+    assert "pip install --no-deps recbole==1.2.1" in capsys.readouterr().out

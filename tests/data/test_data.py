@@ -1,0 +1,163 @@
+"""Files, filters and splits: canonical whatever the order of rows, and clear about what is wrong."""
+
+from __future__ import annotations
+
+import gzip
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from recbole_ext.data.atomic import read_atomic
+from recbole_ext.data.interactions import canonical
+from recbole_ext.data.splits import TEST, TRAIN, VALID, make_split
+from recbole_ext.errors import HarnessError
+
+HEAD = b"user_id:token\titem_id:token\trating:float\n"
+RATIO = {"split": "ratio", "split_ratio": [0.8, 0.1, 0.1], "split_seed": 1}
+LOO = {"split": "leave_one_out"}
+
+rows_strategy = st.lists(
+    st.tuples(st.integers(0, 8), st.integers(0, 12), st.integers(1, 5), st.integers(0, 50)),
+    min_size=1,
+    max_size=80,
+)
+
+
+def frame(rows):
+    return pd.DataFrame(
+        [(f"u{u}", f"i{i}", float(r), float(t)) for u, i, r, t in rows],
+        columns=["user_id", "item_id", "rating", "timestamp"],
+    )
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows_strategy, st.integers(0, 9), st.integers(0, 3), st.integers(0, 3))
+def test_filters_and_fingerprint_do_not_see_the_order_of_rows(rows, seed, min_user, min_item):
+    filters = {"min_user": min_user, "min_item": min_item}
+    try:
+        one = canonical("x", frame(rows), None, filters)
+    except HarnessError:
+        return
+    shuffled = frame(rows).sample(frac=1, random_state=seed)
+    two = canonical("x", shuffled, None, filters)
+    assert one.fingerprint == two.fingerprint
+    # k-core by its definition, to a fixed point
+    pairs = {(u, i) for u, i, *_ in rows}
+    while True:
+        kept = {
+            (u, i)
+            for u, i in pairs
+            if sum(a == u for a, _ in pairs) >= min_user
+            and sum(b == i for _, b in pairs) >= min_item
+        }
+        if kept == pairs:
+            break
+        pairs = kept
+    assert {
+        (one.user_tokens[u], one.item_tokens[i]) for u, i in zip(one.user, one.item, strict=True)
+    } == {(f"u{u}", f"i{i}") for u, i in pairs}
+    for spec in (RATIO, LOO):
+        try:
+            split = make_split(one, spec)
+        except HarnessError:
+            continue
+        assert split.fingerprint == make_split(two, spec).fingerprint
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows_strategy)
+def test_split_sizes_per_user(rows):
+    data = canonical("x", frame(rows), None, {})
+    try:
+        split = make_split(data, RATIO)
+    except HarnessError:
+        return
+    for user in range(len(data.user_tokens)):
+        parts = split.part[data.user == user]
+        n = len(parts)
+        test = min(max(1, n // 10), n - 1)
+        valid = min(max(1, n // 10), n - test - 1)
+        assert [int((parts == p).sum()) for p in (TRAIN, VALID, TEST)] == [
+            n - test - valid,
+            valid,
+            test,
+        ]
+
+
+def test_leave_one_out_takes_the_latest():
+    rows = [(0, 3, 5, 1), (0, 1, 5, 9), (0, 2, 5, 4), (1, 0, 5, 2), (1, 5, 5, 3), (2, 4, 5, 1)]
+    data = canonical("x", frame(rows), None, {})
+    part = make_split(data, LOO).part
+    found = {
+        (int(u), data.item_tokens[i]): int(p)
+        for u, i, p in zip(data.user, data.item, part, strict=True)
+    }
+    assert found == {(0, "i3"): TRAIN, (0, "i2"): VALID, (0, "i1"): TEST, (1, "i0"): TRAIN, (1, "i5"): TEST,
+                     (2, "i4"): TRAIN}  # fmt: skip
+
+
+def test_the_latest_duplicate_stays():
+    data = canonical("x", frame([(0, 0, 5, 3), (0, 0, 1, 7), (0, 0, 2, 5)]), None, {})
+    assert len(data) == 1 and data.time.tolist() == [7.0] and data.dropped["duplicates"] == 2
+
+
+def test_a_random_split_differs_by_seed_and_is_even():
+    rng = np.random.default_rng(0)
+    rows = [(u, i, 5, 0) for u in range(200) for i in rng.choice(50, 20, replace=False)]
+    data = canonical("x", frame(rows), None, {})
+    one, two = (make_split(data, {**RATIO, "split_seed": s}) for s in (1, 2))
+    assert one.fingerprint != two.fingerprint
+    share = np.bincount(data.item[one.part == TEST], minlength=50) / np.bincount(
+        data.item, minlength=50
+    )
+    # 10% of about 80 interactions per item, 50 items: four standard deviations of one share are 0.13
+    assert abs(share - 0.1).max() < 0.16
+
+
+def test_quotes_are_data_and_gzip_is_read(tmp_path):
+    text = b'item_id:token\ttitle:token_seq\n1\t"Seven" (a.k.a. Se7en)\n2\tO\'Brien "\n3\t\n'
+    plain, zipped = tmp_path / "x.item", tmp_path / "y.item.gz"
+    plain.write_bytes(text)
+    zipped.write_bytes(gzip.compress(text))
+    for path in (plain, zipped):
+        assert read_atomic(path)["title"].tolist() == ['"Seven" (a.k.a. Se7en)', "O'Brien \"", ""]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "empty"),
+        (b"user_id\titem_id\n1\t2\n", "line 1: 'user_id' is not name:type"),
+        (b"user_id:token\tuser_id:token\n", "stands twice"),
+        (b"user_id:token\trating:float\nu\t1\n", "no column 'item_id'"),
+        (HEAD + b"u\ti\t3\nu\ti\n", "line 3: 2 fields, but the header has 3"),
+        (HEAD + b"u\ti\t3\tmore\n", "line 2: 4 fields"),
+        (HEAD + b"u\ti\t3\nu\tj\tgood\n", "line 3: 'good' is not a number in rating:float"),
+        (HEAD + b"u\ti\t3\nu\tcaf\xe9\t3\n", "not UTF-8 (line 3, byte 6)"),
+    ],
+)
+def test_a_bad_file_is_one_line_with_file_and_line(content, expected, tmp_path):
+    path = tmp_path / "bad.inter"
+    path.write_bytes(content)
+    with pytest.raises(HarnessError) as caught:
+        read_atomic(path, needed=("user_id", "item_id"))
+    assert expected in str(caught.value) and "bad.inter" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_truncated_gzip_is_named(tmp_path):
+    path = tmp_path / "bad.inter.gz"
+    path.write_bytes(gzip.compress(HEAD + b"u\ti\t3\n" * 5000)[:-20])
+    with pytest.raises(HarnessError, match="truncated"):
+        read_atomic(path)
+
+
+def test_real_files_load(real_data):
+    from recbole_ext.data.catalog import find_dataset, load_dataset
+
+    data = load_dataset(find_dataset("amazon-toys-2014", real_data), {})
+    assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (19412, 11924, 167597)
+    assert sum(bool(title) for title in data.item_columns["title"]) > 11_000
