@@ -1,0 +1,59 @@
+"""The same code on CPU and GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from recbole_ext.evaluator.candidates import draw_lists
+from recbole_ext.evaluator.ranks import RankTask, make_task, rank
+from recbole_ext.linear.ridge import SemanticTeacher, distilled, gram, ridge_inverse
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
+
+
+def solve(device: str, dtype: torch.dtype) -> torch.Tensor:
+    """L3AE's B on made-up data, on the CPU in the end."""
+    rng = np.random.default_rng(0)
+    x = sp.csr_matrix((rng.random((4000, 1500)) < 0.01).astype(np.float32))
+    f = torch.from_numpy(rng.normal(size=(64, 1500))).to(device)
+    f = f / f.norm(dim=0)
+    p = ridge_inverse(gram(x, device), 100.0, dtype)
+    assert p.device.type == device
+    ps = SemanticTeacher(f, 5.0).times(p, p @ f.T.to(dtype))
+    return distilled(p, ps, 80.0).double().cpu()
+
+
+def small_task() -> RankTask:
+    rng = np.random.default_rng(1)
+    users, items = np.nonzero(rng.random((300, 700)) < 0.02)
+    test = rng.random(len(users)) < 0.3
+    task = make_task(700, (users[test], items[test]), (users[~test], items[~test]))
+    names = [f"{i:03d}" for i in range(700)]
+    lists = {"uni50": draw_lists(task, names, names, 50, 2, "key")}
+    return RankTask(**{**task.__dict__, "lists": lists})
+
+
+@needs_gpu
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_the_closed_form_is_the_same_on_the_gpu(dtype, close):
+    # Entries are below 1; float32 products of 1,500 terms in another order.
+    assert float((solve("cuda", dtype) - solve("cpu", dtype)).abs().max()) < close
+
+
+@needs_gpu
+def test_ranks_are_the_same_on_the_gpu():
+    task = small_task()
+    matrix = torch.randint(0, 40, (300, 700), generator=torch.Generator().manual_seed(0)).float()
+    (here,) = rank(task, lambda users: [matrix[users]])
+    (there,) = rank(task, lambda users: [matrix.cuda()[users]])
+    np.testing.assert_array_equal(here.above, there.above)
+    np.testing.assert_array_equal(here.tied, there.tied)
+    for mine, other in zip(here.lists["uni50"], there.lists["uni50"], strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_float32_and_float64_agree_on_a_well_conditioned_problem():
+    assert float((solve("cpu", torch.float32) - solve("cpu", torch.float64)).abs().max()) < 1e-5
