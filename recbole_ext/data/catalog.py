@@ -54,7 +54,7 @@ def find_dataset(name: str, data_path: Path | None = None) -> DatasetSpec:
     if described.get("source") == "recbole":
         return DatasetSpec(name, bundled_ml_100k(), options)
     known = dataset_names(data_path)
-    hint = nearest(name, known) or f" (here: {', '.join(known)})"
+    hint = nearest(name, known) or f" (here: {', '.join(known)});"
     example = known[0] if known else "ml-100k"
     raise HarnessError(
         f"dataset '{name}' has no source here{hint} Put NAME.inter into DIR/{name}/ and add --data-path=DIR, "

@@ -178,6 +178,28 @@ def test_ranking_does_not_write_into_the_scores_and_blocks_do_not_matter():
     assert torch.equal(matrix, before)
 
 
+def test_sorting_and_comparing_count_alike():
+    """Users on both sides of the number of positives from which rows are sorted, with ties, on several threads."""
+    rng = np.random.default_rng(5)
+    matrix = torch.from_numpy(rng.integers(0, 50, size=(600, 2000)).astype(np.float32))
+    share = np.where(np.arange(600) % 2, 0.002, 0.02)[:, None]
+    users, items = np.nonzero(rng.random((600, 2000)) < share)
+    held = rng.random((600, 2000)) < 0.05
+    held[users, items] = False
+    task = make_task(2000, (users, items), np.nonzero(held))
+    (table,) = rank(task, lambda u: [matrix[u]])
+    sizes = np.diff(task.pos_indptr)
+    assert (sizes > 8).any() and (sizes <= 8).any()
+    negative = ~held
+    negative[users, items] = False
+    scores = matrix.numpy()
+    own = scores[table.user, table.item][:, None]
+    rows = np.where(negative, scores, -np.inf)[table.user]
+    np.testing.assert_array_equal(table.above, (rows > own).sum(1))
+    np.testing.assert_array_equal(table.tied, (rows == own).sum(1))
+    np.testing.assert_array_equal(table.negatives, negative.sum(1)[table.user])
+
+
 def test_a_family_is_ranked_point_by_point():
     rng = np.random.default_rng(3)
     matrices = [torch.from_numpy(rng.normal(size=(9, 12)).astype(np.float32)) for _ in range(3)]
