@@ -24,6 +24,7 @@ Commands (run is the default):
   run       train, rank, write a record under runs/, print the board
   board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
             --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=)
+  data      data card NAME: sizes, filters, split, cold share, leakage, text coverage
   show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196
   list      models, datasets and protocols; list MODEL shows its keys, defaults and search space
   doctor    which versions are here, what is missing, what to type
@@ -42,7 +43,7 @@ Options of run:
 """
 
 _FLAGS = ("force", "json", "tune", "publish", "check")
-_COMMANDS = ("run", "board", "show", "list", "doctor")
+_COMMANDS = ("run", "board", "data", "show", "list", "doctor")
 
 
 @dataclass
@@ -102,9 +103,14 @@ def main(argv: list[str]) -> int:
         return 0
     try:
         arguments = parse(argv)
-        return {"run": _run, "board": _board, "show": _show, "list": _list, "doctor": _doctor}[
-            arguments.command
-        ](arguments)
+        return {
+            "run": _run,
+            "board": _board,
+            "data": _data,
+            "show": _show,
+            "list": _list,
+            "doctor": _doctor,
+        }[arguments.command](arguments)
     except HarnessError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -157,7 +163,7 @@ def _run(arguments: Arguments) -> int:
         )
     settings = resolve(specs, dataset.options, arguments.options)
 
-    from recbole_ext.experiment import Ground, execute, finished, prepare
+    from recbole_ext.experiment import Ground, check_memory, execute, finished, prepare
     from recbole_ext.progress import say
 
     ground = Ground(dataset, settings[0].dataset, settings[0].evaluation)
@@ -173,6 +179,8 @@ def _run(arguments: Arguments) -> int:
     force = "force" in arguments.flags
     waiting = [e for e in experiments if force or not finished(e, records)]
     if waiting:
+        for experiment in waiting:
+            check_memory(experiment)
         _ = ground.test_task  # draws the lists, or says which protocol asks for too many negatives
     done = []
     for experiment in experiments:
@@ -259,6 +267,24 @@ def _board(arguments: Arguments) -> int:
             _narrowed(found, dataset, models), _count(verify, "verify"), seed, data_path
         )
     print(_board_text(records or Path("runs"), dataset, models))
+    return 0
+
+
+def _data(arguments: Arguments) -> int:
+    from recbole_ext.config import dataset_settings
+    from recbole_ext.data.card import card
+    from recbole_ext.data.catalog import dataset_names, find_dataset, load_dataset
+    from recbole_ext.data.splits import make_split
+
+    data_path = _path(arguments.take("data-path"))
+    if len(arguments.words) != 2 or arguments.words[0] != "card":
+        raise HarnessError(
+            f"data card NAME: whose card? (here: {', '.join(dataset_names(data_path))})"
+        )
+    dataset = find_dataset(arguments.words[1], data_path)
+    options = dataset_settings(dataset.options, arguments.options)
+    data = load_dataset(dataset, options)
+    print("\n".join(card(data, make_split(data, options), str(options["split"]))))
     return 0
 
 

@@ -121,6 +121,26 @@ class Settings:
     space: list[dict[str, list[Any]]]
 
 
+def dataset_settings(
+    dataset_options: Mapping[str, Any], given: Mapping[str, str]
+) -> dict[str, Any]:
+    """The dataset section with what a dataset's YAML and `--key=value` set over its defaults."""
+    section = dict(read_yaml(properties() / "overall.yaml")["dataset"])
+    _update_known(section, dataset_options)
+    for key, text in given.items():
+        if key not in section:
+            raise HarnessError(f"--{key} is not a key of a dataset{nearest(key, section)}")
+        section[key] = parse_value(key, text, section[key])
+    return section
+
+
+def _update_known(section: dict[str, Any], options: Mapping[str, Any]) -> None:
+    for key in options:
+        if key not in section:
+            raise HarnessError(f"dataset option '{key}' is unknown{nearest(key, section)}")
+    section.update(options)
+
+
 def resolve(
     specs: list[ModelSpec], dataset_options: Mapping[str, Any], given: Mapping[str, str]
 ) -> list[Settings]:
@@ -137,12 +157,7 @@ def resolve(
     """
     overall = read_yaml(properties() / "overall.yaml")
     shared = {name: dict(overall[name]) for name in ("run", "evaluation", "dataset")}
-    unknown = [key for key in dataset_options if key not in shared["dataset"]]
-    if unknown:
-        raise HarnessError(
-            f"dataset option '{unknown[0]}' is unknown{nearest(unknown[0], shared['dataset'])}"
-        )
-    shared["dataset"].update(dataset_options)
+    _update_known(shared["dataset"], dataset_options)
     models = {spec.name: model_defaults(spec) for spec in specs}
     for key, text in given.items():
         owner, _, rest = key.rpartition(".")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import errno
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +25,7 @@ from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.candidates import lists_sha256
 from recbole_ext.evaluator.ranks import RankTable, RankTask, make_task, rank
-from recbole_ext.progress import progress
+from recbole_ext.progress import progress, say
 from recbole_ext.registry import ModelSpec
 from recbole_ext.results import ResultRecord, read_record, run_id, write_atomically
 from recbole_ext.text import (
@@ -42,8 +43,20 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+_UNWRITABLE = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOTDIR,
+    errno.EEXIST,
+}
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
+_RARE_FILTERS = {"k_core": True, "rating_field": "rating"}
+"""Named in a record only where they differ from these."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +148,14 @@ class Experiment:
             "evaluator_revision": protocols.REVISION,
             "dataset": {
                 "name": self.ground.spec.name,
-                "filters": {key: dataset[key] for key in _FILTER_KEYS},
+                "filters": {
+                    **{key: dataset[key] for key in _FILTER_KEYS},
+                    **{
+                        key: dataset[key]
+                        for key, usual in _RARE_FILTERS.items()
+                        if dataset[key] != usual
+                    },
+                },
                 "split": {key: dataset[key] for key in _SPLIT_KEYS},
             },
             "protocols": evaluation["protocols"],
@@ -229,6 +249,32 @@ def prepare(model: ModelSpec, settings: Settings, ground: Ground, tune: bool = F
     return Experiment(model, dataclasses.replace(settings, run=run), ground, tune)
 
 
+def check_memory(experiment: Experiment) -> None:
+    """Refuse a model whose item-by-item matrices do not fit, before anything is started.
+
+    Raises:
+        HarnessError: the line says what is needed, what is free, and the largest catalogue that fits.
+    """
+    model = experiment.model.load()
+    plan = getattr(model, "planned_bytes", None)
+    if plan is None:
+        return
+    precision = experiment.settings.params["precision"]
+    items = len(experiment.ground.data.item_tokens)
+    needed, free = (
+        plan(items, precision),
+        environment.free_memory(experiment.settings.run["device"]),
+    )
+    if needed > free:
+        fits = int(items * (free / needed) ** 0.5)
+        hint = ", or --precision=float32" if plan(items, "float32") <= free else ""
+        raise HarnessError(
+            f"{experiment.model.name} on {experiment.ground.spec.name} ({items:,} items) needs about "
+            f"{needed / 2**30:.1f} GiB for item-by-item matrices, {free / 2**30:.1f} GiB are free; about {fits:,} items "
+            f"fit: raise --min_item{hint}"
+        )
+
+
 def finished(experiment: Experiment, records: Path) -> ResultRecord | None:
     """The record of an earlier run of the same id, None when there is none that can be read."""
     path = records / experiment.run_id / "record.json"
@@ -236,7 +282,9 @@ def finished(experiment: Experiment, records: Path) -> ResultRecord | None:
         return None
     try:
         return read_record(path)
-    except HarnessError:
+    except HarnessError as error:
+        path.replace(path.with_suffix(".json.corrupt"))
+        say(f"set aside as record.json.corrupt, and run again: {error}")
         return None
 
 
@@ -255,8 +303,13 @@ def execute(experiment: Experiment, records: Path, force: bool = False) -> Resul
         with lock:
             done = None if force else finished(experiment, records)
             return done or _run(experiment, folder)
-    except PermissionError as error:
-        raise HarnessError(f"--records={records}: cannot be written ({error.strerror})") from None
+    except OSError as error:
+        if error.errno not in _UNWRITABLE:
+            raise
+        raise HarnessError(
+            f"--records={records}: {error.strerror}; this run was not recorded, finished ones are kept: make room, "
+            "or choose another folder"
+        ) from None
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(
+            temporary, 0o666 & ~mask
+        )  # mkstemp's 0600 would keep a shared folder's other users out
         with os.fdopen(handle, "wb") as stream:
             stream.write(content.encode() if isinstance(content, str) else content)
             stream.flush()

@@ -6,6 +6,8 @@ RecBole's models keep part of their state outside `state_dict` (`other_parameter
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ def save_weights(model: Any, path: Path) -> None:
         HarnessError: some state is neither tensor, array, SciPy matrix nor JSON; nothing is written.
     """
     import torch
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     tensors = {f"state/{k}": v.detach().cpu().contiguous() for k, v in model.state_dict().items()}
@@ -46,9 +49,17 @@ def save_weights(model: Any, path: Path) -> None:
                 f"'{name}' of {type(model).__name__} is a {type(value).__name__}, not an array"
             )
     # Tied tensors share storage, which the format refuses: give each its own.
-    save_file(
-        {k: v.clone() for k, v in tensors.items()}, path, metadata={"other": json.dumps(forms)}
-    )
+    try:
+        save_file(
+            {k: v.clone() for k, v in tensors.items()}, path, metadata={"other": json.dumps(forms)}
+        )
+    except SafetensorError as error:
+        # It wraps the system's error; the number is what tells a full disk from a fault of ours.
+        number = re.search(r"os error (\d+)", str(error))
+        path.unlink(missing_ok=True)
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def load_weights(model: Any, path: Path) -> None:

@@ -40,6 +40,8 @@ class Interactions:
     """[N] as the file has it, None without a time column."""
     time_is_order: bool
     """The time column is a rank within the user's history: fit to sort one user's items, not to compare users."""
+    part: npt.NDArray[np.int8] | None
+    """[N] 0, 1, 2 for training, validation, test where the source brings its own split, else None."""
     item_columns: Mapping[str, list[str]]
     """Text columns of the item file, each [n] in item order ("" where unknown)."""
     dropped: Mapping[str, int]
@@ -50,7 +52,7 @@ class Interactions:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over tokens, pairs and times; equal for any order of rows."""
+        """sha256 over tokens, pairs and times; equal for any order of rows and any split."""
         digest = hashlib.sha256()
         for tokens in (self.user_tokens, self.item_tokens):
             digest.update(f"{len(tokens)}\n".encode())
@@ -69,17 +71,15 @@ def canonical(
     rows: pd.DataFrame,
     items: pd.DataFrame | None,
     filters: Mapping[str, Any],
-    time_is_order: bool = False,
 ) -> Interactions:
     """Filter rows, collapse duplicates and number users and items.
 
     Args:
         name: of the dataset, for messages.
-        rows: columns `user_id`, `item_id` (str), and optionally `rating`, `timestamp`.
+        rows: columns `user_id`, `item_id` (str), and optionally `rating`, `timestamp`, and `part` (the source's split).
         items: item features with `item_id`, or None.
         filters: `min_rating` (keep rating >= it), `min_user` and `min_item` (interactions, to a fixed point: the
-            k-core when equal), each None or 0 for off.
-        time_is_order: see `Interactions`.
+            k-core when equal; with `k_core` false in one pass over the counts), each None or 0 for off.
 
     Raises:
         HarnessError: nothing is left, a filter needs a column that is not there, an empty id.
@@ -91,17 +91,23 @@ def canonical(
             raise HarnessError(
                 f"{name}: row {empty[0] + 2} of the interactions has an empty {column}"
             )
+    time_is_order = "timestamp" in rows and _is_order(rows)
     if filters.get("min_rating") is not None:
-        if "rating" not in rows:
-            raise HarnessError(f"{name}: min_rating needs a rating column; set min_rating=null")
-        kept = rows["rating"] >= filters["min_rating"]
+        column = filters.get("rating_field") or "rating"
+        if column not in rows:
+            raise HarnessError(
+                f"{name}: min_rating needs a column '{column}' (here: {', '.join(rows.columns)}); "
+                "set min_rating=null, or rating_field to the column that holds ratings"
+            )
+        kept = rows[column] >= filters["min_rating"]
         dropped["min_rating"] = int((~kept).sum())
         rows = rows[kept]
     before = len(rows)
     rows = _collapse(rows)
     dropped["duplicates"] = before - len(rows)
     before = len(rows)
-    rows = rows[_core(rows, int(filters.get("min_user") or 0), int(filters.get("min_item") or 0))]
+    least = int(filters.get("min_user") or 0), int(filters.get("min_item") or 0)
+    rows = rows[_core(rows, *least, repeat=bool(filters.get("k_core", True)))]
     dropped["min_user,min_item"] = before - len(rows)
     if rows.empty:
         steps = ", ".join(f"{count} by {what}" for what, count in dropped.items())
@@ -121,6 +127,7 @@ def canonical(
         item=item[order].astype(np.int64),
         time=time,
         time_is_order=time_is_order,
+        part=rows["part"].to_numpy(dtype=np.int8)[order] if "part" in rows else None,
         item_columns=_item_columns(name, items, names),
         dropped=dropped,
     )
@@ -130,12 +137,28 @@ def _collapse(rows: pd.DataFrame) -> pd.DataFrame:
     """One row per (user, item): the latest where there are times, else the first by content."""
     if not rows.duplicated(["user_id", "item_id"]).any():
         return rows
+    # A pair that the source has in two parts stays in the earlier one: what is trained on is not tested.
     by = ["user_id", "item_id", *[c for c in ("timestamp", "rating") if c in rows]]
-    return rows.sort_values(by, kind="stable").drop_duplicates(["user_id", "item_id"], keep="last")
+    if "part" in rows:
+        rows = rows.assign(part=-rows["part"])
+        by.insert(2, "part")
+    rows = rows.sort_values(by, kind="stable").drop_duplicates(["user_id", "item_id"], keep="last")
+    return rows.assign(part=-rows["part"]) if "part" in rows else rows
 
 
-def _core(rows: pd.DataFrame, min_user: int, min_item: int) -> npt.NDArray[np.bool_]:
-    """[rows] True for rows of users and items that keep enough interactions, to a fixed point."""
+def _is_order(rows: pd.DataFrame) -> bool:
+    """True when every user's times are 1, 2, .., its number of rows: a rank in the history, not a time."""
+    time = rows["timestamp"].to_numpy(dtype=np.float64)
+    if not len(time) or time.min() != 1 or (time != np.floor(time)).any():
+        return False
+    of_user = rows.groupby("user_id", sort=False)["timestamp"].agg(["size", "max", "nunique"])
+    return bool(
+        (of_user["size"] == of_user["max"]).all() and (of_user["size"] == of_user["nunique"]).all()
+    )
+
+
+def _core(rows: pd.DataFrame, min_user: int, min_item: int, repeat: bool) -> npt.NDArray[np.bool_]:
+    """[rows] True for rows of users and items that keep enough interactions; `repeat`: to a fixed point."""
     import pandas as pd
 
     user, _ = pd.factorize(rows["user_id"])
@@ -147,8 +170,8 @@ def _core(rows: pd.DataFrame, min_user: int, min_item: int) -> npt.NDArray[np.bo
         users = np.pad(users, (0, int(user.max(initial=0)) + 1 - len(users)))
         items = np.pad(items, (0, int(item.max(initial=0)) + 1 - len(items)))
         again = kept & (users[user] >= min_user) & (items[item] >= min_item)
-        if again.sum() == kept.sum():
-            return kept
+        if not repeat or again.sum() == kept.sum():
+            return again
         kept = again
 
 

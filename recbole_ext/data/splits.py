@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from recbole_ext.data.interactions import Interactions, Ints
 from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.hashing import pair_hashes, token_hashes
+from recbole_ext.hashing import Words, pair_hashes, token_hashes
 
 TRAIN, VALID, TEST = 0, 1, 2
 
@@ -36,12 +36,22 @@ class Split:
 
 
 def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
-    """Split by `spec`: `split` (ratio | leave_one_out), and for ratio `split_ratio` and `split_seed`.
+    """Split by `spec`.
+
+    Args:
+        data: the interactions.
+        spec: `split`: `ratio` (random within each user), `leave_one_out`, `global_time` or `files` (the source's own);
+            `split_ratio` and `split_seed` for what they need of it.
 
     Raises:
         HarnessError: unknown kind, ratios that do not fit, no times where they are needed, or an empty part.
     """
-    kinds = {"ratio": _ratio, "leave_one_out": _leave_one_out}
+    kinds = {
+        "ratio": _ratio,
+        "leave_one_out": _leave_one_out,
+        "global_time": _global_time,
+        "files": _files,
+    }
     kind = str(spec["split"])
     if kind not in kinds:
         raise HarnessError(
@@ -63,16 +73,8 @@ def _ratio(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
     Sizes follow RecBole: the floor of share x history, but one interaction at least for test, then for validation, as
     long as training keeps one. The random order is that of a keyed hash of (user, item).
     """
-    shares = [float(x) for x in spec["split_ratio"]]
-    if len(shares) != 3 or min(shares) < 0 or sum(shares) <= 0:
-        raise HarnessError(
-            f"split_ratio={spec['split_ratio']} must be three shares, e.g. [0.8,0.1,0.1]"
-        )
-    key = f"split|{int(spec['split_seed'])}"
-    users = token_hashes(data.user_tokens, key)[data.user]
-    words = pair_hashes(users, token_hashes(data.item_tokens, key)[data.item])
-    from_end, length = _places(data, np.lexsort((words, data.user)))
-    valid_share, test_share = shares[1] / sum(shares), shares[2] / sum(shares)
+    _, valid_share, test_share = _shares(spec)
+    from_end, length = _places(data, np.lexsort((_random_words(data, spec), data.user)))
     test = np.minimum(_at_least_one(test_share, length), np.maximum(length - 1, 0))
     valid = np.minimum(_at_least_one(valid_share, length), np.maximum(length - test - 1, 0))
     return _parts(from_end, valid, test)
@@ -86,6 +88,69 @@ def _leave_one_out(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[n
         )
     from_end, length = _places(data, np.lexsort((data.item, data.time, data.user)))
     return _parts(from_end, (length >= 3).astype(np.int64), (length >= 2).astype(np.int64))
+
+
+def _global_time(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
+    """Everything before one moment is for training, before a second for validation, the rest for test.
+
+    The moments are those of the interactions at `split_ratio` of all; equal times stay together, in the later part.
+    """
+    if data.time is None:
+        raise HarnessError(
+            f"{data.name}: split 'global_time' needs a timestamp column; use split=ratio"
+        )
+    if data.time_is_order:
+        raise HarnessError(
+            f"{data.name}: its timestamps are ranks within each history (1, 2, ..), not times, so users cannot be "
+            "compared by them; use split=leave_one_out or split=ratio"
+        )
+    train_share, valid_share, _ = _shares(spec)
+    ordered = np.sort(data.time)
+    moments = [
+        ordered[min(int(share * len(ordered) + 1e-9), len(ordered) - 1)]
+        for share in (train_share, train_share + valid_share)
+    ]
+    return np.searchsorted(moments, data.time, side="right").astype(np.int8)
+
+
+def _files(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
+    """The source's own parts. Without a validation file, part of each user's training rows is drawn, by the ratio of
+    validation to training in `split_ratio`."""
+    if data.part is None:
+        raise HarnessError(
+            f"{data.name}: split 'files' needs {data.name}.train.inter and {data.name}.test.inter"
+        )
+    if (data.part == VALID).any():
+        return data.part
+    train_share, valid_share, _ = _shares(spec)
+    order = np.lexsort((_random_words(data, spec), data.part == TRAIN, data.user))
+    from_end, _ = _places(data, order)
+    training = np.bincount(data.user[data.part == TRAIN], minlength=len(data.user_tokens))[
+        data.user
+    ]
+    share = valid_share / (train_share + valid_share)
+    valid = np.minimum(_at_least_one(share, training), np.maximum(training - 1, 0))
+    part = data.part.copy()
+    part[(part == TRAIN) & (from_end < valid)] = VALID
+    return part
+
+
+def _shares(spec: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Shares of training, validation and test, summing to 1."""
+    shares = [float(x) for x in spec["split_ratio"]]
+    if len(shares) != 3 or min(shares) < 0 or sum(shares) <= 0:
+        raise HarnessError(
+            f"split_ratio={spec['split_ratio']} must be three shares, e.g. [0.8,0.1,0.1]"
+        )
+    train, valid, test = (share / sum(shares) for share in shares)
+    return train, valid, test
+
+
+def _random_words(data: Interactions, spec: Mapping[str, Any]) -> Words:
+    """[N] a keyed hash of each (user, item): a random order that does not depend on the order of rows."""
+    key = f"split|{int(spec['split_seed'])}"
+    users = token_hashes(data.user_tokens, key)[data.user]
+    return pair_hashes(users, token_hashes(data.item_tokens, key)[data.item])
 
 
 def _at_least_one(share: float, length: Ints) -> Ints:

@@ -40,6 +40,8 @@ class L3AE(LinearAutoencoder):
     (`semantic_norm=l2`), fields without text are left out of the prompt, an item without any text is a zero column.
     """
 
+    matrices = 4
+
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.reg_x, self.reg_f, self.reg_kd = (

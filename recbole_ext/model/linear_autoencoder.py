@@ -22,6 +22,14 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
     """
 
     input_type = InputType.POINTWISE
+    matrices = 3
+    """n x n matrices alive at once beside the Gram matrix, in the working precision."""
+
+    @classmethod
+    def planned_bytes(cls, n_items: int, precision: str) -> int:
+        """Peak memory of a fit for a catalogue; `auto` is planned as float64, which it may need."""
+        width = 4 if precision == "float32" else 8
+        return (n_items + 1) ** 2 * (4 + cls.matrices * width)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)

@@ -161,3 +161,99 @@ def test_real_files_load(real_data):
     data = load_dataset(find_dataset("amazon-toys-2014", real_data), {})
     assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (19412, 11924, 167597)
     assert sum(bool(title) for title in data.item_columns["title"]) > 11_000
+
+
+def test_global_time_cuts_at_two_moments():
+    rows = [(u, i, 5, t) for t, (u, i) in enumerate((u, i) for i in range(10) for u in range(10))]
+    data = canonical("x", frame(rows), None, {})
+    part = make_split(data, {**RATIO, "split": "global_time"}).part
+    assert not data.time_is_order
+    assert data.time[part == TRAIN].max() < data.time[part == VALID].min() <= 80
+    assert data.time[part == VALID].max() < data.time[part == TEST].min()
+    assert [int((part == p).sum()) for p in (TRAIN, VALID, TEST)] == [80, 10, 10]
+
+
+def test_ranks_in_the_history_are_no_times():
+    rows = [(u, (u + t) % 7, 5, t) for u in range(5) for t in range(1, 6)]
+    data = canonical("x", frame(rows), None, {})
+    assert data.time_is_order
+    with pytest.raises(HarnessError, match="ranks within each history"):
+        make_split(data, {**RATIO, "split": "global_time"})
+    make_split(data, LOO)
+
+
+def test_one_pass_counts_are_not_the_core():
+    rows = [
+        (0, 0, 5, 0),
+        (0, 1, 5, 1),
+        (1, 0, 5, 2),
+        (1, 2, 5, 3),
+        (2, 1, 5, 4),
+        (2, 0, 5, 5),
+        (3, 2, 5, 6),
+    ]
+    filters = {"min_user": 2, "min_item": 2}
+    core = canonical("x", frame(rows), None, filters)
+    once = canonical("x", frame(rows), None, {**filters, "k_core": False})
+    assert "i2" in once.item_tokens and "i2" not in core.item_tokens
+
+
+def test_own_files_are_the_split_and_a_pair_in_two_parts_is_trained_on(tmp_path):
+    from recbole_ext.data.catalog import find_dataset, load_dataset
+
+    folder = tmp_path / "own"
+    folder.mkdir()
+    head = "user_id:token\titem_id:token\n"
+    train = [(u, i) for u in range(4) for i in range(6)]
+    (folder / "own.train.inter").write_text(head + "".join(f"u{u}\ti{i}\n" for u, i in train))
+    (folder / "own.test.inter").write_text(head + "".join(f"u{u}\ti{u + 5}\n" for u in range(4)))
+    spec = find_dataset("own", tmp_path)
+    assert spec.options == {"split": "files"}
+    data = load_dataset(spec, {"split": "files"})
+    part = make_split(data, {**RATIO, "split": "files"}).part
+    pairs = {
+        (int(u), data.item_tokens[i]): int(p)
+        for u, i, p in zip(data.user, data.item, part, strict=True)
+    }
+    assert pairs[0, "i5"] != TEST and pairs[3, "i8"] == TEST
+    # One sixth of 0.1 to 0.8 rounds down to nothing, so one of each history validates.
+    assert [sum(p == VALID for (u, _), p in pairs.items() if u == user) for user in range(4)] == [
+        1
+    ] * 4
+    whole = load_dataset(spec, {"split": "ratio"})
+    assert whole.part is None and whole.fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "users", "items", "pairs"),
+    [
+        ("amazon-games-2018", 50546, 16859, 452989),
+        ("citeulike-sgfcf", 5551, 16980, 210504),  # 11 pairs stand in both files, 22 twice in one
+        ("collm-ml-1m", 825, 2694, 27684),  # liked rows only
+        ("gowalla-lightgcn", 29858, 40981, 1027370),
+        ("lastfm-hetrec", 1362, 2975, 15674),  # a row per tag event; pairs are fewer
+        ("ml-1m", 6040, 3706, 1000209),
+        ("ml-latest-small", 610, 9724, 100836),
+        ("rlmrec-amazon-book", 11000, 9332, 200860),
+    ],
+)
+def test_every_real_folder_loads_and_splits(real_data, name, users, items, pairs):
+    from recbole_ext.config import dataset_settings
+    from recbole_ext.data.card import card
+    from recbole_ext.data.catalog import find_dataset, load_dataset
+
+    spec = find_dataset(name, real_data)
+    options = dataset_settings(spec.options, {})
+    data = load_dataset(spec, options)
+    assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (users, items, pairs)
+    lines = card(data, make_split(data, options), options["split"])
+    assert f"{pairs:,}" in lines[3] and len(lines) > 12
+
+
+def test_the_ten_core_of_games(real_data):
+    from recbole_ext.data.catalog import find_dataset, load_dataset
+
+    data = load_dataset(
+        find_dataset("amazon-games-2018", real_data), {"min_user": 10, "min_item": 10}
+    )
+    assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (5921, 3784, 103362)

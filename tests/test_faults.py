@@ -1,0 +1,144 @@
+"""Kills, races, a full disk and damage: nothing is lost, nothing torn is trusted."""
+
+from __future__ import annotations
+
+import json
+import random
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from recbole_ext.cli import main
+from recbole_ext.results import find_records, read_record
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMON = ["--dataset=tiny", "--protocols=full,uni5", "--encoder=hash:16"]
+
+
+def command(*argv: str) -> list[str]:
+    return [sys.executable, "-W", "ignore", str(ROOT / "run_bench.py"), *argv]
+
+
+def test_twenty_kills_leave_no_partial_record_and_the_next_start_finishes(tiny_path, tmp_path):
+    argv = command(
+        "--model=Pop,EASE,L3AE", *COMMON, f"--data-path={tiny_path}", f"--records={tmp_path}"
+    )
+    start = time.monotonic()
+    subprocess.run([*argv, "--force"], check=True, capture_output=True)
+    whole = time.monotonic() - start
+    want = {path: json.loads(path.read_text())["metrics"] for path in find_records(tmp_path)}
+    assert len(want) == 3
+    rng = random.Random(0)
+    survived = 0
+    for _ in range(20):
+        process = subprocess.Popen(
+            [*argv, "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        # Imports take the first half; the writing is at the end.
+        time.sleep(rng.uniform(0.4, 1.0) * whole)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for path in find_records(tmp_path):
+            assert read_record(path).metrics == want[path]
+            survived += 1
+    assert survived > 20
+    subprocess.run(argv, check=True, capture_output=True)
+    assert {
+        path: json.loads(path.read_text())["metrics"] for path in find_records(tmp_path)
+    } == want
+
+
+def test_two_processes_write_fifty_runs_into_one_folder(tiny_path, tmp_path):
+    def start(seed: int) -> subprocess.Popen[str]:
+        argv = command("--model=Pop", *COMMON[:2], f"--data-path={tiny_path}", f"--records={tmp_path}",
+                       f"--seed={seed}", "--seeds=30", "--json")  # fmt: skip
+        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    both = [start(1), start(21)]  # seeds 21 to 30 are wanted by both
+    outputs = [process.communicate() for process in both]
+    assert [process.returncode for process in both] == [0, 0], outputs
+    records = [read_record(path) for path in find_records(tmp_path)]
+    assert sorted(r.experiment["seed"] for r in records) == list(range(1, 51))
+    assert all(len(out.splitlines()) == 30 for out, _ in outputs)
+    shared = [{json.loads(line)["run_id"]: line for line in out.splitlines()} for out, _ in outputs]
+    both_ran = set(shared[0]) & set(shared[1])
+    assert len(both_ran) == 10 and all(shared[0][run] == shared[1][run] for run in both_ran)
+
+
+def test_a_full_disk_is_one_line_and_leaves_no_record(tiny_path, tmp_path):
+    argv = command("--model=EASE", *COMMON[:2], f"--data-path={tiny_path}", f"--records={tmp_path}")
+    done = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        # The kernel refuses to let any file grow beyond 2 kB, as a full disk would.
+        preexec_fn=lambda: (
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+            resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
+        ),
+    )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("error: ") and "not recorded" in last and "Traceback" not in done.stderr
+    assert not list(find_records(tmp_path))
+    assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
+
+
+def test_a_damaged_record_is_named_set_aside_and_run_again(tiny_path, tmp_path, capsys):
+    argv = ["--model=EASE", *COMMON[:2], f"--data-path={tiny_path}", f"--records={tmp_path}"]
+    assert main(argv) == 0
+    (path,) = find_records(tmp_path)
+    sound = path.read_text()
+    path.write_text(sound[: len(sound) // 2])
+    capsys.readouterr()
+    assert main(["board", f"--records={tmp_path}"]) == 0
+    assert str(path) in capsys.readouterr().err
+    assert main(argv) == 0
+    assert "set aside" in capsys.readouterr().err
+    assert read_record(path).metrics == json.loads(sound)["metrics"]
+    assert path.with_suffix(".json.corrupt").read_text() == sound[: len(sound) // 2]
+
+
+def test_a_records_folder_that_is_a_file_is_one_line(tiny_path, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    assert (
+        main(
+            [
+                "--model=EASE",
+                *COMMON[:2],
+                f"--data-path={tiny_path}",
+                f"--records={tmp_path / 'file'}",
+            ]
+        )
+        == 2
+    )
+    assert capsys.readouterr().err.startswith("error: --records=")
+
+
+def test_matrices_that_do_not_fit_are_refused_before_anything_starts(
+    tiny_path, tmp_path, capsys, monkeypatch
+):
+    from recbole_ext import environment
+
+    monkeypatch.setattr(environment, "free_memory", lambda device: 20_000)
+    argv = ["--model=Pop,L3AE", *COMMON, f"--data-path={tiny_path}", f"--records={tmp_path}"]
+    assert main(argv) == 2
+    line = capsys.readouterr().err
+    assert (
+        "L3AE on tiny (30 items)" in line and "items fit" in line and "--precision=float32" in line
+    )
+    assert not list(find_records(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["record.json", "0123456789abcdef.json"])
+def test_only_records_are_taken_for_records(name, tmp_path):
+    for other in ("package.json", "record.json.corrupt", ".record.json.abc"):
+        (tmp_path / other).write_text("{}")
+    (tmp_path / name).write_text("{}")
+    assert [path.name for path in find_records(tmp_path)] == [name]
