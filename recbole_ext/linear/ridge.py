@@ -49,26 +49,29 @@ def working_dtype(g: torch.Tensor, ridge: float, precision: str = "auto") -> tor
     return torch.float32 if condition <= CONDITION_FLOAT32 else torch.float64
 
 
-def ridge_inverse(g: torch.Tensor, ridge: float, dtype: torch.dtype) -> torch.Tensor:
-    """(G + ridge I)⁻¹ by one Cholesky factorisation.
+def ridge_inverse_(a: torch.Tensor, ridge: float) -> torch.Tensor:
+    """(A + ridge I)⁻¹ by one Cholesky factorisation, in the memory of A.
 
     Args:
-        g: [n, n] symmetric; not changed.
+        a: [n, n] symmetric, row-major; overwritten, by the factor and then by the inverse.
         ridge: added to the diagonal.
-        dtype: of the factorisation and the result.
+
+    Returns:
+        `a`.
 
     Raises:
-        HarnessError: the sum is not positive definite.
+        HarnessError: the sum is not positive definite; `a` is lost.
     """
-    a = g.to(dtype, copy=True)
     a.diagonal().add_(ridge)
-    factor, info = torch.linalg.cholesky_ex(a)
+    columns = a.mT  # LAPACK writes column-major: this view lets it work in place
+    info = torch.empty((), dtype=torch.int32, device=a.device)
+    torch.linalg.cholesky_ex(columns, out=(columns, info))
     if int(info):
         raise HarnessError(
             f"XᵀX + {ridge:g} I is not positive definite (pivot {int(info)}); raise the regularisation above 0"
         )
-    del a
-    return torch.cholesky_inverse(factor)
+    torch.cholesky_inverse(columns, out=columns)
+    return a
 
 
 def zero_diagonal_(pr: torch.Tensor, p: torch.Tensor) -> torch.Tensor:

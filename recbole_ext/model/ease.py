@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from recbole_ext.linear.ridge import ease_, gram, ridge_inverse, working_dtype
+from recbole_ext.linear.ridge import ease_, gram, ridge_inverse_, working_dtype
 from recbole_ext.model.linear_autoencoder import LinearAutoencoder
 
 Point = Mapping[str, Any]
@@ -33,14 +33,15 @@ class EASE(LinearAutoencoder):
         self.item_matrix = self._matrix(gram(self.interactions, self.device), self.reg_weight)
 
     def _matrix(self, g: torch.Tensor, ridge: float) -> torch.Tensor:
-        p = ridge_inverse(g, ridge, working_dtype(g, ridge, self.precision))
+        """B in float32; `g` is overwritten where the precision allows."""
+        p = ridge_inverse_(g.to(working_dtype(g, ridge, self.precision)), ridge)
         return ease_(p).float()
 
     def families(self, points: Sequence[Point]) -> Iterator[tuple[list[Point], Scorer]]:
         """Groups of points with a function users -> one score matrix per point; one Gram matrix serves all."""
         g = gram(self.interactions, self.device)
         for point in points:
-            b = self._matrix(g, float(point["reg_weight"]))
+            b = self._matrix(g.clone(), float(point["reg_weight"]))
             yield [point], self._scorer(b)
 
     def _scorer(self, b: torch.Tensor) -> Scorer:

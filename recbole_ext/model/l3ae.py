@@ -14,7 +14,7 @@ from recbole_ext.linear.ridge import (
     distilled,
     ease_,
     gram,
-    ridge_inverse,
+    ridge_inverse_,
     working_dtype,
 )
 from recbole_ext.model.linear_autoencoder import LinearAutoencoder
@@ -70,7 +70,7 @@ class L3AE(LinearAutoencoder):
         """
         g = gram(self.interactions, self.device)
         for ridge in sorted({self._ridge_of(point) for point in points}):
-            p, pf = self._inverse(g, ridge)
+            p, pf = self._inverse(g.clone(), ridge)
             same_ridge = [point for point in points if self._ridge_of(point) == ridge]
             base = ease_(p.clone())
             for reg_f in sorted({self._of(point, "reg_f") for point in same_ridge}):
@@ -103,8 +103,8 @@ class L3AE(LinearAutoencoder):
         return ridge
 
     def _inverse(self, g: torch.Tensor, ridge: float) -> tuple[torch.Tensor, torch.Tensor]:
-        """P [n, n] and P Fᵀ [n, d]."""
-        p = ridge_inverse(g, ridge, working_dtype(g, ridge, self.precision))
+        """P [n, n] and P Fᵀ [n, d]; `g` is overwritten where the precision allows."""
+        p = ridge_inverse_(g.to(working_dtype(g, ridge, self.precision)), ridge)
         return p, p @ self.semantics.T.to(p.dtype)
 
     def _teacher(self, reg_f: float) -> SemanticTeacher | CosineTeacher:

@@ -22,7 +22,7 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
     """
 
     input_type = InputType.POINTWISE
-    matrices = 3
+    matrices = 2
     """n x n matrices alive at once beside the Gram matrix, in the working precision."""
 
     @classmethod

@@ -9,7 +9,7 @@ import torch
 
 from recbole_ext.evaluator.candidates import draw_lists
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
-from recbole_ext.linear.ridge import SemanticTeacher, distilled, gram, ridge_inverse
+from recbole_ext.linear.ridge import SemanticTeacher, distilled, gram, ridge_inverse_
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
@@ -20,7 +20,7 @@ def solve(device: str, dtype: torch.dtype) -> torch.Tensor:
     x = sp.csr_matrix((rng.random((4000, 1500)) < 0.01).astype(np.float32))
     f = torch.from_numpy(rng.normal(size=(64, 1500))).to(device)
     f = f / f.norm(dim=0)
-    p = ridge_inverse(gram(x, device), 100.0, dtype)
+    p = ridge_inverse_(gram(x, device).to(dtype), 100.0)
     assert p.device.type == device
     ps = SemanticTeacher(f, 5.0).times(p, p @ f.T.to(dtype))
     return distilled(p, ps, 80.0).double().cpu()

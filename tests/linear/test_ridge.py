@@ -17,7 +17,7 @@ from recbole_ext.linear.ridge import (
     ease_,
     gram,
     largest_eigenvalue,
-    ridge_inverse,
+    ridge_inverse_,
     working_dtype,
     zero_diagonal_,
 )
@@ -44,7 +44,7 @@ def data(seed: int, m: int = 60, n: int = 25, d: int = 7):
 
 
 def inverse(x: np.ndarray, ridge: float) -> torch.Tensor:
-    return ridge_inverse(torch.from_numpy(x.T @ x), ridge, torch.float64)
+    return ridge_inverse_(torch.from_numpy(x.T @ x), ridge)
 
 
 @settings(max_examples=20, deadline=None)
@@ -112,13 +112,13 @@ def test_items_without_interactions_or_text_get_nothing():
 def test_a_sum_that_is_not_positive_definite_is_one_line(ridge):
     g = torch.zeros(4, 4)
     with pytest.raises(HarnessError, match="not positive definite") as caught:
-        ridge_inverse(g, ridge, torch.float64)
+        ridge_inverse_(g, ridge)
     assert "\n" not in str(caught.value)
 
 
 def test_a_negative_ridge_is_legal_above_minus_the_smallest_eigenvalue():
     g = torch.eye(5, dtype=torch.float64) * 4
-    np.testing.assert_allclose(ridge_inverse(g, -3.0, torch.float64), np.eye(5), atol=1e-12)
+    np.testing.assert_allclose(ridge_inverse_(g, -3.0), np.eye(5), atol=1e-12)
 
 
 def test_precision_follows_the_condition_number():
@@ -129,3 +129,13 @@ def test_precision_follows_the_condition_number():
     assert working_dtype(g, top) is torch.float32
     assert working_dtype(g, top * 1e-4) is torch.float64
     assert working_dtype(g, top * 1e-4, "float32") is torch.float32
+
+
+def test_the_inverse_is_made_in_place_and_is_symmetric():
+    x, _ = data(5)
+    a = torch.from_numpy(x.T @ x)
+    where = a.data_ptr()
+    p = ridge_inverse_(a, 2.0)
+    assert p.data_ptr() == where and p.is_contiguous()
+    np.testing.assert_allclose(p, np.linalg.inv(x.T @ x + 2 * np.eye(25)), atol=EXACT)
+    assert torch.equal(p, p.T)
