@@ -163,8 +163,9 @@ def _run(arguments: Arguments) -> int:
         )
     settings = resolve(specs, dataset.options, arguments.options)
 
-    from recbole_ext.experiment import Ground, check_memory, execute, finished, prepare
+    from recbole_ext.experiment import Ground, check_memory, prepare
     from recbole_ext.progress import say
+    from recbole_ext.run import execute, finished
 
     ground = Ground(dataset, settings[0].dataset, settings[0].evaluation)
     tune = "tune" in arguments.flags

@@ -6,17 +6,11 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import errno
-import tempfile
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext import environment, recbole_compat
+from recbole_ext import environment
 from recbole_ext.config import Settings
 from recbole_ext.data.catalog import DatasetSpec, load_dataset
 from recbole_ext.data.interactions import Interactions
@@ -24,10 +18,10 @@ from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, make_split
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.candidates import lists_sha256
-from recbole_ext.evaluator.ranks import RankTable, RankTask, make_task, rank
-from recbole_ext.progress import progress, say
+from recbole_ext.evaluator.ranks import RankTask, make_task
+from recbole_ext.progress import progress
 from recbole_ext.registry import ModelSpec
-from recbole_ext.results import ResultRecord, read_record, run_id, write_atomically
+from recbole_ext.results import run_id
 from recbole_ext.text import (
     Embeddings,
     choose_fields,
@@ -37,22 +31,11 @@ from recbole_ext.text import (
     make_encoder,
     texts_fingerprint,
 )
-from recbole_ext.tune.search import Search, search, size
+from recbole_ext.tune.search import size
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    pass
 
-_UNWRITABLE = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-    errno.EACCES,
-    errno.EPERM,
-    errno.EROFS,
-    errno.ENOTDIR,
-    errno.EEXIST,
-}
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
 _RARE_FILTERS = {"k_core": True, "rating_field": "rating"}
@@ -273,275 +256,3 @@ def check_memory(experiment: Experiment) -> None:
             f"{needed / 2**30:.1f} GiB for item-by-item matrices, {free / 2**30:.1f} GiB are free; about {fits:,} items "
             f"fit: raise --min_item{hint}"
         )
-
-
-def finished(experiment: Experiment, records: Path) -> ResultRecord | None:
-    """The record of an earlier run of the same id, None when there is none that can be read."""
-    path = records / experiment.run_id / "record.json"
-    if not path.is_file():
-        return None
-    try:
-        return read_record(path)
-    except HarnessError as error:
-        path.replace(path.with_suffix(".json.corrupt"))
-        say(f"set aside as record.json.corrupt, and run again: {error}")
-        return None
-
-
-def execute(experiment: Experiment, records: Path, force: bool = False) -> ResultRecord:
-    """Run, unless it has been run, and write `records/<run_id>/`.
-
-    A lock on the id makes a second process wait and then find the first one's result. The record is written last, so
-    that a folder without one is an unfinished run, which is done again.
-    """
-    from filelock import FileLock
-
-    folder = records / experiment.run_id
-    try:
-        (records / ".locks").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(records / ".locks" / f"{experiment.run_id}.lock")
-        with lock:
-            done = None if force else finished(experiment, records)
-            return done or _run(experiment, folder)
-    except OSError as error:
-        if error.errno not in _UNWRITABLE:
-            raise
-        raise HarnessError(
-            f"--records={records}: {error.strerror}; this run was not recorded, finished ones are kept: make room, "
-            "or choose another folder"
-        ) from None
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A trained model with what is needed to score."""
-
-    model: Any
-    bench: recbole_compat.Bench
-    value: float
-    """Validation score at the chosen point or epoch."""
-    epochs: int | None
-
-
-def _run(experiment: Experiment, folder: Path) -> ResultRecord:
-    import torch
-
-    settings, ground = experiment.settings, experiment.ground
-    torch.set_num_threads(settings.run["threads"])
-    environment.reset_peak_memory()
-    embeddings = experiment.embeddings()
-    vectors = embeddings.vectors if embeddings is not None else None
-    with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
-
-        def train(params: dict[str, Any], what: str) -> Fitted:
-            return fit(experiment, params, vectors, Path(scratch), what)
-
-        begun = time.perf_counter()
-        tuning, params = None, dict(settings.params)
-        if experiment.tune:
-            found = _tune(experiment, vectors, Path(scratch), train)
-            params.update(found.best)
-            tuning = {
-                "metric": settings.evaluation["valid_metric"],
-                "points": len(found.trials),
-                "seconds": round(time.perf_counter() - begun, 3),
-                "best": found.best,
-                "trials": [
-                    {"point": point, "value": round(value, 8)} for point, value in found.trials
-                ],
-            }
-        begun = time.perf_counter()
-        fitted = train(params, experiment.model.name)
-        fit_seconds = time.perf_counter() - begun
-        begun = time.perf_counter()
-        table = rank_test(fitted, ground)
-        metrics = protocols.summarise(
-            table, settings.evaluation["protocols"], settings.evaluation["ks"]
-        )
-        evaluate_seconds = time.perf_counter() - begun
-        flags = ["untuned"] if params and not experiment.tune else []
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "record.json").unlink(missing_ok=True)
-        if settings.run["save_weights"]:
-            flags += _save_weights(fitted.model, folder)
-    write_ranks(table, ground.data, folder / "ranks.parquet")
-    record = ResultRecord(
-        run_id=experiment.run_id,
-        experiment=experiment.describe(),
-        fingerprints=experiment.fingerprints(),
-        data=ground.sizes(),
-        candidates=ground.candidates,
-        metrics=metrics,
-        validation={"metric": settings.evaluation["valid_metric"], "value": round(fitted.value, 8)},
-        params=params,
-        tuning=tuning,
-        text=_text(experiment, embeddings),
-        cost={
-            "fit_seconds": round(fit_seconds, 3),
-            "evaluate_seconds": round(evaluate_seconds, 3),
-            "encode_seconds": round(embeddings.seconds, 3) if embeddings else None,
-            "peak_memory_mb": environment.peak_memory_mb(),
-            "parameters": sum(v.numel() for v in fitted.model.state_dict().values()),
-            "epochs": fitted.epochs,
-        },
-        environment=environment.describe(settings.run["device"]),
-        flags=flags,
-        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    )
-    write_atomically(folder / "record.json", record.to_json())
-    return record
-
-
-def fit(
-    experiment: Experiment,
-    params: dict[str, Any],
-    vectors: npt.NDArray[np.float32] | None,
-    scratch: Path,
-    what: str,
-    saved: Path | None = None,
-) -> Fitted:
-    """Build a model and train it, or, with `saved`, load its weights instead."""
-    cls = experiment.model.load()
-    bench = recbole_compat.prepare(
-        cls,
-        params,
-        experiment.ground.data,
-        experiment.ground.split,
-        seed=experiment.settings.run["seed"],
-        device=experiment.settings.run["device"],
-        scratch=scratch,
-        item_vectors=vectors,
-    )
-    model = recbole_compat.build_model(cls, bench)
-    if saved is not None:
-        from recbole_ext.weights import load_weights
-
-        load_weights(model, saved)
-        return Fitted(model, bench, float("nan"), None)
-    validate = _validation(experiment, model, bench)
-    if experiment.model.trainer == "closed_form":
-        from recbole_ext.trainer.closed_form import ClosedFormTrainer
-
-        return Fitted(model, bench, ClosedFormTrainer(model, validate).fit(), None)
-    trainer = recbole_compat.make_trainer(bench, model, validate)
-    with progress(f"{what} epochs", trainer.epochs) as advance:
-        value, epochs = trainer.run(
-            bench.train_loader, lambda score: advance(1, f"validation {score:.4f}")
-        )
-    return Fitted(model, bench, value, epochs)
-
-
-def rank_test(fitted: Fitted, ground: Ground) -> RankTable:
-    """Rank the test positives."""
-    history = ground.split.pairs(ground.data, *ground.seen_at_test)
-    scores = recbole_compat.score_function(fitted.model, fitted.bench, ground.data, history)
-    with progress("ranking test users", len(ground.test_task.users)) as advance:
-
-        def counted(users: Any) -> Iterator[Any]:
-            yield scores(users)
-            advance(len(users))
-
-        (table,) = rank(ground.test_task, counted)
-    return table
-
-
-def _validation(
-    experiment: Experiment, model: Any, bench: recbole_compat.Bench
-) -> Callable[[], float]:
-    ground, metric = experiment.ground, experiment.settings.evaluation["valid_metric"]
-    history = ground.split.pairs(ground.data, TRAIN)
-    scores = recbole_compat.score_function(model, bench, ground.data, history)
-
-    def validate() -> float:
-        (table,) = rank(ground.valid_task, lambda users: [scores(users)])
-        return protocols.mean_of(table, metric)
-
-    return validate
-
-
-def _tune(
-    experiment: Experiment,
-    vectors: npt.NDArray[np.float32] | None,
-    scratch: Path,
-    train: Callable[[dict[str, Any], str], Fitted],
-) -> Search:
-    """Search the model's space: as families where it has them, else one training per point."""
-    settings, name = experiment.settings, experiment.model.name
-    metric = settings.evaluation["valid_metric"]
-    with progress(f"{name} tuning", size(settings.space)) as advance:
-
-        def families(points: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], float]]:
-            from recbole_ext.trainer.closed_form import ClosedFormTrainer
-
-            cls = experiment.model.load()
-            bench = recbole_compat.prepare(
-                cls,
-                settings.params,
-                experiment.ground.data,
-                experiment.ground.split,
-                seed=settings.run["seed"],
-                device=settings.run["device"],
-                scratch=scratch,
-                item_vectors=vectors,
-            )
-            model = recbole_compat.build_model(cls, bench)
-            trainer = ClosedFormTrainer(model, lambda: 0.0)
-            for point, value in trainer.evaluate_family(
-                points, experiment.ground.valid_task, metric
-            ):
-                advance(1, f"{metric} {value:.4f}")
-                yield point, value
-
-        def one_by_one(points: list[dict[str, Any]]) -> Iterator[tuple[dict[str, Any], float]]:
-            for point in points:
-                value = train({**settings.params, **point}, f"{name} {point}").value
-                advance(1, f"{metric} {value:.4f}")
-                yield point, value
-
-        return search(
-            settings.space, families if experiment.model.trainer == "closed_form" else one_by_one
-        )
-
-
-def _save_weights(model: Any, folder: Path) -> list[str]:
-    from recbole_ext.weights import save_weights
-
-    temporary = folder / ".weights.safetensors"
-    try:
-        save_weights(model, temporary)
-    except HarnessError as error:
-        return [f"weights not saved: {error}"]
-    temporary.replace(folder / "weights.safetensors")
-    return []
-
-
-def write_ranks(table: RankTable, data: Interactions, path: Path) -> None:
-    """The RankTable with tokens for ids, as parquet, atomically."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    columns: dict[str, Any] = {
-        "user": pa.array([data.user_tokens[u] for u in table.user]).dictionary_encode(),
-        "item": pa.array([data.item_tokens[i] for i in table.item]).dictionary_encode(),
-        "above": table.above,
-        "tied": table.tied,
-        "negatives": table.negatives,
-    }
-    for name, (above, tied) in table.lists.items():
-        columns[f"{name}_above"] = pa.array(above.tolist(), pa.list_(pa.int32(), above.shape[1]))
-        columns[f"{name}_tied"] = pa.array(tied.tolist(), pa.list_(pa.int32(), tied.shape[1]))
-    temporary = path.with_name(f".{path.name}")
-    parquet.write_table(pa.table(columns), temporary, compression="zstd")
-    temporary.replace(path)
-
-
-def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, Any] | None:
-    if experiment.texts is None or embeddings is None:
-        return None
-    fields, texts = experiment.texts
-    return {
-        "encoder": embeddings.encoder,
-        "dim": int(embeddings.vectors.shape[1]),
-        "fields": fields,
-        "coverage": round(sum(bool(text) for text in texts) / len(texts), 4),
-    }

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.experiment import fit
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.rerun import experiment_of
 from recbole_ext.results import find_records, read_record
 from recbole_ext.text import choose_fields, item_texts
+from recbole_ext.training import Training
 
 
 def top_items(
@@ -48,7 +48,7 @@ def top_items(
     embeddings = experiment.embeddings()
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         vectors = embeddings.vectors if embeddings is not None else None
-        fitted = fit(experiment, record.params, vectors, Path(scratch), model, saved=weights)
+        fitted = Training(experiment, vectors, Path(scratch)).load(record.params, weights)
     seen = ground.split.pairs(data, *ground.seen_at_test)
     scores = score_function(fitted.model, fitted.bench, data, seen)
     index = data.user_tokens.index(user)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from recbole_ext.config import resolve
 from recbole_ext.data.catalog import find_dataset
-from recbole_ext.experiment import Experiment, Fitted, Ground, fit, prepare
+from recbole_ext.experiment import Experiment, Ground, prepare
 from recbole_ext.registry import find_model
+from recbole_ext.training import Fitted, Training
 
 
 def make_experiment(
@@ -23,4 +24,6 @@ def train(experiment: Experiment, scratch: Path, saved: Path | None = None) -> F
     """Fit (or load) an experiment's model with its own parameters."""
     embeddings = experiment.embeddings()
     vectors = None if embeddings is None else embeddings.vectors
-    return fit(experiment, experiment.settings.params, vectors, scratch, "test", saved)
+    training = Training(experiment, vectors, scratch)
+    params = experiment.settings.params
+    return training.fit(params, "test") if saved is None else training.load(params, saved)

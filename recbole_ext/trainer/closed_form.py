@@ -10,10 +10,10 @@ from recbole_ext.evaluator.ranks import Ints, RankTask, rank
 
 
 class ClosedFormTrainer:
-    """`fit` solves and validates once; `evaluate_family` validates points that share a factorisation.
+    """`fit` solves and validates once.
 
-    A model offers `solve()`, and, if it can be tuned, `families(points)`: groups of points with a function from users (RecBole ids) to one
-    score matrix [B, n_items + 1] per point.
+    A model offers `solve()`, and, if it can be tuned, `families(points)`: groups of points that share a factorisation,
+    each with a function from users (RecBole ids) to one score matrix [B, n_items + 1] per point.
     """
 
     def __init__(self, model: Any, validate: Callable[[], float]) -> None:
@@ -24,18 +24,19 @@ class ClosedFormTrainer:
         self.model.solve()
         return self.validate()
 
-    def evaluate_family(
-        self, points: list[dict[str, Any]], task: RankTask, metric: str
-    ) -> Iterator[tuple[dict[str, Any], float]]:
-        """(point, validation score) of every point; the model's own weights stay as they are."""
-        import torch
 
-        with torch.no_grad():
-            for group, scorer in self.model.families(points):
+def evaluate_family(
+    model: Any, points: list[dict[str, Any]], task: RankTask, metric: str
+) -> Iterator[tuple[dict[str, Any], float]]:
+    """(point, validation score) of every point of a model with `families`; its own weights stay as they are."""
+    import torch
 
-                def scores(users: Ints, scorer: Any = scorer) -> Iterator[torch.Tensor]:
-                    for matrix in scorer(torch.from_numpy(users + 1)):
-                        yield matrix[:, 1:]
+    with torch.no_grad():
+        for group, scorer in model.families(points):
 
-                tables = rank(task, scores)
-                yield from zip(group, (mean_of(table, metric) for table in tables), strict=True)
+            def scores(users: Ints, scorer: Any = scorer) -> Iterator[torch.Tensor]:
+                for matrix in scorer(torch.from_numpy(users + 1)):
+                    yield matrix[:, 1:]
+
+            tables = rank(task, scores)
+            yield from zip(group, (mean_of(table, metric) for table in tables), strict=True)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from recbole_ext.data.splits import Split
-from recbole_ext.experiment import rank_test
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.registry import MODELS
+from recbole_ext.training import rank_test
 from recbole_ext.weights import save_weights
 from tests.grounds import make_experiment, train
 
@@ -129,16 +129,15 @@ def test_the_test_part_changes_no_score(name, tiny_path, tmp_path):
 def test_a_family_scores_its_points_like_separate_fits(name, tiny_path, tmp_path):
     from recbole_ext.evaluator.protocols import mean_of
     from recbole_ext.evaluator.ranks import rank
-    from recbole_ext.trainer.closed_form import ClosedFormTrainer
+    from recbole_ext.trainer.closed_form import evaluate_family
     from recbole_ext.tune.search import grid
 
     experiment = experiment_of(name, tiny_path)
     fitted = train(experiment, tmp_path)
     ground = experiment.ground
     points = [point for stage in experiment.settings.space for point in grid(stage)][:40]
-    trainer = ClosedFormTrainer(fitted.model, lambda: 0.0)
     family = dict()
-    for point, value in trainer.evaluate_family(points, ground.valid_task, "recall@5"):
+    for point, value in evaluate_family(fitted.model, points, ground.valid_task, "recall@5"):
         family[tuple(sorted(point.items()))] = value
     assert len(family) == len(points)
     for point in points[::7]:

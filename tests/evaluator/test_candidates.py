@@ -98,3 +98,29 @@ def test_token_hashes_are_pinned():
         "0xd2fecd385c267004",
         "0x89115787ba5663b8",
     ]
+
+
+def test_a_rank_table_survives_its_file_and_damage_is_named(tmp_path):
+    import dataclasses
+
+    import torch
+
+    from recbole_ext.evaluator.protocols import summarise
+    from recbole_ext.evaluator.ranks import rank
+    from recbole_ext.evaluator.ranks_file import read_ranks, write_ranks
+
+    task, _ = random_task(5)
+    task = dataclasses.replace(
+        task, lists={"uni4": draw_lists(task, NAMES, NAMES[:30], 4, 3, "key")}
+    )
+    matrix = torch.from_numpy(np.random.default_rng(0).integers(0, 9, (12, 30)).astype(np.float32))
+    (table,) = rank(task, lambda users: [matrix[users]])
+    path = tmp_path / "ranks.parquet"
+    write_ranks(table, NAMES, NAMES[:30], path)
+    again, users, _ = read_ranks(path)
+    assert [users[u] for u in again.user] == [NAMES[u] for u in table.user]
+    protocols = ["full", "uni4", "expected@4"]
+    assert summarise(again, protocols, [1, 5]) == summarise(table, protocols, [1, 5])
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(HarnessError, match="not a readable rank table"):
+        read_ranks(path)

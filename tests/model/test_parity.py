@@ -9,8 +9,8 @@ import torch
 from recbole_ext.evaluator.metrics import joint_metrics, user_means
 from recbole_ext.evaluator.protocols import per_user
 from recbole_ext.evaluator.ranks import make_task, rank
-from recbole_ext.experiment import rank_test
 from recbole_ext.recbole_compat import score_function
+from recbole_ext.training import rank_test
 from tests.grounds import make_experiment, train
 
 
