@@ -109,13 +109,15 @@ def summarise(
     table: RankTable, protocols: Sequence[str], ks: Sequence[int]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Protocol -> metric -> mean over users, 95% bootstrap interval, and the mean of each draw."""
+    values = {protocol: per_user(table, protocol, ks) for protocol in protocols}
+    every = [column for metrics in values.values() for column in metrics.values()]
+    columns = np.column_stack([v if v.ndim == 1 else v.mean(axis=1) for v in every])
+    low, high = bootstrap_intervals(columns)  # all protocols see the same resampled users
     out: dict[str, dict[str, dict[str, Any]]] = {}
-    for protocol in protocols:
-        values = per_user(table, protocol, ks)
-        columns = np.column_stack([v if v.ndim == 1 else v.mean(axis=1) for v in values.values()])
-        low, high = bootstrap_intervals(columns)
+    i = 0
+    for protocol, metrics in values.items():
         out[protocol] = {}
-        for i, (name, column) in enumerate(values.items()):
+        for name, column in metrics.items():
             entry: dict[str, Any] = {
                 "mean": _rounded(columns[:, i].mean()),
                 "low": _rounded(low[i]),
@@ -124,6 +126,7 @@ def summarise(
             if column.ndim == 2:
                 entry["draws"] = [_rounded(x) for x in column.mean(axis=0)]
             out[protocol][name] = entry
+            i += 1
     return out
 
 
