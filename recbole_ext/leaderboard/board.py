@@ -3,70 +3,101 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.leaderboard.render import render_csv, render_markdown
+from recbole_ext.leaderboard.csvfile import render_csv
+from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.rows import once
+from recbole_ext.leaderboard.sound import flaw
 from recbole_ext.results import ResultRecord, find_records, read_record, write_atomically
+
+_MOST_LINES = 20
 
 
 def load_records(folder: Path) -> tuple[list[ResultRecord], list[str]]:
-    """(records below `folder`, a line for each file that cannot be trusted); equal ids are kept once."""
-    records: dict[str, ResultRecord] = {}
-    damaged = []
+    """(records below `folder`, a line for each file that cannot be trusted); a run is kept once."""
+    records, damaged = [], []
     for path in find_records(folder):
         try:
             record = read_record(path)
         except HarnessError as error:
             damaged.append(str(error))
             continue
-        records.setdefault(record.run_id, record)
-    return list(records.values()), damaged
+        wrong = flaw(record)
+        if wrong:
+            damaged.append(f"{path}: damaged record ({wrong})")
+        else:
+            records.append(record)
+    return sorted(once(records), key=lambda r: r.run_id), damaged
 
 
-def publish(runs: Path, folder: Path) -> list[Path]:
-    """Copy the records of `runs` to `folder/records/<dataset>/<model>/` and write the board anew.
+def publish(runs_folder: Path, board_folder: Path) -> list[Path]:
+    """Copy the records of `runs_folder` to `board_folder/records/<dataset>/<model>/` and write the board anew.
 
-    Nothing is removed. Returns the files written.
+    Nothing is removed, and a published record gives way only to a later one of the same run. Without new
+    records the board is written from those already published.
+
+    Returns:
+        The files written.
+
+    Raises:
+        HarnessError: a record is damaged, or there is none in either folder.
     """
-    found, damaged = load_records(runs)
-    if damaged:
-        raise HarnessError(f"{damaged[0]}; remove it before publishing")
-    if not found:
+    found, damaged = load_records(runs_folder)
+    published, broken = load_records(board_folder / "records")
+    if damaged or broken:
+        raise HarnessError(f"{(damaged + broken)[0]}; remove it before publishing")
+    if not found and not published:
         raise HarnessError(
-            f"{runs} has no records; run something first: python run_bench.py --help"
+            f"{runs_folder} has no records; run something first: python run_bench.py --help"
         )
     written = []
-    for record in found:
-        asked = record.experiment
-        path = (
-            folder / "records" / asked["dataset"]["name"] / asked["model"] / f"{record.run_id}.json"
-        )
-        write_atomically(path, record.to_json())
-        written.append(path)
-    for path, text in _pages(folder).items():
+    for record in once([*published, *found]):
+        if record not in published:
+            path = board_folder / _place(record)
+            write_atomically(path, record.to_json())
+            written.append(path)
+    for path, text in _pages(board_folder).items():
         write_atomically(path, text)
         written.append(path)
     return written
 
 
-def check(folder: Path) -> list[str]:
+def check(board_folder: Path) -> list[str]:
     """Lines in which the files differ from what the records say; empty when the board is fresh."""
-    lines = []
-    for path, text in _pages(folder).items():
-        there = path.read_text(encoding="utf-8") if path.is_file() else ""
-        difference = difflib.unified_diff(
-            there.splitlines(), text.splitlines(), path.name, "from the records", lineterm="", n=0
+    damaged = load_records(board_folder / "records")[1]
+    if damaged:
+        return damaged
+    lines: list[str] = []
+    for path, text in _pages(board_folder).items():
+        if not path.is_file():
+            lines.append(f"{path.name} is missing")
+            continue
+        there = path.read_bytes().decode("utf-8", errors="backslashreplace")
+        difference = list(
+            difflib.unified_diff(
+                there.split("\n"), text.split("\n"), path.name, "from the records", lineterm="", n=0
+            )
         )
-        lines += list(difference)[:20]
+        lines += difference[:_MOST_LINES]
+        if len(difference) > _MOST_LINES:
+            lines.append(f"({len(difference) - _MOST_LINES} more lines of {path.name})")
     return lines
 
 
 def _pages(folder: Path) -> dict[Path, str]:
-    records, damaged = load_records(folder / "records")
-    if damaged:
-        raise HarnessError(damaged[0])
+    records, _ = load_records(folder / "records")
     return {
         folder / "LEADERBOARD.md": render_markdown(records),
         folder / "leaderboard.csv": render_csv(records),
     }
+
+
+def _place(record: ResultRecord) -> Path:
+    asked = record.experiment
+    names = (asked["dataset"]["name"], asked["model"])
+    # A name from a record is not a path: no separators, no dots to climb with.
+    safe = [re.sub(r"[^\w.@+-]", "_", str(name)).lstrip(".") or "_" for name in names]
+    return Path("records", *safe, f"{record.run_id}.json")

@@ -2,45 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
 
-from recbole_ext.leaderboard.rows import Cell, Row, Section, places
+from recbole_ext.leaderboard.beside import Standing, standings
+from recbole_ext.leaderboard.rows import Cell, Row, Section
 
 MISSING = "–"
-COMPARED = ("ndcg_pp@10", "hit_pp@10")
-"""Per-positive metrics that are set beside full ranking."""
+Parts = tuple[str, ...]
+"""The text of a cell in pieces that stand below one another, e.g. `0.1234` and `±0.0012`."""
 
 
 @dataclass(frozen=True)
 class Column:
     """A heading and what stands under it."""
 
+    key: str
     heading: str
-    text: Callable[[Row], str]
+    value: Callable[[Row], Any]
+    """None where the row has none: shown as a dash."""
+    show: Callable[[Any], Parts] = lambda value: (str(value),)
     numeric: bool = True
     priority: int = 0
     """Where a terminal is too narrow, columns with larger numbers go first; 0 stays."""
 
+    def parts(self, row: Row) -> Parts:
+        value = self.value(row)
+        return (MISSING,) if value is None else self.show(value)
 
-def show(cell: Cell | None) -> str:
-    """`0.1234 ±0.0012`, with several seeds `0.1234 ±0.0012 (sd 0.0003)`."""
-    if cell is None:
-        return MISSING
-    seeds = f" (sd {cell.seed_sd:.4f})" if cell.seed_sd is not None else ""
-    return f"{cell.mean:.4f} ±{cell.half:.4f}{seeds}"
+
+def _interval(cell: Cell) -> Parts:
+    seeds = f"(sd {cell.seed_sd:.4f})" if cell.seed_sd is not None else ""
+    return f"{cell.mean:.4f}", f"±{cell.half:.4f}", seeds
 
 
 def _metric(name: str, heading: str, priority: int = 0) -> Column:
-    return Column(heading, lambda row: show(row.cell("full", name)), priority=priority)
+    return Column(name, heading, lambda row: row.cell("full", name), _interval, priority=priority)
+
+
+def _fixed(digits: int) -> Callable[[Any], Parts]:
+    return lambda value: (f"{value:.{digits}f}",)
+
+
+def _mean(values: Iterable[Any]) -> float | None:
+    known = [float(value) for value in values if value is not None]
+    return fmean(known) if known else None
 
 
 def _cost(key: str, heading: str, digits: int, priority: int) -> Column:
-    def text(row: Row) -> str:
-        value = row.cost(key)
-        return MISSING if value is None else f"{value:.{digits}f}"
+    def value(row: Row) -> float | None:
+        return _mean(r.cost.get(key) for r in row.records)
 
-    return Column(heading, text, priority=priority)
+    return Column(key, heading, value, _fixed(digits), priority=priority)
 
 
 def _tuning(row: Row) -> str:
@@ -49,60 +64,61 @@ def _tuning(row: Row) -> str:
     return "untuned" if row.first.params else "no parameters"
 
 
-def _tuning_seconds(row: Row) -> str:
-    seconds = [r.tuning["seconds"] for r in row.records if r.tuning is not None]
-    return f"{sum(seconds) / len(seconds):.1f}" if seconds else MISSING
+def _tune_seconds(row: Row) -> float | None:
+    return _mean(r.tuning["seconds"] for r in row.records if r.tuning)
+
+
+def _marks(row: Row) -> str:
+    return "".join(f"[{number}]" for number in row.marks) or "none"
 
 
 MAIN: tuple[Column, ...] = (
-    Column("Model", lambda row: row.label, numeric=False),
-    _metric("recall@10", "Recall@10", 5),
-    _metric("recall@20", "Recall@20"),
-    _metric("ndcg@10", "NDCG@10", 4),
+    Column("model", "Model", lambda row: row.label, numeric=False),
+    Column("rank", "Rank", lambda row: row.place, priority=3),
+    _metric("recall@10", "Recall@10", 6),
+    _metric("recall@20", "Recall@20", 2),
+    _metric("ndcg@10", "NDCG@10", 5),
     _metric("ndcg@20", "NDCG@20"),
-    Column("Tuning", _tuning, numeric=False),
-    Column("Seeds", lambda row: str(len(row.records)), priority=6),
-    Column("Tune s", _tuning_seconds, priority=3),
-    _cost("fit_seconds", "Fit s", 1, 2),
-    _cost("evaluate_seconds", "Eval s", 1, 8),
-    _cost("peak_memory_mb", "Peak MB", 0, 7),
+    Column("tuning", "Tuning", _tuning, numeric=False, priority=1),
+    Column("seeds", "Seeds", lambda row: len(row.records), priority=8),
+    Column("tune_seconds", "Tune s", _tune_seconds, _fixed(1), priority=7),
+    _cost("fit_seconds", "Fit s", 1, 4),
+    _cost("evaluate_seconds", "Eval s", 1, 10),
+    _cost("peak_memory_mb", "Peak MB", 0, 9),
+    Column("flags", "Flags", _marks, numeric=False, priority=11),
 )
 
 
 def beside_full(section: Section, metric: str) -> tuple[Column, ...]:
     """Full ranking, then each sampled protocol with its place and by how much it flatters a row."""
-    full_places = _places(section, "full", metric)
-    columns = [
-        Column("Model", lambda row: row.label, numeric=False),
-        Column(
-            "full", lambda row: _placed(row.cell("full", metric), full_places[row.label], False)
-        ),
-    ]
-    for protocol in section.sampled:
-        here = _places(section, protocol, metric)
+    drawn_last = sorted(section.sampled, key=lambda name: not name.startswith("expected"))
+    protocols = ["full", *section.sampled]
+    columns = []
+    for protocol in protocols:
+        found = standings(section, protocol, metric)
 
-        def text(row: Row, protocol: str = protocol, here: dict[str, int | None] = here) -> str:
-            found = _placed(row.cell(protocol, metric), here[row.label], True)
-            return f"{found} {_change(full_places[row.label], here[row.label])}".rstrip()
+        def value(row: Row, found: dict[str, Standing] = found) -> Standing | None:
+            return found[row.label] if found[row.label].cell else None
 
-        columns.append(Column(protocol, text))
-    return tuple(columns)
+        show = _place if protocol == "full" else _change
+        # A closed form has a drawn twin that says the same: it goes first where room is short.
+        priority = 0 if protocol == "full" else len(protocols) - drawn_last.index(protocol)
+        columns.append(Column(protocol, protocol, value, show, priority=priority))
+    return (MAIN[0], *columns)
 
 
-def _places(section: Section, protocol: str, metric: str) -> dict[str, int | None]:
-    cells = [row.cell(protocol, metric) for row in section.rows]
-    found = places([None if cell is None else cell.mean for cell in cells])
-    return {row.label: place for row, place in zip(section.rows, found, strict=True)}
+def _place(standing: Standing) -> Parts:
+    assert standing.cell is not None
+    return f"{standing.cell.mean:.4f}", f"#{standing.place or MISSING}"
 
 
-def _placed(cell: Cell | None, place: int | None, sampled: bool) -> str:
-    if cell is None:
-        return MISSING
-    draws = f" ±{cell.draw_sd:.4f}" if sampled and cell.draw_sd is not None else ""
-    return f"{cell.mean:.4f}{draws} #{place}"
-
-
-def _change(full: int | None, here: int | None) -> str:
-    if full is None or here is None:
-        return ""
-    return "=" if full == here else f"{full - here:+d}"
+def _change(standing: Standing) -> Parts:
+    assert standing.cell is not None
+    draws = f"±{standing.cell.draw_sd:.4f}" if standing.cell.draw_sd is not None else ""
+    change = MISSING if standing.change is None else f"{standing.change:+d}"
+    return (
+        f"{standing.cell.mean:.4f}",
+        draws,
+        f"#{standing.place or MISSING}",
+        "=" if standing.change == 0 else change,
+    )

@@ -1,18 +1,25 @@
-"""Records -> sections (what may be compared) -> rows (one model with one configuration, over seeds)."""
+"""Records -> rows (one configuration, over its seeds) -> sections (rows that may be compared)."""
 
 from __future__ import annotations
 
-import itertools
+import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from recbole_ext.leaderboard.labels import row_labels, section_titles
 from recbole_ext.results import ResultRecord, canonical_json
 
+DECIMALS = 6
+"""Values are compared as the csv prints them, so that whoever reads the csv arrives at the same places."""
 HEADLINE = ("full", "ndcg@20")
-"""Protocol and metric that order the rows of a section."""
+"""Protocol and metric that order the rows of a section that has them."""
+_HEADLINES = ("ndcg@20", "ndcg@10", "recall@20", "recall@10")
+_SHOWN_ELSEWHERE = {"untuned"}
+"""Flags that have a column of their own."""
 
 
 @dataclass(frozen=True)
@@ -20,13 +27,22 @@ class Cell:
     """One number of a row."""
 
     mean: float
-    """Over seeds."""
-    half: float
-    """Half the 95% bootstrap interval over users, averaged over seeds."""
+    """Over seeds, as are `low` and `high`."""
+    low: float
+    high: float
+    """Ends of the 95% bootstrap interval over users."""
     seed_sd: float | None
     """Sample standard deviation over seeds, None for one seed."""
     draw_sd: float | None
-    """Sample standard deviation over candidate draws (averaged over seeds), None for protocols without draws."""
+    """Sample standard deviation over candidate draws (averaged over seeds), None without draws."""
+
+    @property
+    def half(self) -> float:
+        return (self.high - self.low) / 2
+
+    @property
+    def compared(self) -> float:
+        return round(self.mean, DECIMALS)
 
 
 @dataclass(frozen=True)
@@ -35,10 +51,18 @@ class Row:
 
     label: str
     records: tuple[ResultRecord, ...]
+    place: int | None = None
+    """By the headline of its section; equal values share a place."""
+    marks: tuple[int, ...] = ()
+    """Numbers of its flags in the section's list."""
 
     @property
     def first(self) -> ResultRecord:
         return self.records[0]
+
+    @property
+    def model(self) -> str:
+        return str(self.first.experiment["model"])
 
     @property
     def points(self) -> int | None:
@@ -47,169 +71,160 @@ class Row:
         return None if tuning is None else int(tuning["points"])
 
     def cell(self, protocol: str, metric: str) -> Cell | None:
-        """The number of a protocol's metric, None where a record lacks it."""
-        entries = [r.metrics.get(protocol, {}).get(metric) for r in self.records]
-        found = [entry for entry in entries if entry is not None]
-        if not found or len(found) < len(entries):
+        """The number of a protocol's metric; None unless every seed has it."""
+        found = [r.metrics.get(protocol, {}).get(metric) for r in self.records]
+        entries = [entry for entry in found if entry is not None]
+        if len(entries) < len(found):
             return None
-        means = [float(entry["mean"]) for entry in found]
-        draws = [stdev(entry["draws"]) for entry in found if len(entry.get("draws", ())) > 1]
+        means = [float(entry["mean"]) for entry in entries]
+        draws = [stdev(entry["draws"]) for entry in entries if len(entry.get("draws", ())) > 1]
         return Cell(
             mean=fmean(means),
-            half=fmean((entry["high"] - entry["low"]) / 2 for entry in found),
+            low=fmean(entry["low"] for entry in entries),
+            high=fmean(entry["high"] for entry in entries),
             seed_sd=stdev(means) if len(means) > 1 else None,
             draw_sd=fmean(draws) if draws else None,
         )
-
-    def cost(self, key: str) -> float | None:
-        values = [r.cost.get(key) for r in self.records]
-        known = [float(value) for value in values if value is not None]
-        return fmean(known) if known else None
 
 
 @dataclass(frozen=True)
 class Section:
     """Rows on the same data, split and exclusion: the only ones that may be compared."""
 
-    dataset: str
+    title: str
     rows: tuple[Row, ...]
-    notes: tuple[str, ...]
+    headline: tuple[str, str] | None
+    """Protocol and metric that order the rows."""
+    flags: tuple[str, ...]
+    """Remarks of the records; row marks count from 1."""
+    lists: Mapping[str, Mapping[str, Sequence[str]]]
+    """Drawn protocol -> hash of its candidate lists -> labels of the rows ranked on them."""
 
     @property
     def first(self) -> ResultRecord:
-        return self.rows[0].first
+        return min((row.first for row in self.rows), key=lambda r: r.run_id)
+
+    @property
+    def records(self) -> list[ResultRecord]:
+        return [record for row in self.rows for record in row.records]
 
     @property
     def sampled(self) -> list[str]:
         """Sampled protocols that any row has, fewest negatives first, expected before drawn."""
-        names = {name for row in self.rows for r in row.records for name in r.metrics} - {"full"}
-        return sorted(
-            names, key=lambda name: (_number(name), not name.startswith("expected"), name)
-        )
+        names = {name for record in self.records for name in record.metrics} - {"full"}
+        return sorted(names, key=lambda n: (trailing_number(n), not n.startswith("expected"), n))
+
+    def comparable(self, protocol: str) -> bool:
+        """Whether all rows were ranked against the same candidates."""
+        return len(self.lists.get(protocol, {})) <= 1
 
 
 def sections(records: Iterable[ResultRecord]) -> list[Section]:
     """Group records; the result does not depend on their order."""
-    kept = {record.run_id: record for record in records}
-    ordered = sorted(kept.values(), key=lambda r: r.run_id)
-    groups: dict[tuple[str, str], list[ResultRecord]] = {}
-    for record in ordered:
+    groups: dict[tuple[str, ...], list[ResultRecord]] = {}
+    for record in sorted(once(records), key=lambda r: r.run_id):
         asked, read = record.experiment, record.fingerprints
-        place = {
-            "filters": asked["dataset"]["filters"],
-            "data": read["data"],
-            "split": read["split"],
-            "exclude": asked["exclude"],
-        }
-        groups.setdefault((asked["dataset"]["name"], canonical_json(place)), []).append(record)
-    return [_section(name, found) for (name, _), found in sorted(groups.items())]
+        key = (asked["dataset"]["name"], asked["exclude"], read["data"], read["split"])
+        groups.setdefault(key, []).append(record)
+    titles = section_titles([group[0] for group in groups.values()])
+    named = sorted(zip(groups, titles, strict=True), key=lambda pair: (pair[0][0], pair[1]))
+    return [_section(title, groups[key]) for key, title in named]
 
 
-def _section(name: str, records: list[ResultRecord]) -> Section:
+def once(records: Iterable[ResultRecord]) -> list[ResultRecord]:
+    """Each run once: of several records of a run the latest, whatever order they come in."""
+    kept: dict[str, ResultRecord] = {}
+    for record in records:
+        other = kept.get(record.run_id)
+        if other is None or _age(record) > _age(other):
+            kept[record.run_id] = record
+    return list(kept.values())
+
+
+def _age(record: ResultRecord) -> tuple[str, str]:
+    return record.created, record.to_json()
+
+
+def _section(title: str, records: list[ResultRecord]) -> Section:
     by_configuration: dict[str, list[ResultRecord]] = {}
     for record in records:
         asked = {key: value for key, value in record.experiment.items() if key != "seed"}
-        key = canonical_json({"experiment": asked, "fingerprints": record.fingerprints})
+        key = canonical_json([asked, record.fingerprints])
         by_configuration.setdefault(key, []).append(record)
     groups = [
-        tuple(sorted(g, key=lambda r: (r.experiment["seed"], r.run_id)))
-        for g in by_configuration.values()
+        tuple(sorted(group, key=lambda r: (r.experiment["seed"], r.run_id)))
+        for group in by_configuration.values()
     ]
-    rows = [Row(label, group) for label, group in zip(_labels(groups), groups, strict=True)]
-    rows.sort(key=lambda row: (-_headline(row), row.label))
-    return Section(name, tuple(rows), tuple(_notes(rows)))
-
-
-def _headline(row: Row) -> float:
-    cell = row.cell(*HEADLINE)
-    return cell.mean if cell is not None else -1.0
-
-
-def _labels(groups: Sequence[tuple[ResultRecord, ...]]) -> list[str]:
-    """The model's name; where a model has several rows, with what tells them apart."""
-    labels = []
-    for group in groups:
-        record = group[0]
-        name = record.experiment["model"]
-        rivals = [g[0] for g in groups if g[0].experiment["model"] == name]
-        parts = _differences(record, rivals) if len(rivals) > 1 else []
-        labels.append(f"{name} ({', '.join(parts)})" if parts else name)
-    doubled = {label for label in labels if labels.count(label) > 1}
-    return [
-        f"{label} [{group[0].run_id[:6]}]" if label in doubled else label
-        for label, group in zip(labels, groups, strict=True)
+    labels = row_labels([group[0] for group in groups])
+    rows = [Row(label, group) for label, group in zip(labels, groups, strict=True)]
+    lists = _lists(rows)
+    headline = _headline(rows, {name for name, by_hash in lists.items() if len(by_hash) > 1})
+    cells = [row.cell(*headline) if headline else None for row in rows]
+    flags = sorted({f for r in records for f in r.flags} - _SHOWN_ELSEWHERE)
+    placed = [
+        dataclasses.replace(
+            row,
+            place=place,
+            marks=tuple(
+                n for n, f in enumerate(flags, 1) if any(f in r.flags for r in row.records)
+            ),
+        )
+        for row, place in zip(rows, places(cells), strict=True)
     ]
+    placed.sort(key=lambda row: (row.place is None, row.place or 0, row.label))
+    return Section(title, tuple(placed), headline, tuple(flags), lists)
 
 
-def _differences(record: ResultRecord, rivals: list[ResultRecord]) -> list[str]:
-    parts = []
-    if len({r.tuning is None for r in rivals}) > 1:
-        parts.append("untuned" if record.tuning is None else "tuned")
-    asked = record.experiment["params"]
-    for key in sorted(asked):
-        alike = [r for r in rivals if (r.tuning is None) == (record.tuning is None)]
-        if len({canonical_json(r.experiment["params"].get(key)) for r in alike}) > 1:
-            parts.append(f"{key}={asked[key]}")
-    return parts
+def _headline(rows: Sequence[Row], not_comparable: set[str]) -> tuple[str, str] | None:
+    """NDCG@20 of the whole list, or the nearest that most of the rows have.
 
-
-def _notes(rows: list[Row]) -> list[str]:
-    """What a reader must know before comparing the rows."""
-    notes = []
-    names = sorted({name for row in rows for r in row.records for name in r.candidates})
-    for name in names:
-        if (
-            len(
-                {
-                    r.candidates.get(name)
-                    for row in rows
-                    for r in row.records
-                    if name in r.candidates
-                }
-            )
-            > 1
-        ):
-            notes.append(
-                f"{name}: candidate lists differ between rows, their numbers are not comparable"
-            )
-    flags = {
-        (row.label, flag)
+    One metric orders a section: a row that lacks it goes unplaced, rather than being placed by another metric
+    among those that have it.
+    """
+    names = Counter(
+        (protocol, metric)
         for row in rows
-        for r in row.records
-        for flag in r.flags
-        if flag != "untuned"
-    }
-    return notes + [f"{label}: {flag}" for label, flag in sorted(flags)]
+        for protocol, metrics in row.first.metrics.items()
+        for metric in metrics
+        if protocol not in not_comparable
+    )
+    ranked = Counter(protocol for row in rows for protocol in row.first.metrics)
+
+    def preference(name: tuple[str, str]) -> tuple[Any, ...]:
+        protocol, metric = name
+        wanted = _HEADLINES.index(metric) if metric in _HEADLINES else len(_HEADLINES)
+        joint, gain = "_pp" not in metric, metric.startswith("ndcg")
+        rare = 2 * names[name] < ranked[protocol]
+        k = -trailing_number(metric)
+        return protocol != "full", rare, wanted, not joint, not gain, k, metric, protocol
+
+    return min(names, key=preference, default=None)
 
 
-def places(values: Sequence[float | None]) -> list[int | None]:
+def _lists(rows: Sequence[Row]) -> dict[str, dict[str, list[str]]]:
+    drawn = sorted(
+        {name for row in rows for r in row.records for name in r.candidates},
+        key=lambda name: (trailing_number(name), name),
+    )
+    found: dict[str, dict[str, list[str]]] = {name: {} for name in drawn}
+    for name in drawn:
+        for row in sorted(rows, key=lambda row: row.label):
+            hashes = {r.candidates.get(name, "unknown") for r in row.records if name in r.metrics}
+            for value in sorted(hashes):
+                found[name].setdefault(value, []).append(row.label)
+    return {name: dict(sorted(by_hash.items())) for name, by_hash in found.items() if by_hash}
+
+
+def places(cells: Sequence[Cell | None]) -> list[int | None]:
     """1 for the largest; equal values share a place; None where there is no value."""
-    known = [value for value in values if value is not None]
-    return [None if v is None else 1 + sum(other > v for other in known) for v in values]
+    known = [cell.compared for cell in cells if cell is not None]
+    return [
+        None if cell is None else 1 + sum(other > cell.compared for other in known)
+        for cell in cells
+    ]
 
 
-def swaps(section: Section, protocol: str, metric: str) -> list[tuple[str, str]]:
-    """Pairs (a, b) that full ranking orders a before b and the protocol b before a."""
-    found = []
-    for one, two in itertools.combinations(section.rows, 2):
-        full = one.cell("full", metric), two.cell("full", metric)
-        sampled = one.cell(protocol, metric), two.cell(protocol, metric)
-        if full[0] and full[1] and sampled[0] and sampled[1]:
-            difference = full[0].mean - full[1].mean
-            if difference * (sampled[0].mean - sampled[1].mean) < 0:
-                found.append((one.label, two.label) if difference > 0 else (two.label, one.label))
-    return found
-
-
-def _number(name: str) -> int:
-    digits = re.search(r"\d+", name)
+def trailing_number(name: str) -> int:
+    """100 of `uni100` or `expected@100`, 20 of `ndcg@20`, 0 of `mrr_pp`."""
+    digits = re.search(r"\d+$", name)
     return int(digits[0]) if digits else 0
-
-
-def flat(value: Any) -> str:
-    """A JSON value on one short line: `split=ratio, split_seed=2026`."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key}={flat(value[key])}" for key in sorted(value))
-    if isinstance(value, list):
-        return ":".join(flat(x) for x in value)
-    return "none" if value is None else str(value)

@@ -2,52 +2,76 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Sequence
 
-from recbole_ext.leaderboard.columns import Column
+from recbole_ext.leaderboard.columns import Column, Parts
 from recbole_ext.leaderboard.rows import Row
 
-
-def _texts(columns: Sequence[Column], rows: Sequence[Row]) -> list[list[str]]:
-    return [
-        [column.heading for column in columns],
-        *([c.text(row) for c in columns] for row in rows),
-    ]
+_SHORTEST = 8
+"""A cell is never cut below this many characters."""
 
 
-def _aligned(line: list[str], columns: Sequence[Column], widths: list[int], between: str) -> str:
-    cells = [
-        text.rjust(width) if column.numeric else text.ljust(width)
-        for text, column, width in zip(line, columns, widths, strict=True)
-    ]
-    return between.join(cells)
+def escaped(text: str) -> str:
+    """Text that markdown leaves as it is."""
+    return re.sub(r"([\\|*<`])", r"\\\1", " ".join(text.split()))
 
 
 def markdown(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Lines of a markdown table."""
-    lines = [[text.replace("|", "\\|") for text in line] for line in _texts(columns, rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    rule = [
-        "-" * (w - 1) + ":" if c.numeric else "-" * w for c, w in zip(columns, widths, strict=True)
-    ]
-    out = [f"| {_aligned(line, columns, widths, ' | ')} |" for line in lines]
-    return [out[0], f"| {' | '.join(rule)} |", *out[1:]]
+    filled = [_filled(c.heading, [tuple(map(escaped, c.parts(r))) for r in rows]) for c in columns]
+    aligned = [_aligned(texts, c.numeric) for texts, c in zip(filled, columns, strict=True)]
+    for texts, column in zip(aligned, columns, strict=True):
+        width = len(texts[0])
+        texts.insert(1, "-" * (width - 1) + ":" if column.numeric else "-" * width)
+    return [f"| {' | '.join(line)} |" for line in zip(*aligned, strict=True)]
 
 
 def plain(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[str]:
-    """Lines of at most `width` characters as far as columns may be dropped; what was dropped is said."""
+    """Lines of at most `width` characters; columns that had to go for it are named below."""
     kept = list(columns)
+    filled = {c.key: _filled(c.heading, [c.parts(row) for row in rows]) for c in columns}
     dropped: list[str] = []
-    while True:
-        lines = _texts(kept, rows)
-        widths = [max(len(line[i]) for line in lines) for i in range(len(kept))]
-        out = [_aligned(line, kept, widths, "  ").rstrip() for line in lines]
-        loose = [column for column in kept if column.priority]
-        if max(map(len, out)) <= width or not loose:
-            break
-        worst = max(loose, key=lambda column: column.priority)
+
+    def excess() -> int:
+        widths = [max(map(len, filled[column.key])) for column in kept]
+        return sum(widths) + 2 * (len(widths) - 1) - width
+
+    while excess() > 0 and any(column.priority for column in kept):
+        worst = max(kept, key=lambda column: column.priority)
         kept.remove(worst)
         dropped.append(worst.heading)
+    label = filled[kept[0].key]
+    if excess() > 0:  # only a long label is left to blame
+        room = max(_SHORTEST, max(map(len, label)) - excess())
+        label[:] = [text if len(text) <= room else f"{text[: room - 1]}…" for text in label]
+    aligned = [_aligned(filled[column.key], column.numeric) for column in kept]
+    lines = ["  ".join(line).rstrip() for line in zip(*aligned, strict=True)]
     if dropped:
-        out.append(f"(not shown, the terminal is narrow: {', '.join(dropped)})")
-    return out
+        names = [column.heading for column in columns if column.heading in dropped]
+        lines += wrapped(f"(not shown, the terminal is narrow: {', '.join(names)})", width)
+    return lines
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """A sentence on lines of at most `width` characters."""
+    return textwrap.wrap(text, max(width, 2 * _SHORTEST), subsequent_indent="  ")
+
+
+def _filled(heading: str, cells: Sequence[Parts]) -> list[str]:
+    """The heading and a column's cells, their parts below one another."""
+    whole = [cell for cell in cells if len(cell) > 1]
+    count = max(map(len, whole), default=1)
+    widths = [max(len(cell[i]) for cell in whole) for i in range(count)] if whole else []
+    return [heading] + [
+        " ".join(part.rjust(w) for part, w in zip(cell, widths, strict=True) if w)
+        if len(cell) > 1
+        else cell[0]
+        for cell in cells
+    ]
+
+
+def _aligned(texts: Sequence[str], numeric: bool) -> list[str]:
+    width = max(3, *map(len, texts))
+    return [text.rjust(width) if numeric else text.ljust(width) for text in texts]

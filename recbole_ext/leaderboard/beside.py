@@ -1,0 +1,105 @@
+"""Sampled protocols beside full ranking: places, changes of place, and the pairs that change order."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+from recbole_ext.leaderboard.labels import listed
+from recbole_ext.leaderboard.rows import Cell, Row, Section, places
+
+COMPARED = ("ndcg_pp@10", "hit_pp@10")
+"""Per-positive metrics: where full and sampled ranking differ by sampling alone."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A row under one protocol."""
+
+    cell: Cell | None
+    place: int | None
+    change: int | None
+    """Places won against full ranking, counted among the rows that have both; positive: flattered."""
+
+
+def standings(section: Section, protocol: str, metric: str) -> dict[str, Standing]:
+    """Label -> standing. Where candidate lists differ between rows there are values but no places."""
+    full = [row.cell("full", metric) for row in section.rows]
+    here = [row.cell(protocol, metric) for row in section.rows]
+    comparable = section.comparable(protocol)
+    # A row that lacks one of the two would shift all below it in the other: not a change of place.
+    both = [bool(f and h and comparable) for f, h in zip(full, here, strict=True)]
+    before = places([f if ok else None for f, ok in zip(full, both, strict=True)])
+    after = places([h if ok else None for h, ok in zip(here, both, strict=True)])
+    return {
+        row.label: Standing(cell, place if comparable else None, a - b if a and b else None)
+        for row, cell, place, a, b in zip(
+            section.rows, here, places(here), before, after, strict=True
+        )
+    }
+
+
+def pairs(section: Section, protocol: str, metric: str) -> list[tuple[Row, Row, bool]]:
+    """(first under full, second under full, whether the protocol turns them around).
+
+    A pair that is tied under either is not an order that could be kept or lost, and is left out.
+    """
+    found = []
+    for one, two in itertools.combinations(section.rows, 2):
+        full = _difference(one, two, "full", metric)
+        here = _difference(one, two, protocol, metric)
+        if full and here:
+            first, second = (one, two) if full > 0 else (two, one)
+            found.append((first, second, full * here < 0))
+    return found
+
+
+def _difference(one: Row, two: Row, protocol: str, metric: str) -> float | None:
+    a, b = one.cell(protocol, metric), two.cell(protocol, metric)
+    return None if a is None or b is None else a.compared - b.compared
+
+
+def verdicts(section: Section, metric: str) -> list[str]:
+    """What the protocols do to the order of the rows, in plain sentences; equal ones share a sentence."""
+    if len(section.rows) < 2:
+        return ["There is one row, and no order to change."]
+    alike: dict[_Verdict, list[str]] = {}
+    for protocol in section.sampled:
+        alike.setdefault(_verdict(section, protocol, metric), []).append(protocol)
+    if len(alike) == 1 and (only := next(iter(alike))).count and not only.fallen:
+        return [f"No sampled protocol swaps a pair against full ranking ({only.count} compared)."]
+    return [_sentence(verdict, protocols) for verdict, protocols in alike.items()]
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    comparable: bool
+    count: int
+    """Pairs that have an order under both."""
+    fallen: tuple[tuple[str, tuple[str, ...]], ...]
+    """Label -> labels of those that it falls below, though full ranking puts it above them."""
+
+
+def _verdict(section: Section, protocol: str, metric: str) -> _Verdict:
+    if not section.comparable(protocol):
+        return _Verdict(False, 0, ())
+    found = pairs(section, protocol, metric)
+    fallen: dict[str, list[str]] = {}
+    for first, second, swapped in found:
+        if swapped:
+            fallen.setdefault(first.label, []).append(second.label)
+    return _Verdict(True, len(found), tuple((a, tuple(b)) for a, b in fallen.items()))
+
+
+def _sentence(verdict: _Verdict, protocols: list[str]) -> str:
+    names, s = listed(protocols), "s" if len(protocols) == 1 else ""
+    if not verdict.comparable:
+        return f"{names}: candidate lists differ between rows, so their order is not compared."
+    if not verdict.count:
+        return f"{names}: no two rows have an order both here and under full ranking."
+    of = f"{verdict.count} pair{'s' if verdict.count != 1 else ''}"
+    if not verdict.fallen:
+        return f"{names} keep{s} the order of all {of}."
+    swapped = sum(len(others) for _, others in verdict.fallen)
+    falls = "; ".join(f"{label} falls below {listed(others)}" for label, others in verdict.fallen)
+    return f"{names} swap{s} {swapped} of {of}: {falls}."

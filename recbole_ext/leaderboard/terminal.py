@@ -1,0 +1,46 @@
+"""The board for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from recbole_ext.leaderboard.beside import COMPARED, verdicts
+from recbole_ext.leaderboard.columns import MAIN, beside_full
+from recbole_ext.leaderboard.facts import remarks, warnings
+from recbole_ext.leaderboard.labels import flat
+from recbole_ext.leaderboard.markdown import metric_heading
+from recbole_ext.leaderboard.rows import Section, sections
+from recbole_ext.leaderboard.table import plain, wrapped
+from recbole_ext.results import ResultRecord
+
+
+def render_text(records: Iterable[ResultRecord], width: int = 160) -> str:
+    """Main table and sampled beside full; no line is longer than `width` (from about 40 on)."""
+    blocks = [block for section in sections(records) for block in _section(section, width)]
+    return "\n\n".join("\n".join(lines) for lines in blocks if lines) or "no records yet"
+
+
+def _section(section: Section, width: int) -> list[list[str]]:
+    first, metric = section.first, COMPARED[0]
+    size, asked = first.data, first.experiment
+    split = flat(asked["dataset"]["split"])
+    about = (
+        f"{section.title}: {size['users']:,} users, {size['items']:,} items, {size['interactions']:,} interactions, "
+        f"{size['test_users']:,} test users, {'' if split in section.title else f'{split}, '}excluded {asked['exclude']}"
+    )
+    notes = [f"note: {text}" for text in warnings(section)]
+    notes += remarks(section)
+    blocks = [
+        wrapped(about, width),
+        wrapped("Full ranking (± half the 95% bootstrap interval over users)", width),
+        plain(MAIN, section.rows, width)
+        + [line for note in notes for line in wrapped(note, width)],
+    ]
+    if section.sampled:
+        heading = f"{metric_heading(metric)}, sampled beside full (± over draws, #place, change against full)"
+        blocks += [
+            wrapped(heading, width),
+            plain(beside_full(section, metric), section.rows, width)
+            + [line for text in verdicts(section, metric) for line in wrapped(f"* {text}", width)],
+        ]
+    return blocks
