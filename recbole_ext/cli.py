@@ -212,7 +212,7 @@ def _board_text(records: Path, dataset: str | None = None, model: list[str] | No
     import shutil
 
     from recbole_ext.leaderboard.board import load_records
-    from recbole_ext.leaderboard.render import render_text
+    from recbole_ext.leaderboard.terminal import render_text
     from recbole_ext.progress import say
 
     found, damaged = load_records(records)
