@@ -138,12 +138,12 @@ def test_the_order_of_records_does_not_matter(shuffled):
 def test_hashing_locale_and_time_zone_do_not_matter_and_nothing_heavy_is_imported(seed):
     code = (
         "import hashlib, sys\n"
-        "from recbole_ext.leaderboard import board, render\n"
+        "from recbole_ext.leaderboard import board, terminal\n"
         "from tests.leaderboard.test_render import whole\n"
         "print(hashlib.sha256(whole().encode()).hexdigest())\n"
     )
     light = (
-        "import sys\nfrom recbole_ext.leaderboard import board, render\n"
+        "import sys\nfrom recbole_ext.leaderboard import board, terminal\n"
         "print(sorted({'torch', 'numpy', 'pandas', 'recbole'} & set(sys.modules)))\n"
     )
     changed = {"PYTHONHASHSEED": seed, "LC_ALL": "C", "TZ": "Asia/Tokyo"}
