@@ -159,7 +159,7 @@ def _run(arguments: Arguments) -> int:
     unknown = arguments.flags - {"force", "json", "tune"}
     if unknown:
         raise HarnessError(
-            f"--{unknown.pop()} is not an option of run; see: python run_bench.py board --help"
+            f"--{unknown.pop()} is not an option of run; see: python run_bench.py --help"
         )
     settings = resolve(specs, dataset.options, arguments.options)
 

@@ -1,4 +1,4 @@
-"""One run, from settings to a record: load, split, encode, tune, fit, rank, write.
+"""What is asked for: the ground that models are compared on, and one model's experiment on it.
 
 `Experiment` is everything that determines a run; with the fingerprints of what it reads it hashes to the run's id.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from recbole_ext import environment
 from recbole_ext.config import Settings
@@ -32,9 +32,6 @@ from recbole_ext.text import (
     texts_fingerprint,
 )
 from recbole_ext.tune.search import size
-
-if TYPE_CHECKING:
-    pass
 
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
