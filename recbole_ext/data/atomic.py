@@ -5,8 +5,9 @@ Quotes are data, `.gz` is read as such, and a file that cannot be read is one li
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from recbole_ext.errors import HarnessError, nearest
 
@@ -79,12 +80,17 @@ def read_atomic(path: Path, needed: tuple[str, ...] = ()) -> pd.DataFrame:
     if bad:
         number, actual = bad[0]
         raise HarnessError(
-            f"{path}, line {number}: {actual} fields, but the header has {len(names)} "
+            f"{path}, line {_line(path, number)}: {actual} fields, but the header has {len(names)} "
             f"({len(bad)} such lines); separate fields by one tab"
         )
     columns = {}
     for name, kind in zip(names, types, strict=True):
         text = table.column(name).to_pandas()
+        empty = np.flatnonzero((text == "").to_numpy())
+        if name in needed and len(empty):
+            raise HarnessError(
+                f"{path}, line {_line(path, empty[0] + 2)}: empty {name}; fill it in or remove the line"
+            )
         if kind != "float":
             columns[name] = text
             continue
@@ -92,19 +98,23 @@ def read_atomic(path: Path, needed: tuple[str, ...] = ()) -> pd.DataFrame:
         wrong = np.flatnonzero(numbers.isna().to_numpy() & (text != "").to_numpy())
         if len(wrong):
             raise HarnessError(
-                f"{path}, line {wrong[0] + 2}: '{text.iloc[wrong[0]]}' is not a number in {name}:float"
+                f"{path}, line {_line(path, wrong[0] + 2)}: '{text.iloc[wrong[0]]}' is not a number in "
+                f"{name}:float; correct it, leave it empty, or call the column {name}:token"
             )
         columns[name] = numbers.astype("float64")
     return pd.DataFrame(columns)
 
 
-def _header(path: Path) -> tuple[list[str], list[str]]:
+def _open(path: Path) -> BinaryIO:
     import gzip
 
-    opener = gzip.open if path.suffix == ".gz" else open
+    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+
+
+def _header(path: Path) -> tuple[list[str], list[str]]:
     try:
-        with opener(path, "rt", encoding="utf-8", newline="\n") as stream:
-            line = stream.readline().rstrip("\r\n")
+        with _open(path) as stream:
+            line = stream.readline().decode("utf-8").rstrip("\r\n")
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path}: {_reason(path, error)}") from None
     if not line:
@@ -133,11 +143,15 @@ def _reason(path: Path, error: Exception) -> str:
     return text
 
 
-def _utf8_line(path: Path) -> str:
-    import gzip
+def _line(path: Path, row: int) -> int:
+    """Line number in the file of the `row`-th line that is not blank, both from 1: blank lines are no rows."""
+    with _open(path) as stream:
+        filled = (number for number, line in enumerate(stream, 1) if line.strip(b"\r\n"))
+        return next(itertools.islice(filled, row - 1, None))
 
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as stream:
+
+def _utf8_line(path: Path) -> str:
+    with _open(path) as stream:
         for number, line in enumerate(stream, 1):
             try:
                 line.decode("utf-8")

@@ -82,15 +82,9 @@ def canonical(
             k-core when equal; with `k_core` false in one pass over the counts), each None or 0 for off.
 
     Raises:
-        HarnessError: nothing is left, a filter needs a column that is not there, an empty id.
+        HarnessError: nothing is left, a filter needs a column that is not there, a time is missing.
     """
     dropped: dict[str, int] = {}
-    for column in ("user_id", "item_id"):
-        empty = np.flatnonzero((rows[column] == "").to_numpy())
-        if len(empty):
-            raise HarnessError(
-                f"{name}: row {empty[0] + 2} of the interactions has an empty {column}"
-            )
     time_is_order = "timestamp" in rows and _is_order(rows)
     if filters.get("min_rating") is not None:
         column = filters.get("rating_field") or "rating"
@@ -117,7 +111,9 @@ def canonical(
     order = np.lexsort((item, user))
     time = rows["timestamp"].to_numpy(dtype=np.float64)[order] if "timestamp" in rows else None
     if time is not None and np.isnan(time).any():
-        raise HarnessError(f"{name}: {int(np.isnan(time).sum())} interactions have no timestamp")
+        raise HarnessError(
+            f"{name}: {int(np.isnan(time).sum())} interactions have no timestamp; fill them in, or remove the column"
+        )
     names = item_tokens.tolist()
     return Interactions(
         name=name,

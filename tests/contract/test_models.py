@@ -78,7 +78,7 @@ def test_full_sort_predict_agrees_with_predict(name, tiny_path, tmp_path):
         config["ITEM_ID_FIELD"]: torch.arange(1, n + 1).repeat(len(users)),
     }
     if name == "SASRec":
-        from recbole_ext.recbole_compat import _Sequences
+        from recbole_ext.recbole_compat.scoring import _Sequences
 
         ground = experiment.ground
         history = ground.split.pairs(ground.data, *ground.seen_at_test)

@@ -15,7 +15,6 @@ from recbole_ext.data.interactions import canonical
 from recbole_ext.data.splits import TEST, TRAIN, VALID, make_split
 from recbole_ext.errors import HarnessError
 
-HEAD = b"user_id:token\titem_id:token\trating:float\n"
 RATIO = {"split": "ratio", "split_ratio": [0.8, 0.1, 0.1], "split_seed": 1}
 LOO = {"split": "leave_one_out"}
 
@@ -124,35 +123,6 @@ def test_quotes_are_data_and_gzip_is_read(tmp_path):
     zipped.write_bytes(gzip.compress(text))
     for path in (plain, zipped):
         assert read_atomic(path)["title"].tolist() == ['"Seven" (a.k.a. Se7en)', "O'Brien \"", ""]
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (b"", "empty"),
-        (b"user_id\titem_id\n1\t2\n", "line 1: 'user_id' is not name:type"),
-        (b"user_id:token\tuser_id:token\n", "stands twice"),
-        (b"user_id:token\trating:float\nu\t1\n", "no column 'item_id'"),
-        (HEAD + b"u\ti\t3\nu\ti\n", "line 3: 2 fields, but the header has 3"),
-        (HEAD + b"u\ti\t3\tmore\n", "line 2: 4 fields"),
-        (HEAD + b"u\ti\t3\nu\tj\tgood\n", "line 3: 'good' is not a number in rating:float"),
-        (HEAD + b"u\ti\t3\nu\tcaf\xe9\t3\n", "not UTF-8 (line 3, byte 6)"),
-    ],
-)
-def test_a_bad_file_is_one_line_with_file_and_line(content, expected, tmp_path):
-    path = tmp_path / "bad.inter"
-    path.write_bytes(content)
-    with pytest.raises(HarnessError) as caught:
-        read_atomic(path, needed=("user_id", "item_id"))
-    assert expected in str(caught.value) and "bad.inter" in str(caught.value)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_truncated_gzip_is_named(tmp_path):
-    path = tmp_path / "bad.inter.gz"
-    path.write_bytes(gzip.compress(HEAD + b"u\ti\t3\n" * 5000)[:-20])
-    with pytest.raises(HarnessError, match="truncated"):
-        read_atomic(path)
 
 
 def test_real_files_load(real_data):

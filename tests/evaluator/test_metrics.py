@@ -18,7 +18,7 @@ from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.evaluator.sampled import expected_metrics
 from recbole_ext.evaluator.stats import bootstrap_intervals
 
-KS = (1, 2, 3, 5)
+KS = (1, 2, 3, 5, 9)  # the last lies past the catalogue of six
 
 
 def orders(scores: list[int]) -> list[tuple[int, ...]]:
@@ -70,6 +70,8 @@ def build(users):
 @given(users_strategy)
 def test_joint_metrics_equal_the_mean_over_all_orders(users):
     task, matrix = build(users)
+    # A user without positives is not there, whatever its scores.
+    assert task.users.tolist() == [u for u, (_, kinds) in enumerate(users) if "+" in kinds]
     if not len(task.users):
         return
     (table,) = rank(task, lambda u: [matrix[u]], block_bytes=6 * 4 * 2)

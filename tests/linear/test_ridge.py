@@ -108,6 +108,85 @@ def test_items_without_interactions_or_text_get_nothing():
     assert torch.isfinite(b).all()
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, 999),
+    st.sampled_from([(2, 3), (-2, 6), (0, 4), (5, 0), (50, 200)]),
+    st.floats(0.05, 50),
+)
+def test_the_dual_inverts_the_users_side(seed, weights, reg_f):
+    """Everything that L3AE needs of P from K = (XXᵀ + λI)⁻¹ alone, fewer users than items (40 < 70)."""
+    reg_x, reg_kd = weights
+    ridge = reg_x + reg_kd
+    x, f = data(seed, m=40, n=70)
+    k = np.linalg.inv(x @ x.T + ridge * np.eye(40))
+    y = k @ x
+    p = torch.from_numpy(np.linalg.inv(x.T @ x + ridge * np.eye(70)))
+    np.testing.assert_allclose(x @ p.numpy(), y, atol=EXACT)  # push-through
+    diagonal = (1 - (x * y).sum(0)) / ridge
+    np.testing.assert_allclose(diagonal, p.diagonal(), atol=EXACT)
+    pf = (f.T - x.T @ (y @ f.T)) / ridge
+    np.testing.assert_allclose(pf, p.numpy() @ f.T, atol=EXACT)
+
+    kf = np.linalg.inv(f @ f.T + reg_f * np.eye(7)) @ f
+    q = (1 - (f * kf).sum(0)) / reg_f
+    teacher = SemanticTeacher(torch.from_numpy(f), reg_f)
+    ps = teacher.times(p, torch.from_numpy(pf))
+    ps_diagonal = diagonal - (diagonal - (pf * kf.T).sum(1)) / (reg_f * q)
+    np.testing.assert_allclose(ps_diagonal, ps.diagonal(), atol=EXACT)
+    ys = y - (y - (y @ f.T) @ kf) / (reg_f * q)
+    np.testing.assert_allclose(ys, x @ ps.numpy(), atol=EXACT)
+
+    multiplier = (1 + reg_kd * ps_diagonal) / diagonal
+    scores = reg_kd * ys - y * multiplier + x
+    b = distilled(p, ps, reg_kd)
+    np.testing.assert_allclose(scores, x @ b.numpy(), atol=EXACT)
+    new = (np.random.default_rng(seed).random(70) < 0.3).astype(float)
+    np.testing.assert_allclose((new - (new @ x.T) @ y) / ridge, new @ p.numpy(), atol=EXACT)
+
+
+def test_collective_ridge_is_ease_on_stacked_rows():
+    x, f = data(6)
+    alpha = 2.5
+    stacked = np.vstack([x, np.sqrt(alpha) * f])
+    gram_sum = x.T @ x + alpha * f.T @ f
+    one = ease_(ridge_inverse_(torch.from_numpy(stacked.T @ stacked), 4.0))
+    two = ease_(ridge_inverse_(torch.from_numpy(gram_sum.copy()), 4.0))
+    np.testing.assert_allclose(one, two, atol=EXACT)
+    np.testing.assert_allclose(one, slow(gram_sum + 4 * np.eye(25), gram_sum), atol=EXACT)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 999), st.floats(1e-6, 10))
+def test_the_edge_of_definiteness(seed, distance):
+    """Just above minus the smallest eigenvalue there is an inverse, just below there is none."""
+    rng = np.random.default_rng(seed)
+    half = rng.normal(size=(30, 8))
+    a = half.T @ half + np.eye(8)
+    smallest = float(np.linalg.eigvalsh(a)[0])
+    p = ridge_inverse_(torch.from_numpy(a.copy()), distance - smallest)
+    residual = p.numpy() @ (a + (distance - smallest) * np.eye(8)) - np.eye(8)
+    # The condition number is at most 100 / distance; eight unknowns in float64.
+    assert np.abs(residual).max() < 1e-12 * max(1.0, 100 / distance)
+    with pytest.raises(HarnessError, match="not positive definite"):
+        ridge_inverse_(torch.from_numpy(a.copy()), -distance - smallest)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 999), st.integers(0, 24), st.integers(0, 24), st.integers(0, 59))
+def test_items_and_users_without_anything_change_nothing_for_the_others(seed, bare, mute, idle):
+    """An item without interactions, an item without text and a user without items are in the data."""
+    x, f = data(seed)
+    x[:, bare], x[idle], f[:, mute] = 0, 0, 0
+    s = slow(f.T @ f + 0.5 * np.eye(25), f.T @ f)
+    expected = slow(x.T @ x + 6 * np.eye(25), x.T @ x + 4 * s)
+    p, ft = inverse(x, 6.0), torch.from_numpy(f)
+    b = distilled(p, SemanticTeacher(ft, 0.5).times(p, p @ ft.T), 4.0)
+    np.testing.assert_allclose(b, expected, atol=EXACT)
+    assert s[mute].any() == s[:, mute].any() == False  # noqa: E712
+    assert ease_(p.clone())[bare].abs().max() == 0
+
+
 @pytest.mark.parametrize("ridge", [0.0, -1.0])
 def test_a_sum_that_is_not_positive_definite_is_one_line(ridge):
     g = torch.zeros(4, 4)

@@ -1,0 +1,38 @@
+"""The only package that touches RecBole's internals, and that shims the stack under RecBole 1.2.1.
+
+Data comes in as `Interactions` and a `Split`; what goes out is RecBole's own Config, Dataset, train loader, model and
+Trainer, wired so that
+
+* nothing reads `sys.argv`, evaluates strings, looks for files or writes a pickle;
+* internal ids are canonical: id = index in `Interactions` + 1, and 0 is RecBole's padding;
+* validation during training is ours (full precision, our ranks), while epochs, optimiser and early stopping are
+  RecBole's.
+"""
+
+from recbole_ext.recbole_compat.bench import Bench, build_model, prepare
+from recbole_ext.recbole_compat.evaluation import evaluate
+from recbole_ext.recbole_compat.scoring import score_function
+from recbole_ext.recbole_compat.stack import (
+    INSTALL_RECBOLE,
+    RECBOLE_VERSION,
+    bundled_ml_100k,
+    recbole,
+    recbole_models,
+    recbole_root,
+)
+from recbole_ext.recbole_compat.training import make_trainer
+
+__all__ = [
+    "INSTALL_RECBOLE",
+    "RECBOLE_VERSION",
+    "Bench",
+    "build_model",
+    "bundled_ml_100k",
+    "evaluate",
+    "make_trainer",
+    "prepare",
+    "recbole",
+    "recbole_models",
+    "recbole_root",
+    "score_function",
+]

@@ -1,0 +1,225 @@
+"""RecBole's config, dataset, loader and model, fed from memory."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_ext.data.interactions import Interactions
+from recbole_ext.data.splits import TEST, TRAIN, VALID, Split
+from recbole_ext.errors import HarnessError
+from recbole_ext.recbole_compat.stack import recbole
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a model needs to be built and trained, all of it RecBole's."""
+
+    config: Any
+    dataset: Any
+    """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text."""
+    train_loader: Any
+    built: tuple[Any, Any, Any] | None
+    """RecBole's (train, valid, test) datasets; None for sequential models."""
+
+
+def prepare(
+    model: type | str,
+    params: Mapping[str, Any],
+    data: Interactions,
+    split: Split,
+    *,
+    seed: int,
+    device: str,
+    scratch: Path,
+    item_vectors: npt.NDArray[np.float32] | None = None,
+) -> Bench:
+    """Seed everything and build config, dataset and training loader.
+
+    Args:
+        model: a RecBole model subclass, or a RecBole model name.
+        params: model and training parameters, already checked; they win over RecBole's files.
+        data: interactions in canonical order.
+        split: their parts.
+        seed: of every random generator.
+        device: `cpu` or `cuda`.
+        scratch: a folder for whatever RecBole insists on creating.
+        item_vectors: [n_items, d] text embeddings in item order, or None.
+    """
+    recbole()
+    import torch
+    from recbole.data.utils import create_samplers, get_dataloader
+    from recbole.utils import ModelType, get_model, init_seed
+
+    if isinstance(model, str):
+        model = get_model(model)
+    config = _config_class()(
+        model=model,
+        dataset=data.name,
+        config_dict={
+            **_fixed(seed, scratch),
+            **params,
+            "harness_device": device,
+        },
+    )
+    sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+    if sequential and data.time is None:
+        raise HarnessError(
+            f"{config['model']} reads histories in order, but {data.name} has no timestamp column"
+        )
+    init_seed(seed, True)
+    dataset = _dataset_class(sequential)(config, data, split)
+    built = dataset.build()
+    if item_vectors is not None:
+        padded = np.vstack([np.zeros((1, item_vectors.shape[1]), np.float32), item_vectors])
+        for part in built:
+            part.item_vectors = torch.from_numpy(padded)
+    sampler, _, _ = create_samplers(config, dataset, built)
+    loader = get_dataloader(config, "train")(config, built[0], sampler, shuffle=config["shuffle"])
+    return Bench(config, built[0], loader, None if sequential else (built[0], built[1], built[2]))
+
+
+def _fixed(seed: int, scratch: Path) -> dict[str, Any]:
+    """Settings that are ours to fix: everything around the model that RecBole would read from its files."""
+    return {
+        "seed": seed,
+        "reproducibility": True,
+        "state": "WARNING",
+        "show_progress": False,
+        "checkpoint_dir": str(scratch),
+        "data_path": str(scratch),
+        "normalize_all": False,
+        "eval_args": {
+            "split": {"RS": [0.8, 0.1, 0.1]},
+            "order": "TO",
+            "group_by": "user",
+            "mode": "full",
+        },
+        "metrics": ["Recall"],
+        "topk": [20],
+        "valid_metric": "Recall@20",
+        "metric_decimal_place": 10,
+    }
+
+
+@functools.cache
+def _config_class() -> type:
+    import torch
+    from recbole.config import Config
+    from recbole.data.utils import get_dataloader
+    from recbole.utils import ModelType
+
+    class HarnessConfig(Config):  # type: ignore[misc]
+        """RecBole's Config fed by one dictionary: no command line, no eval of strings, no mutation of arguments."""
+
+        def _load_cmd_line(self) -> dict[str, Any]:
+            return {}
+
+        def _load_variable_config_dict(self, config_dict: dict[str, Any]) -> dict[str, Any]:
+            return dict(config_dict)
+
+        def _set_default_parameters(self) -> None:
+            final = self.final_config_dict
+            final["repeatable"] = final["MODEL_TYPE"] == ModelType.SEQUENTIAL
+            full_softmax = final["repeatable"] and final.get("loss_type") == "CE"
+            final.setdefault("eval_args", {})
+            final["model"] = self.model
+            # Loaders of whole user rows and the full softmax take no sampled negatives; RecBole's default would raise.
+            if full_softmax or get_dataloader(self, "train").__name__ == "UserDataLoader":
+                final["train_neg_sample_args"] = None
+            super()._set_default_parameters()
+
+        def _init_device(self) -> None:
+            # RecBole's own would overwrite CUDA_VISIBLE_DEVICES, which a scheduler may have set.
+            self.final_config_dict.update(
+                single_spec=True,
+                local_rank=0,
+                device=torch.device(self.final_config_dict.pop("harness_device")),
+            )
+
+    return HarnessConfig
+
+
+@functools.cache
+def _dataset_class(sequential: bool) -> type:
+    import pandas as pd
+    from recbole.data import dataset as datasets
+    from recbole.utils import FeatureSource, FeatureType
+
+    parent = datasets.SequentialDataset if sequential else datasets.Dataset
+
+    class HarnessDataset(parent):  # type: ignore[misc, valid-type]
+        """RecBole's Dataset filled from memory, with canonical ids and our split."""
+
+        def __init__(self, config: Any, data: Interactions, split: Split) -> None:
+            self._given = data, split
+            super().__init__(config)
+            del self._given
+
+        def _load_data(self, token: str, dataset_path: str) -> None:
+            data, split = self._given
+            # Sequential models build their prefixes from what they may train on, and from nothing else.
+            rows = (
+                np.flatnonzero(split.part == TRAIN)
+                if sequential
+                else np.argsort(split.part, kind="stable")
+            )
+            columns: dict[str, npt.NDArray[Any]] = {
+                self.uid_field: data.user[rows] + 1,
+                self.iid_field: data.item[rows] + 1,
+            }
+            for field in columns:
+                self.set_field_property(field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
+            if data.time is not None:
+                columns[self.time_field] = data.time[rows]
+                self.set_field_property(
+                    self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1
+                )
+            self.inter_feat = pd.DataFrame(columns)
+            self.user_feat = self.item_feat = None
+            self.file_size_list = [int((split.part == part).sum()) for part in (TRAIN, VALID, TEST)]
+
+        def _data_filtering(self) -> None:
+            """Filters have run; see `recbole_ext.data.interactions`."""
+
+        def _remap_ID_all(self) -> None:
+            data, _ = self._given
+            for field, tokens in (
+                (self.uid_field, data.user_tokens),
+                (self.iid_field, data.item_tokens),
+            ):
+                names = np.array(["[PAD]", *tokens])
+                self.field2id_token[field] = names
+                self.field2token_id[field] = {token: i for i, token in enumerate(names)}
+
+        def _fill_nan(self) -> None:
+            """Nothing is missing; RecBole's version writes to a copy under pandas 3."""
+
+        def build(self) -> list[Any]:
+            self._change_feat_format()
+            if sequential:
+                return [self.copy(self.inter_feat)] * 3
+            ends = np.cumsum(self.file_size_list)
+            return [
+                self.copy(self.inter_feat[int(end - size) : int(end)])
+                for size, end in zip(self.file_size_list, ends, strict=True)
+            ]
+
+    return HarnessDataset
+
+
+def build_model(model: type | str, bench: Bench) -> Any:
+    """The model on its device. RecBole's own models are found by name."""
+    from recbole.utils import get_model
+
+    cls = get_model(model) if isinstance(model, str) else model
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return cls(bench.config, bench.dataset).to(bench.config["device"])

@@ -1,0 +1,97 @@
+"""Scores of every item from any RecBole model, and the histories that sequential ones read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from recbole_ext.data.interactions import Interactions, Ints
+from recbole_ext.recbole_compat.bench import Bench
+
+
+def score_function(
+    model: Any, bench: Bench, data: Interactions, history: tuple[Ints, Ints]
+) -> Callable[[Ints], Any]:
+    """users [B] -> scores [B, n_items] of every item, without RecBole's padding column.
+
+    Args:
+        model: trained.
+        bench: what it was built from.
+        data: the interactions.
+        history: (user, item) pairs that a sequential model may see, ordered here by time; general models carry their
+            training history with them.
+    """
+    import torch
+    from recbole.data.interaction import Interaction
+    from recbole.utils import ModelType
+
+    config, n_items = bench.config, len(data.item_tokens)
+    device = config["device"]
+    sequences = (
+        _Sequences(config, data, history) if config["MODEL_TYPE"] == ModelType.SEQUENTIAL else None
+    )
+
+    def interaction_of(users: Ints) -> Any:
+        columns = {config["USER_ID_FIELD"]: torch.from_numpy(users + 1)}
+        if sequences is not None:
+            columns.update(sequences.of(users))
+        return Interaction(columns).to(device)
+
+    @torch.no_grad()
+    def scores(users: Ints) -> Any:
+        model.eval()
+        batch = interaction_of(users)
+        try:
+            found = model.full_sort_predict(batch)
+        except NotImplementedError:
+            found = _score_pairs(model, batch, config["ITEM_ID_FIELD"], n_items + 1)
+        return found.view(len(users), n_items + 1)[:, 1:]
+
+    return scores
+
+
+def _score_pairs(model: Any, batch: Any, item_field: str, n_items: int) -> Any:
+    """[B * n_items] scores of a model that only knows `predict`."""
+    import torch
+
+    rows = []
+    for row in range(len(batch)):
+        pairs = batch[row : row + 1].repeat(n_items)
+        pairs.update(
+            {item_field: torch.arange(n_items, device=pairs[next(iter(pairs.interaction))].device)}
+        )
+        rows.append(model.predict(pairs))
+    return torch.cat(rows)
+
+
+class _Sequences:
+    """Each user's latest items, right-padded with 0, in the columns that RecBole's sequential models read."""
+
+    def __init__(self, config: Any, data: Interactions, history: tuple[Ints, Ints]) -> None:
+        assert data.time is not None
+        longest = config["MAX_ITEM_LIST_LENGTH"]
+        self.item_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
+        self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
+        n = len(data.item_tokens)
+        keys = data.user * n + data.item  # ascending: rows are in canonical order
+        rows = np.searchsorted(keys, history[0] * n + history[1])
+        order = np.lexsort((data.item[rows], data.time[rows], data.user[rows]))
+        user, item = data.user[rows][order], data.item[rows][order]
+        length = np.bincount(user, minlength=len(data.user_tokens))
+        place = np.arange(len(user)) - (np.cumsum(length) - length)[user]
+        skipped = np.maximum(length - longest, 0)  # older items than the model can hold
+        kept = place >= skipped[user]
+        self.items = np.zeros((len(length), longest), dtype=np.int64)
+        self.items[user[kept], (place - skipped[user])[kept]] = item[kept] + 1
+        self.lengths = np.minimum(length, longest)
+
+    def of(self, users: Ints) -> dict[str, Any]:
+        import torch
+
+        return {
+            self.item_field: torch.from_numpy(self.items[users]),
+            # A user without history is given length 1 over the padding item, as RecBole's gather needs an index.
+            self.length_field: torch.from_numpy(np.maximum(self.lengths[users], 1)),
+        }

@@ -1,0 +1,102 @@
+"""RecBole itself: found, imported on today's stack, its models and its bundled dataset by name."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import warnings
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from recbole_ext.errors import HarnessError
+
+RECBOLE_VERSION = "1.2.1"
+INSTALL_RECBOLE = f"pip install --no-deps recbole=={RECBOLE_VERSION}"
+_KINDS = {"general_recommender": "general", "sequential_recommender": "sequential"}
+
+
+def recbole_root() -> Path:
+    """RecBole's folder, found without importing it.
+
+    Raises:
+        HarnessError: it is not installed, or another version is.
+    """
+    spec = importlib.util.find_spec("recbole")
+    if spec is None or spec.origin is None:
+        raise HarnessError(f"RecBole is not installed; type: {INSTALL_RECBOLE}")
+    version = importlib.metadata.version("recbole")
+    if version != RECBOLE_VERSION:
+        raise HarnessError(
+            f"RecBole {version} is installed, {RECBOLE_VERSION} is needed; type: {INSTALL_RECBOLE}"
+        )
+    return Path(spec.origin).parent
+
+
+@functools.cache
+def recbole_models() -> dict[str, str]:
+    """RecBole's models by name -> `general` or `sequential`; other kinds are not ranked by this harness."""
+    root = recbole_root()
+    kind_of = {
+        path.stem: kind
+        for folder, kind in _KINDS.items()
+        for path in (root / "model" / folder).glob("*.py")
+    }
+    names = (path.stem for path in (root / "properties" / "model").glob("*.yaml"))
+    return {name: kind_of[name.lower()] for name in sorted(names) if name.lower() in kind_of}
+
+
+def bundled_ml_100k() -> Path:
+    """Folder of the MovieLens-100K that RecBole carries."""
+    return recbole_root() / "dataset_example" / "ml-100k"
+
+
+@functools.cache
+def recbole() -> ModuleType:
+    """Import RecBole on today's stack.
+
+    NumPy 2 dropped aliases and SciPy 1.11 dropped `dok_matrix._update`, both of which RecBole uses.
+    """
+    import scipy.sparse
+
+    recbole_root()
+    for name, now in (("float_", np.float64), ("complex_", np.complex128), ("unicode_", np.str_)):
+        if name not in np.__dict__:
+            setattr(np, name, now)
+    if not hasattr(scipy.sparse.dok_matrix, "_update"):
+        setattr(  # noqa: B010
+            scipy.sparse.dok_matrix, "_update", lambda self, data: self._dict.update(data)
+        )
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"recbole\.")
+    # RecBole logs to the root logger; its tables and hints are not for our readers.
+    logging.getLogger().addFilter(
+        lambda entry: "recbole_ext" in entry.pathname or "/recbole/" not in entry.pathname
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in (
+            "config",
+            "data",
+            "data.dataset",
+            "data.utils",
+            "data.interaction",
+            "trainer",
+            "utils",
+        ):
+            importlib.import_module(f"recbole.{module}")
+    trainer_module: Any = importlib.import_module("recbole.trainer.trainer")
+    trainer_module.get_tensorboard = lambda logger: _NoTensorboard()
+    return importlib.import_module("recbole")
+
+
+class _NoTensorboard:
+    """RecBole opens an event file in the working directory for every run; this one writes nothing."""
+
+    def add_scalar(self, *args: Any, **kwargs: Any) -> None: ...
+
+    def add_hparams(self, *args: Any, **kwargs: Any) -> None: ...

@@ -1,0 +1,74 @@
+"""What is a candidate: one set of negatives for every protocol, as `exclude` says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_ext.data.splits import TEST, TRAIN, VALID
+from recbole_ext.errors import HarnessError
+from recbole_ext.evaluator.ranks import rank
+from tests.grounds import make_experiment
+
+
+def negatives_by_definition(ground, user: int, parts: tuple[int, ...]) -> set[int]:
+    data, part = ground.data, ground.split.part
+    known = np.isin(part, (*parts, TEST)) & (data.user == user)
+    return set(range(len(data.item_tokens))) - set(data.item[known].tolist())
+
+
+@pytest.mark.parametrize(
+    ("exclude", "parts"), [("train", (TRAIN,)), ("train+valid", (TRAIN, VALID))]
+)
+def test_full_drawn_and_expected_share_one_set_of_negatives(exclude, parts, tiny_path):
+    ground = make_experiment(
+        "Pop", "tiny", tiny_path, exclude=exclude, protocols="full,uni5,expected@5"
+    ).ground
+    task = ground.test_task
+    items = len(ground.data.item_tokens)
+    seen = {user: set() for user in task.users.tolist()}
+    for row, position in enumerate(task.row_of_positive):
+        seen[int(task.users[position])] |= set(task.lists["uni5"][row].ravel().tolist())
+    # Each item scores 1 in turn and the positives 0: what stands above a positive is the negatives, one by one.
+    counted = {user: set() for user in task.users.tolist()}
+    for item in range(items):
+        row = torch.full((1, items), -1.0)
+        row[0, item] = 1.0
+        (table,) = rank(task, lambda users, row=row: [row.repeat(len(users), 1)])
+        for user, positive, above in zip(table.user, table.item, table.above, strict=True):
+            if above and positive != item:
+                counted[int(user)].add(item)
+    for place, user in enumerate(task.users.tolist()):
+        wanted = negatives_by_definition(ground, user, parts)
+        assert counted[user] == wanted
+        assert seen[user] <= wanted
+        assert task.negatives[place] == len(wanted)
+    (table,) = rank(task, lambda users: [torch.zeros(len(users), items)])
+    np.testing.assert_array_equal(table.tied, task.negatives[task.row_of_positive])
+
+
+def test_exclude_changes_the_lists_and_never_the_validation(tiny_path):
+    strict, loose = (
+        make_experiment("Pop", "tiny", tiny_path, exclude=exclude, protocols="full,uni5").ground
+        for exclude in ("train+valid", "train")
+    )
+    assert strict.candidates != loose.candidates
+    assert (loose.test_task.negatives > strict.test_task.negatives).any()
+    for name in ("users", "pos_items", "exc_items", "exc_indptr"):
+        np.testing.assert_array_equal(
+            getattr(strict.valid_task, name), getattr(loose.valid_task, name)
+        )
+    user = int(strict.valid_task.users[0])
+    part, data = strict.split.part, strict.data
+    low, high = strict.valid_task.exc_indptr[:2]
+    # Validation masks training items and nothing of the test part.
+    assert (
+        strict.valid_task.exc_items[low:high].tolist()
+        == data.item[(data.user == user) & (part == TRAIN)].tolist()
+    )
+
+
+def test_an_unknown_exclude_is_one_line(tiny_path):
+    with pytest.raises(HarnessError, match="must be train or train\\+valid"):
+        _ = make_experiment("Pop", "tiny", tiny_path, exclude="valid").ground.test_task
