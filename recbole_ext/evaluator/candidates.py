@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
 
+from recbole_ext.environment import usable_cpus
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.ranks import Ints, RankTask
 from recbole_ext.hashing import Words, pair_hashes, splitmix64, token_hashes
+
+_CHUNK = 4096
+"""Positives drawn for at a time."""
 
 
 def _step(count: int, stride: int) -> np.uint64:
@@ -58,11 +63,19 @@ def draw_lists(
     rows = task.row_of_positive
     hashed_users = token_hashes([user_tokens[u] for u in task.users], f"{key}|m={m}")[rows]
     positive = pair_hashes(hashed_users, token_hashes(item_tokens, f"{key}|m={m}")[task.pos_items])
+    spread = _Negatives(task)
     out = np.empty((len(rows), draws, m), dtype=np.int32)
-    for draw in range(draws):
-        seed = splitmix64(positive + _step(draw + 1, 0xD1342543DE82EF95))
-        chosen = _floyd(seed, negatives[rows], m)
-        out[:, draw] = np.sort(_nth_negative(task, rows, chosen), axis=1)
+
+    def fill(start: int) -> None:
+        chunk = slice(start, start + _CHUNK)
+        for draw in range(draws):
+            seed = splitmix64(positive[chunk] + _step(draw + 1, 0xD1342543DE82EF95))
+            chosen = _floyd(seed, negatives[rows[chunk]], m)
+            out[chunk, draw] = spread.at(rows[chunk], chosen)
+
+    # NumPy works outside the interpreter's lock, and a chunk stays in a core's cache.
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        list(pool.map(fill, range(0, len(rows), _CHUNK)))
     return out
 
 
@@ -71,34 +84,44 @@ def lists_sha256(lists: npt.NDArray[np.int32]) -> str:
     return hashlib.sha256(lists.astype("<i4").tobytes()).hexdigest()
 
 
-def _floyd(seed: Words, population: Ints, m: int) -> Ints:
-    """[P, m] distinct integers below `population` [P], uniform over subsets (Bentley and Floyd 1987)."""
-    chosen = np.empty((len(seed), m), dtype=np.int64)
+def _floyd(seed: Words, population: Ints, m: int) -> npt.NDArray[np.int32]:
+    """[P, m] distinct integers below `population` [P], ascending in a row, uniform over subsets (Bentley, Floyd 1987)."""
+    chosen = np.empty((m, len(seed)), dtype=np.int32)
     for step in range(m):
-        top = population - m + step  # this step draws from 0..top inclusive
+        top = (population - m + step).astype(np.int32)  # this step draws from 0..top inclusive
         word = splitmix64(seed + _step(step + 1, 0x9E3779B97F4A7C15))
-        # 53 bits are enough for catalogues below 2^40: the bias is under 2^-13 of one item's probability.
-        drawn = ((word >> np.uint64(11)) * 2.0**-53 * (top + 1)).astype(np.int64)
-        taken = (chosen[:, :step] == drawn[:, None]).any(axis=1)
-        chosen[:, step] = np.where(taken, top, drawn)
-    return chosen
+        # 53 bits are enough for catalogues below 2^31: the bias is under 2^-22 of one item's probability.
+        drawn = ((word >> np.uint64(11)) * 2.0**-53 * (top + 1.0)).astype(np.int32)
+        taken = (chosen[:step] == drawn).any(axis=0)
+        chosen[step] = np.where(taken, top, drawn)
+    found = np.ascontiguousarray(chosen.T)
+    found.sort(axis=1)
+    return found
 
 
-def _nth_negative(task: RankTask, rows: Ints, nth: Ints) -> Ints:
-    """Turn positions among the user's negatives, [P, m], into item indices.
+class _Negatives:
+    """Turns positions among a user's negatives into item indices.
 
     With the user's non-negatives e_0 < e_1 < ..., the negative at position x is x plus the number of e_i with
-    e_i - i <= x. One global search serves all users because each user's keys live in a range of their own.
+    e_i - i <= x. One sorted array serves all users because each user's keys live in a range of their own.
     """
-    span = task.n_items + 1
-    users = np.arange(len(task.users))
-    exc_row = np.repeat(users, np.diff(task.exc_indptr))
-    taken = np.concatenate(
-        [exc_row * span + task.exc_items, task.row_of_positive * span + task.pos_items]
-    )
-    taken.sort()
-    taken_row = taken // span
-    first = np.searchsorted(taken_row, users)  # (U,) where each user's keys begin
-    shifted = taken - (np.arange(len(taken)) - first[taken_row])
-    found = np.searchsorted(shifted, nth + (rows * span)[:, None], side="right")
-    return np.asarray(nth + found - first[rows][:, None], dtype=np.int64)
+
+    def __init__(self, task: RankTask) -> None:
+        self.span = task.n_items + 1
+        users = np.arange(len(task.users))
+        exc_row = np.repeat(users, np.diff(task.exc_indptr))
+        taken = np.concatenate(
+            [
+                exc_row * self.span + task.exc_items,
+                task.row_of_positive * self.span + task.pos_items,
+            ]
+        )
+        taken.sort()
+        taken_row = taken // self.span
+        self.first = np.searchsorted(taken_row, users)  # (U,) where each user's keys begin
+        self.shifted = taken - (np.arange(len(taken)) - self.first[taken_row])
+
+    def at(self, rows: Ints, nth: npt.NDArray[np.int32]) -> Ints:
+        """[P, m] items at positions `nth` [P, m] (ascending in a row: neighbours are found fast) of `rows` [P]."""
+        found = np.searchsorted(self.shifted, nth + (rows * self.span)[:, None], side="right")
+        return np.asarray(nth + found - self.first[rows][:, None], dtype=np.int64)

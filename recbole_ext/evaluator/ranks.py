@@ -24,7 +24,9 @@ ScoreBlocks = Callable[[Ints], Iterable["torch.Tensor"]]
 """users [B] -> one score matrix [B, n_items] per ranking asked for (one model, or the points of a family)."""
 
 _SORTED_FROM = 8
-"""Positives of a user from which one sort of its row is cheaper than two comparisons each (measured at n = 50,000)."""
+"""Positives a row from which one sort of the row is cheaper than two comparisons each (measured at n = 50,000)."""
+_CACHED = 1 << 16
+"""Scores that a core looks at together: 256 kB in float32."""
 _THREADED_FROM = 1 << 20
 """Scores in a block from which threads pay for their start."""
 
@@ -160,96 +162,125 @@ def _blocks(task: RankTask, block_bytes: int) -> Iterator[tuple[int, int]]:
 
 def _count_block(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -> _BlockCounts:
     """Counts for the users `start:stop`, whose scores are `matrix` [B, n_items]."""
-    import torch
 
     if tuple(matrix.shape) != (stop - start, task.n_items):
         raise ValueError(
             f"scores have shape {tuple(matrix.shape)}, not {(stop - start, task.n_items)}"
         )
     _refuse_non_finite(task, start, matrix)
+    count = _count_on_cpu if matrix.device.type == "cpu" else _count_on_gpu
+    return count(task, start, stop, matrix)
+
+
+def _count_on_cpu(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -> _BlockCounts:
+    """Counts a few rows at a time on every core: they stay in a core's cache while they are looked at.
+
+    NumPy's comparisons, sorts and gathers run outside the interpreter's lock, so threads are enough.
+    """
+    import torch
+
+    scores = matrix.numpy()
+    first, last = task.pos_indptr[start], task.pos_indptr[stop]
+    above = np.empty(last - first, dtype=np.int64)
+    tied = np.empty(last - first, dtype=np.int64)
+    drawn = {name: items[first:last] for name, items in task.lists.items()}
+    lists = {
+        name: (np.empty(items.shape[:2], np.int64), np.empty(items.shape[:2], np.int64))
+        for name, items in drawn.items()
+    }
+
+    step = max(1, _CACHED // task.n_items)
+
+    def look(begin: int, end: int, negatives: npt.NDArray[Any]) -> None:
+        rows = scores[begin - start : end - start]
+        here = slice(task.pos_indptr[begin] - first, task.pos_indptr[end] - first)
+        row, items = _cells(task.pos_indptr, task.pos_items, begin, end)
+        own = rows[row, items]
+        for name, (list_above, list_tied) in lists.items():
+            # Only rows of this catalogue are looked up, so that `clip` never clips: it skips a check.
+            cells = drawn[name][here] + (row * task.n_items)[:, None, None]
+            found = np.take(rows, cells, mode="clip")  # (P_r, draws, m)
+            list_above[here] = np.count_nonzero(found > own[:, None, None], axis=2)
+            list_tied[here] = np.count_nonzero(found == own[:, None, None], axis=2)
+        np.copyto(negatives, rows)
+        # History and positives are no negatives: below every finite score, they are never counted.
+        negatives[_cells(task.exc_indptr, task.exc_items, begin, end)] = -np.inf
+        negatives[row, items] = -np.inf
+        above[here], tied[here] = _above_and_tied(negatives, row, own)
+
+    def work(begin: int, end: int) -> None:
+        space = np.empty((step, task.n_items), dtype=scores.dtype)
+        for first_row in range(begin, end, step):
+            last_row = min(first_row + step, end)
+            look(first_row, last_row, space[: last_row - first_row])
+
+    threads = torch.get_num_threads() if scores.size >= _THREADED_FROM else 1
+    edges = np.linspace(start, stop, threads + 1).astype(int).tolist()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, edges[:-1], edges[1:]))
+    return _BlockCounts(above, tied, lists)
+
+
+def _cells(indptr: Ints, items: Ints, begin: int, end: int) -> tuple[Ints, Ints]:
+    """(row, item) of the entries of the users `begin:end`, rows from 0."""
+    sizes = np.diff(indptr[begin : end + 1])
+    return np.repeat(np.arange(end - begin), sizes), items[indptr[begin] : indptr[end]]
+
+
+def _above_and_tied(
+    rows: npt.NDArray[Any], row: Ints, thresholds: npt.NDArray[Any]
+) -> tuple[Ints, Ints]:
+    """How many of `rows[row[p]]` exceed and equal thresholds[p], for each p; may reorder within rows."""
+    if len(thresholds) > _SORTED_FROM * len(rows):
+        rows.sort(axis=1)
+        left = _bisected(rows, row, thresholds, np.less)
+        right = _bisected(rows, row, thresholds, np.less_equal)
+        return rows.shape[1] - right, right - left
+    pairs = list(zip(row, thresholds, strict=True))
+    above = np.array([np.count_nonzero(rows[r] > x) for r, x in pairs], dtype=np.int64)
+    at_least = np.array([np.count_nonzero(rows[r] >= x) for r, x in pairs], dtype=np.int64)
+    return above, at_least - above
+
+
+def _bisected(rows: npt.NDArray[Any], row: Ints, values: npt.NDArray[Any], before: Any) -> Ints:
+    """[P] how many of the ascending `rows[row[p]]` [n] are `before` values[p]: one bisection for all p."""
+    n = rows.shape[1]
+    flat, offset = rows.ravel(), row * n
+    count = np.zeros(len(row), dtype=np.int64)
+    step = 1 << (n.bit_length() - 1)
+    while step:
+        reach = count + step
+        inside = reach <= n
+        found = flat[offset + np.minimum(reach, n) - 1]
+        count = np.where(inside & before(found, values), reach, count)
+        step >>= 1
+    return count
+
+
+def _count_on_gpu(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -> _BlockCounts:
+    """The same counts by whole-block comparisons, one round per positive."""
+    import torch
+
     device = matrix.device
     first, last = task.pos_indptr[start], task.pos_indptr[stop]
     sizes = np.diff(task.pos_indptr[start : stop + 1])
-    rows = torch.from_numpy(np.repeat(np.arange(stop - start), sizes)).to(device)
-    items = torch.from_numpy(task.pos_items[first:last]).to(device)
-    own = matrix[rows, items]  # (P_b,)
-
+    row, items = (
+        torch.from_numpy(x).to(device) for x in _cells(task.pos_indptr, task.pos_items, start, stop)
+    )
+    own = matrix[row, items]  # (P_b,)
     lists: dict[str, tuple[Ints, Ints]] = {}
     for name, drawn in task.lists.items():
         candidates = torch.from_numpy(drawn[first:last].astype(np.int64)).to(device)  # (P_b, D, m)
-        found = matrix[rows[:, None, None], candidates]
+        found = matrix[row[:, None, None], candidates]
         threshold = own[:, None, None]
         lists[name] = (
             (found > threshold).sum(-1).cpu().numpy(),
             (found == threshold).sum(-1).cpu().numpy(),
         )
-
-    if device.type == "cpu":
-        above, tied = _count_rows(task, start, stop, matrix.numpy(), own.numpy())
-    else:
-        above, tied = _count_on_gpu(task, start, stop, matrix, own)
-    return _BlockCounts(above, tied, lists)
-
-
-def _count_rows(
-    task: RankTask, start: int, stop: int, scores: npt.NDArray[Any], own: npt.NDArray[Any]
-) -> tuple[Ints, Ints]:
-    """Counts row by row on every core: a row stays in a core's cache while its positives are compared.
-
-    NumPy's comparisons and sorts run outside the interpreter's lock, so threads are enough.
-    """
-    import torch
-
-    first = task.pos_indptr[start]
-    above = np.empty(len(own), dtype=np.int64)
-    tied = np.empty(len(own), dtype=np.int64)
-
-    def work(begin: int, end: int) -> None:
-        row = np.empty(task.n_items, dtype=scores.dtype)
-        for user in range(begin, end):
-            np.copyto(row, scores[user - start])
-            # History and positives are no negatives: below every finite score, they are never counted.
-            row[task.exc_items[task.exc_indptr[user] : task.exc_indptr[user + 1]]] = -np.inf
-            low, high = task.pos_indptr[user], task.pos_indptr[user + 1]
-            row[task.pos_items[low:high]] = -np.inf
-            mine = slice(low - first, high - first)
-            above[mine], tied[mine] = _above_and_tied(row, own[mine])
-
-    threads = torch.get_num_threads() if scores.size >= _THREADED_FROM else 1
-    edges = np.linspace(start, stop, threads + 1).astype(int)
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, edges[:-1], edges[1:]))
-    return above, tied
-
-
-def _above_and_tied(
-    row: npt.NDArray[Any], thresholds: npt.NDArray[Any]
-) -> tuple[list[int] | Ints, list[int] | Ints]:
-    """How many of `row` [n] exceed and equal each threshold; may reorder `row`."""
-    if len(thresholds) > _SORTED_FROM:
-        row.sort()
-        left = np.searchsorted(row, thresholds, side="left")
-        right = np.searchsorted(row, thresholds, side="right")
-        return len(row) - right, right - left
-    above = [int(np.count_nonzero(row > x)) for x in thresholds]
-    at_least = (int(np.count_nonzero(row >= x)) for x in thresholds)
-    return above, [n - m for n, m in zip(at_least, above, strict=True)]
-
-
-def _count_on_gpu(
-    task: RankTask, start: int, stop: int, matrix: torch.Tensor, own: torch.Tensor
-) -> tuple[Ints, Ints]:
-    """The same counts by whole-block comparisons, one round per positive."""
-    import torch
-
-    device = matrix.device
-    first = task.pos_indptr[start]
-    sizes = np.diff(task.pos_indptr[start : stop + 1])
     masked = matrix.clone()
-    for items, indptr in ((task.exc_items, task.exc_indptr), (task.pos_items, task.pos_indptr)):
-        rows = np.repeat(np.arange(stop - start), np.diff(indptr[start : stop + 1]))
-        columns = items[indptr[start] : indptr[stop]]
-        masked[torch.from_numpy(rows).to(device), torch.from_numpy(columns).to(device)] = -torch.inf
+    known = _cells(task.exc_indptr, task.exc_items, start, stop)
+    masked[tuple(torch.from_numpy(x).to(device) for x in known)] = -torch.inf
+    masked[row, items] = -torch.inf
     # Users with many positives first, so that round j compares a shrinking top part of the block.
     order = np.argsort(-sizes, kind="stable")
     masked = masked[torch.from_numpy(order).to(device)]
@@ -263,7 +294,7 @@ def _count_on_gpu(
         part = masked[:active]
         above[where] = torch.count_nonzero(part > threshold, dim=1).cpu().numpy()
         tied[where] = torch.count_nonzero(part == threshold, dim=1).cpu().numpy()
-    return above, tied
+    return _BlockCounts(above, tied, lists)
 
 
 def _refuse_non_finite(task: RankTask, start: int, matrix: torch.Tensor) -> None:
