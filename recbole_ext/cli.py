@@ -211,16 +211,16 @@ def _run(arguments: Arguments) -> int:
 def _board_text(records: Path, dataset: str | None = None, model: list[str] | None = None) -> str:
     import shutil
 
-    from recbole_ext.leaderboard.board import load_records
+    from recbole_ext.leaderboard.board import compared, load_records
     from recbole_ext.leaderboard.terminal import render_text
     from recbole_ext.progress import say
 
     found, damaged = load_records(records)
-    for line in damaged:
+    shown = _narrowed(found, dataset, model)
+    comparisons, broken = compared(shown, records, records)
+    for line in damaged + broken:
         say(f"left out: {line}")
-    return render_text(
-        _narrowed(found, dataset, model), shutil.get_terminal_size((160, 50)).columns
-    )
+    return render_text(shown, shutil.get_terminal_size((160, 50)).columns, comparisons)
 
 
 def _narrowed(
@@ -236,6 +236,7 @@ def _narrowed(
 
 def _board(arguments: Arguments) -> int:
     from recbole_ext.leaderboard import board
+    from recbole_ext.progress import say
 
     published = Path("leaderboard")
     model = arguments.take("model")
@@ -247,8 +248,11 @@ def _board(arguments: Arguments) -> int:
     data_path = _path(arguments.take("data-path"))
     arguments.finish("publish", "check")
     if "publish" in arguments.flags:
-        for path in board.publish(records or Path("runs"), published):
+        written, remarks = board.publish(records or Path("runs"), published)
+        for path in written:
             print(path)
+        for line in remarks:
+            say(f"left out: {line}")
         return 0
     if "check" in arguments.flags:
         stale = board.check(published)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,26 +76,6 @@ def run_id(experiment: Mapping[str, Any], fingerprints: Mapping[str, str]) -> st
     """Identity of a run: 16 hex digits of sha256 over what was asked for and what was read."""
     text = canonical_json({"experiment": experiment, "fingerprints": fingerprints})
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Write `path` so that a reader, or a reader after a crash, sees the old file or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(
-            temporary, 0o666 & ~mask
-        )  # mkstemp's 0600 would keep a shared folder's other users out
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def read_record(path: Path) -> ResultRecord:

@@ -14,8 +14,9 @@ from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.ranks_file import write_ranks
 from recbole_ext.experiment import Experiment
+from recbole_ext.files import write_atomically
 from recbole_ext.progress import say
-from recbole_ext.results import ResultRecord, read_record, write_atomically
+from recbole_ext.results import ResultRecord, read_record
 from recbole_ext.text import Embeddings
 from recbole_ext.training import Training, rank_test
 from recbole_ext.weights import save_weights

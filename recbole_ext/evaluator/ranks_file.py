@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator.ranks import RankTable
+from recbole_ext.evaluator.ranks import Ints, RankTable
+from recbole_ext.files import write_atomically
+
+
+class DamagedRanks(HarnessError):
+    """A rank table that cannot be read; `path` is its file."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        super().__init__(f"{path}: not a readable rank table ({why}); run again with --force")
+        self.path = path
 
 
 def write_ranks(
@@ -27,40 +36,44 @@ def write_ranks(
         "negatives": table.negatives,
     }
     for name, (above, tied) in table.lists.items():
-        columns[f"{name}_above"] = pa.array(above.tolist(), pa.list_(pa.int32(), above.shape[1]))
-        columns[f"{name}_tied"] = pa.array(tied.tolist(), pa.list_(pa.int32(), tied.shape[1]))
-    temporary = path.with_name(f".{path.name}")
-    parquet.write_table(pa.table(columns), temporary, compression="zstd")
-    temporary.replace(path)
+        for end, counts in (("above", above), ("tied", tied)):
+            flat = pa.array(counts.ravel().astype(np.int32))
+            columns[f"{name}_{end}"] = pa.FixedSizeListArray.from_arrays(flat, counts.shape[1])
+    buffer = pa.BufferOutputStream()
+    parquet.write_table(pa.table(columns), buffer, compression="zstd")
+    write_atomically(path, buffer.getvalue().to_pybytes())
 
 
 def read_ranks(path: Path) -> tuple[RankTable, list[str], list[str]]:
     """(table, user tokens, item tokens); ids are positions in the sorted tokens that the file holds.
 
     Raises:
-        HarnessError: the file is damaged or is no rank table.
+        DamagedRanks: the file is damaged or is no rank table.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
         frame = parquet.read_table(path)
-        users, user = np.unique(np.array(frame["user"].to_pylist(), dtype=str), return_inverse=True)
-        items, item = np.unique(np.array(frame["item"].to_pylist(), dtype=str), return_inverse=True)
+        users, user = np.unique(frame["user"].to_numpy().astype(str), return_inverse=True)
+        items, item = np.unique(frame["item"].to_numpy().astype(str), return_inverse=True)
         plain = {
             name: frame[name].to_numpy().astype(np.int64) for name in ("above", "tied", "negatives")
         }
         lists = {
             name.removesuffix("_above"): tuple(
-                np.array(frame[f"{name.removesuffix('_above')}{end}"].to_pylist(), dtype=np.int64)
-                for end in ("_above", "_tied")
+                _matrix(frame[f"{name.removesuffix('_above')}{end}"]) for end in ("_above", "_tied")
             )
             for name in frame.column_names
             if name.endswith("_above")
         }
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
-        raise HarnessError(
-            f"{path}: not a readable rank table ({' '.join(str(error).split())[:120]}); run again with --force"
-        ) from None
+        raise DamagedRanks(path, " ".join(str(error).split())[:120]) from None
     table = RankTable(user, item, **plain, lists={k: (v[0], v[1]) for k, v in lists.items()})
     return table, users.tolist(), items.tolist()
+
+
+def _matrix(column: Any) -> Ints:
+    """[P, draws] of a column of lists of one length."""
+    flat = column.combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    return np.asarray(flat, dtype=np.int64).reshape(len(column), -1)

@@ -1,10 +1,14 @@
-"""Intervals over users."""
+"""Intervals over users, and tests of systems that are paired by them."""
 
 from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
 
 import numpy as np
 
 from recbole_ext.evaluator.metrics import Floats
+from recbole_ext.evaluator.paired import Paired
 
 
 def bootstrap_intervals(
@@ -21,6 +25,14 @@ def bootstrap_intervals(
     Returns:
         (low [M], high [M]); equal to the value itself for a single user.
     """
+    means = bootstrap_means(values, resamples, seed)
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(means, [tail, 1.0 - tail], axis=0)
+    return low, high
+
+
+def bootstrap_means(values: Floats, resamples: int = 1000, seed: int = 0) -> Floats:
+    """[resamples, M] means of the columns of `values` [U, M] over users drawn with replacement."""
     users = len(values)
     generator = np.random.default_rng(seed)
     means = np.empty((resamples, values.shape[1]))
@@ -31,35 +43,53 @@ def bootstrap_intervals(
         drawn += (np.arange(count) * users)[:, None]
         weights = np.bincount(drawn.ravel(), minlength=count * users).reshape(count, users)
         means[start : start + count] = weights @ values / users
-    tail = (1.0 - level) / 2.0
-    low, high = np.quantile(means, [tail, 1.0 - tail], axis=0)
-    return low, high
+    return means
 
 
-def paired_randomisation(a: Floats, b: Floats, resamples: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p-value of the mean difference of two systems over the same users.
+def paired_tests(
+    values: Floats,
+    pairs: Iterable[tuple[int, int]] | None = None,
+    resamples: int = 10_000,
+    seed: int = 0,
+) -> dict[tuple[int, int], Paired]:
+    """Pairs of systems, compared over the same users.
 
     Under the null each user's two values may be swapped (Fisher 1935; Smucker, Allan, Carterette, CIKM 2007): the
-    signs of the differences are drawn at random. The observed assignment counts as one of the draws, so p > 0.
+    signs of the differences are drawn at random, the same ones for all pairs. The observed assignment counts as one of
+    the draws, so p > 0.
 
     Args:
-        a: [U] per-user values of one system.
-        b: [U] of the other, the same users in the same order.
+        values: [U, S] per-user values of S systems.
+        pairs: columns to compare; None for all, i < j.
         resamples: sign vectors drawn.
         seed: of the drawing.
+
+    Returns:
+        (i, j) -> the comparison of i with j.
     """
-    if a.shape != b.shape or a.ndim != 1:
-        raise ValueError(
-            f"paired values must be two vectors of one length, not {a.shape} and {b.shape}"
-        )
-    difference = a - b
-    observed = abs(difference.sum())
+    users, systems = values.shape
     generator = np.random.default_rng(seed)
-    block = max(1, (8 << 20) // max(len(difference), 1))
-    extreme = 0
+    sums = np.empty((resamples, systems))
+    block = max(1, (8 << 20) // max(users, 1))
     for start in range(0, resamples, block):
         count = min(block, resamples - start)
-        signs = generator.integers(0, 2, size=(count, len(difference)), dtype=np.int8) * 2 - 1
-        # 1e-12 relative: a sum in another order must not count as smaller than itself.
-        extreme += int((np.abs(signs @ difference) >= observed * (1 - 1e-12)).sum())
-    return (extreme + 1) / (resamples + 1)
+        signs = generator.integers(0, 2, size=(count, users), dtype=np.int8) * 2.0 - 1.0
+        # The signs of a difference's sum are those of its two parts: one product serves all pairs.
+        sums[start : start + count] = signs @ values
+    means = bootstrap_means(values)
+    found = {}
+    for i, j in itertools.combinations(range(systems), 2) if pairs is None else pairs:
+        difference = values[:, i] - values[:, j]
+        observed, spread = abs(difference.sum()), difference.std(ddof=1) if users > 1 else 0.0
+        # 1e-12 of the values' sum: one in another order must not count as smaller than itself.
+        slack = 1e-12 * (np.abs(values[:, i]).sum() + np.abs(values[:, j]).sum())
+        extreme = int((np.abs(sums[:, i] - sums[:, j]) >= observed - slack).sum())
+        low, high = np.quantile(means[:, i] - means[:, j], [0.025, 0.975])
+        found[i, j] = Paired(
+            difference=float(difference.mean()),
+            low=float(low),
+            high=float(high),
+            effect=float(difference.mean() / spread) if spread > 0 else 0.0,
+            p=(extreme + 1) / (resamples + 1),
+        )
+    return found

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from recbole_ext.errors import HarnessError
+from recbole_ext.files import write_atomically
+from recbole_ext.leaderboard.comparisons import (
+    Comparisons,
+    read_comparisons,
+    write_comparisons,
+)
 from recbole_ext.leaderboard.csvfile import render_csv
 from recbole_ext.leaderboard.markdown import render_markdown
-from recbole_ext.leaderboard.rows import once
+from recbole_ext.leaderboard.rows import once, sections
 from recbole_ext.leaderboard.sound import flaw
-from recbole_ext.results import ResultRecord, find_records, read_record, write_atomically
+from recbole_ext.results import ResultRecord, find_records, read_record
 
 _MOST_LINES = 20
 
@@ -33,14 +40,35 @@ def load_records(folder: Path) -> tuple[list[ResultRecord], list[str]]:
     return sorted(once(records), key=lambda r: r.run_id), damaged
 
 
-def publish(runs_folder: Path, board_folder: Path) -> list[Path]:
+def compared(
+    records: Iterable[ResultRecord], runs_folder: Path, keep_in: Path
+) -> tuple[Comparisons, list[str]]:
+    """Every comparison of rows that may be compared, made now or before; new ones are kept below `keep_in`.
+
+    Returns:
+        (the comparisons, a line for each file that could not be trusted and was left out).
+    """
+    from recbole_ext.leaderboard.compare import compare
+
+    known, damaged = read_comparisons(keep_in)
+    for section in sections(records):
+        found, broken = compare(section, runs_folder, known)
+        damaged += broken
+        known |= found
+        if found:
+            name = _safe(section.first.experiment["dataset"]["name"])
+            write_comparisons(keep_in / name, section, known)
+    return known, damaged
+
+
+def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[str]]:
     """Copy the records of `runs_folder` to `board_folder/records/<dataset>/<model>/` and write the board anew.
 
     Nothing is removed, and a published record gives way only to a later one of the same run. Without new
     records the board is written from those already published.
 
     Returns:
-        The files written.
+        (the files written, remarks on rank tables that could not be trusted).
 
     Raises:
         HarnessError: a record is damaged, or there is none in either folder.
@@ -54,20 +82,23 @@ def publish(runs_folder: Path, board_folder: Path) -> list[Path]:
             f"{runs_folder} has no records; run something first: python run_bench.py --help"
         )
     written = []
-    for record in once([*published, *found]):
+    records = once([*published, *found])
+    for record in records:
         if record not in published:
             path = board_folder / _place(record)
             write_atomically(path, record.to_json())
             written.append(path)
+    _, remarks = compared(records, runs_folder, board_folder / "records")
     for path, text in _pages(board_folder).items():
         write_atomically(path, text)
         written.append(path)
-    return written
+    return written, remarks
 
 
 def check(board_folder: Path) -> list[str]:
     """Lines in which the files differ from what the records say; empty when the board is fresh."""
     damaged = load_records(board_folder / "records")[1]
+    damaged += read_comparisons(board_folder / "records")[1]
     if damaged:
         return damaged
     lines: list[str] = []
@@ -89,15 +120,20 @@ def check(board_folder: Path) -> list[str]:
 
 def _pages(folder: Path) -> dict[Path, str]:
     records, _ = load_records(folder / "records")
+    comparisons, _ = read_comparisons(folder / "records")
     return {
-        folder / "LEADERBOARD.md": render_markdown(records),
+        folder / "LEADERBOARD.md": render_markdown(records, comparisons),
         folder / "leaderboard.csv": render_csv(records),
     }
 
 
 def _place(record: ResultRecord) -> Path:
     asked = record.experiment
-    names = (asked["dataset"]["name"], asked["model"])
-    # A name from a record is not a path: no separators, no dots to climb with.
-    safe = [re.sub(r"[^\w.@+-]", "_", str(name)).lstrip(".") or "_" for name in names]
-    return Path("records", *safe, f"{record.run_id}.json")
+    return Path(
+        "records", _safe(asked["dataset"]["name"]), _safe(asked["model"]), f"{record.run_id}.json"
+    )
+
+
+def _safe(name: object) -> str:
+    """A name from a record is not a path: no separators, no dots to climb with."""
+    return re.sub(r"[^\w.@+-]", "_", str(name)).lstrip(".") or "_"

@@ -8,9 +8,16 @@ from statistics import fmean
 from typing import Any
 
 from recbole_ext.leaderboard.beside import Standing, standings
+from recbole_ext.leaderboard.comparisons import Tested, Verdicts
 from recbole_ext.leaderboard.rows import Cell, Row, Section
 
 MISSING = "–"
+
+
+class Bold(str):
+    """Text that stands out where there is a way to."""
+
+
 Parts = tuple[str, ...]
 """The text of a cell in pieces that stand below one another, e.g. `0.1234` and `±0.0012`."""
 
@@ -38,8 +45,24 @@ def _interval(cell: Cell) -> Parts:
     return f"{cell.mean:.4f}", f"±{cell.half:.4f}", seeds
 
 
-def _metric(name: str, heading: str, priority: int = 0) -> Column:
-    return Column(name, heading, lambda row: row.cell("full", name), _interval, priority=priority)
+def _metric(name: str, heading: str, priority: int, section: Section, found: Verdicts) -> Column:
+    letters = {row.label: section.letter(row) for row in section.rows}
+
+    def value(row: Row) -> tuple[Cell, list[str]] | None:
+        cell = row.cell("full", name)
+        tested = found.get((row.label, name), {})
+        beaten = [other for other, result in tested.items() if result.wins]
+        return None if cell is None else (cell, beaten)
+
+    def show(shown: tuple[Cell, list[str]]) -> Parts:
+        cell, beaten = shown
+        mean, *rest = _interval(cell)
+        wins = ">" + ",".join(sorted(letters[other] for other in beaten)) if beaten else ""
+        # Bold only what is better than every other row, and by more than noise.
+        best = beaten and len(beaten) == len(section.rows) - 1
+        return (Bold(mean) if best else mean, *rest, wins)
+
+    return Column(name, heading, value, show, priority=priority)
 
 
 def _fixed(digits: int) -> Callable[[Any], Parts]:
@@ -72,21 +95,52 @@ def _marks(row: Row) -> str:
     return "".join(f"[{number}]" for number in row.marks) or "none"
 
 
-MAIN: tuple[Column, ...] = (
-    Column("model", "Model", lambda row: row.label, numeric=False),
-    Column("rank", "Rank", lambda row: row.place, priority=3),
-    _metric("recall@10", "Recall@10", 6),
-    _metric("recall@20", "Recall@20", 2),
-    _metric("ndcg@10", "NDCG@10", 5),
-    _metric("ndcg@20", "NDCG@20"),
-    Column("tuning", "Tuning", _tuning, numeric=False, priority=1),
-    Column("seeds", "Seeds", lambda row: len(row.records), priority=8),
-    Column("tune_seconds", "Tune s", _tune_seconds, _fixed(1), priority=7),
-    _cost("fit_seconds", "Fit s", 1, 4),
-    _cost("evaluate_seconds", "Eval s", 1, 10),
-    _cost("peak_memory_mb", "Peak MB", 0, 9),
-    Column("flags", "Flags", _marks, numeric=False, priority=11),
-)
+MODEL = Column("model", "Model", lambda row: row.label, numeric=False)
+
+
+def main_columns(section: Section, found: Verdicts) -> tuple[Column, ...]:
+    """The first table of a section; `found` puts letters beside significant wins."""
+    letters = (Column("row", "Row", section.letter, numeric=False),) if found else ()
+    return (
+        *letters,
+        MODEL,
+        Column("rank", "Rank", lambda row: row.place, priority=3),
+        _metric("recall@10", "Recall@10", 6, section, found),
+        _metric("recall@20", "Recall@20", 2, section, found),
+        _metric("ndcg@10", "NDCG@10", 5, section, found),
+        _metric("ndcg@20", "NDCG@20", 0, section, found),
+        Column("tuning", "Tuning", _tuning, numeric=False, priority=1),
+        Column("seeds", "Seeds", lambda row: len(row.records), priority=8),
+        Column("tune_seconds", "Tune s", _tune_seconds, _fixed(1), priority=7),
+        _cost("fit_seconds", "Fit s", 1, 4),
+        _cost("evaluate_seconds", "Eval s", 1, 10),
+        _cost("peak_memory_mb", "Peak MB", 0, 9),
+        Column("flags", "Flags", _marks, numeric=False, priority=11),
+    )
+
+
+def difference_columns(section: Section, found: Verdicts) -> tuple[Column, ...]:
+    """The first row's lead over each other row, with its interval, effect size and adjusted p-value."""
+    first = section.rows[0].label
+
+    def lead(metric: str, heading: str) -> Column:
+        def value(row: Row) -> Tested | None:
+            return found.get((first, metric), {}).get(row.label)
+
+        return Column(metric, heading, value, _tested)
+
+    return (MODEL, lead("recall@20", "Recall@20"), lead("ndcg@20", "NDCG@20"))
+
+
+def _tested(result: Tested) -> Parts:
+    paired = result.paired
+    p = f"p {result.p:.4f}" if result.p >= 0.0001 else "p <0.0001"
+    return (
+        f"{paired.difference:+.4f}",
+        f"[{paired.low:+.4f}, {paired.high:+.4f}]",
+        f"d {paired.effect:+.2f}",
+        p,
+    )
 
 
 def beside_full(section: Section, metric: str) -> tuple[Column, ...]:
@@ -104,7 +158,7 @@ def beside_full(section: Section, metric: str) -> tuple[Column, ...]:
         # A closed form has a drawn twin that says the same: it goes first where room is short.
         priority = 0 if protocol == "full" else len(protocols) - drawn_last.index(protocol)
         columns.append(Column(protocol, protocol, value, show, priority=priority))
-    return (MAIN[0], *columns)
+    return (MODEL, *columns)
 
 
 def _place(standing: Standing) -> Parts:

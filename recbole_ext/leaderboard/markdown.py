@@ -6,7 +6,9 @@ from collections.abc import Iterable
 
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.beside import COMPARED, verdicts
-from recbole_ext.leaderboard.columns import MAIN, beside_full
+from recbole_ext.leaderboard.columns import beside_full, difference_columns, main_columns
+from recbole_ext.leaderboard.comparisons import NONE, Comparisons, Verdicts
+from recbole_ext.leaderboard.comparisons import verdicts as verdicts_of
 from recbole_ext.leaderboard.facts import facts, remarks, warnings
 from recbole_ext.leaderboard.rows import Section, sections, trailing_number
 from recbole_ext.results import ResultRecord
@@ -26,15 +28,17 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
 * `#2` is the place in the column, equal values share it. `+1`: the protocol shows the row one place higher than full
   ranking does, counted among the rows that have both; it flatters the row. `=`: the same place.
 * `[1]` is a remark, listed below the table.
-* Nothing is bold: no difference on this page is claimed to be significant.
+* `>b,c`: better than rows b and c by more than noise: paired randomisation test over users, p < 0.05 after Holm's
+  adjustment over every pair and metric of the table. **Bold**: better than every other row. Where runs were not
+  compared there are no letters and nothing is bold.
 * [docs/protocols.md](../docs/protocols.md) has the formulas."""
 
 
-def render_markdown(records: Iterable[ResultRecord]) -> str:
+def render_markdown(records: Iterable[ResultRecord], comparisons: Comparisons = NONE) -> str:
     """The whole page; the same bytes whatever order the records come in."""
     blocks = [_HEADER]
     for section in sections(records):
-        blocks += _section(section)
+        blocks += _section(section, verdicts_of(section, comparisons))
     if len(blocks) == 1:
         blocks.append("No records yet.")
     return "\n\n".join(blocks) + "\n"
@@ -46,15 +50,23 @@ def metric_heading(metric: str) -> str:
     return f"{ {'ndcg': 'NDCG', 'hit': 'Hit'}[name] }@{trailing_number(metric)} per positive"
 
 
-def _section(section: Section) -> list[str]:
+def _section(section: Section, found: Verdicts) -> list[str]:
     blocks = [
         f"## {table.escaped(section.title)}",
         _bullets(map(table.escaped, facts(section))),
         _bullets(f"**Note:** {table.escaped(text)}" for text in warnings(section)),
         "### Full ranking",
-        "\n".join(table.markdown(MAIN, section.rows)),
+        "\n".join(table.markdown(main_columns(section, found), section.rows)),
         _bullets(map(table.escaped, remarks(section))),
     ]
+    if found:
+        first, *others = section.rows
+        blocks += [
+            f"### {table.escaped(first.label)} minus the others, full ranking",
+            "\n".join(table.markdown(difference_columns(section, found), others)),
+            "* difference, its 95% bootstrap interval over users, effect size d (mean over standard deviation of the "
+            "users' differences), p after Holm",
+        ]
     if not section.sampled:
         blocks.append("No sampled protocol was asked for.")
     for metric in COMPARED if section.sampled else ():

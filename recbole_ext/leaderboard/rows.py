@@ -108,6 +108,14 @@ class Section:
     def records(self) -> list[ResultRecord]:
         return [record for row in self.rows for record in row.records]
 
+    def letter(self, row: Row) -> str:
+        """`a` for the first row, and so on; after `z` comes `aa`."""
+        number, name = [r.label for r in self.rows].index(row.label), ""
+        while number >= 0:
+            number, letter = number // 26 - 1, chr(ord("a") + number % 26)
+            name = letter + name
+        return name
+
     @property
     def sampled(self) -> list[str]:
         """Sampled protocols that any row has, fewest negatives first, expected before drawn."""

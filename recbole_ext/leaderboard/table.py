@@ -6,7 +6,7 @@ import re
 import textwrap
 from collections.abc import Sequence
 
-from recbole_ext.leaderboard.columns import Column, Parts
+from recbole_ext.leaderboard.columns import Bold, Column, Parts
 from recbole_ext.leaderboard.rows import Row
 
 _SHORTEST = 8
@@ -18,9 +18,13 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\|*<`])", r"\\\1", " ".join(text.split()))
 
 
+def _marked(text: str) -> str:
+    return f"**{escaped(text)}**" if isinstance(text, Bold) else escaped(text)
+
+
 def markdown(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Lines of a markdown table."""
-    filled = [_filled(c.heading, [tuple(map(escaped, c.parts(r))) for r in rows]) for c in columns]
+    filled = [_filled(c.heading, [tuple(map(_marked, c.parts(r))) for r in rows]) for c in columns]
     aligned = [_aligned(texts, c.numeric) for texts, c in zip(filled, columns, strict=True)]
     for texts, column in zip(aligned, columns, strict=True):
         width = len(texts[0])

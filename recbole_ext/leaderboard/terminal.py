@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from recbole_ext.leaderboard.beside import COMPARED, verdicts
-from recbole_ext.leaderboard.columns import MAIN, beside_full
+from recbole_ext.leaderboard.columns import beside_full, main_columns
+from recbole_ext.leaderboard.comparisons import NONE, Comparisons, Verdicts
+from recbole_ext.leaderboard.comparisons import verdicts as verdicts_of
 from recbole_ext.leaderboard.facts import remarks, warnings
 from recbole_ext.leaderboard.labels import flat
 from recbole_ext.leaderboard.markdown import metric_heading
@@ -14,13 +16,19 @@ from recbole_ext.leaderboard.table import plain, wrapped
 from recbole_ext.results import ResultRecord
 
 
-def render_text(records: Iterable[ResultRecord], width: int = 160) -> str:
+def render_text(
+    records: Iterable[ResultRecord], width: int = 160, comparisons: Comparisons = NONE
+) -> str:
     """Main table and sampled beside full; no line is longer than `width` (from about 40 on)."""
-    blocks = [block for section in sections(records) for block in _section(section, width)]
+    blocks = [
+        block
+        for section in sections(records)
+        for block in _section(section, verdicts_of(section, comparisons), width)
+    ]
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) or "no records yet"
 
 
-def _section(section: Section, width: int) -> list[list[str]]:
+def _section(section: Section, found: Verdicts, width: int) -> list[list[str]]:
     first, metric = section.first, COMPARED[0]
     size, asked = first.data, first.experiment
     split = flat(asked["dataset"]["split"])
@@ -32,8 +40,12 @@ def _section(section: Section, width: int) -> list[list[str]]:
     notes += remarks(section)
     blocks = [
         wrapped(about, width),
-        wrapped("Full ranking (± half the 95% bootstrap interval over users)", width),
-        plain(MAIN, section.rows, width)
+        wrapped(
+            "Full ranking (± half the 95% bootstrap interval over users"
+            + ("; >b: better than row b, p < 0.05 after Holm)" if found else ")"),
+            width,
+        ),
+        plain(main_columns(section, found), section.rows, width)
         + [line for note in notes for line in wrapped(note, width)],
     ]
     if section.sampled:

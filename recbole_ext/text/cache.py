@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.results import write_atomically
+from recbole_ext.files import write_atomically
 from recbole_ext.text.batching import Progress
 from recbole_ext.text.encoder import TextEncoder
 from recbole_ext.text.template import texts_fingerprint

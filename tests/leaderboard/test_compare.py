@@ -1,0 +1,124 @@
+"""Rows compared through their rank tables: stored once, letters only for what is significant, damage set aside."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_ext.evaluator.protocols import summarise
+from recbole_ext.evaluator.ranks import make_task, rank
+from recbole_ext.evaluator.ranks_file import write_ranks
+from recbole_ext.leaderboard import board
+from recbole_ext.leaderboard.comparisons import read_comparisons, verdicts
+from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.rows import sections
+from recbole_ext.leaderboard.terminal import render_text
+from tests.leaderboard.factory import record
+
+USERS, ITEMS = 300, 50
+NAMES = [f"t{i:03d}" for i in range(USERS)]
+KS = [10, 20]
+
+
+def run(folder, model, quality, seed=1):
+    """A run of a made-up model whose scores know the positives as well as `quality` says."""
+    rng = np.random.default_rng(7)
+    positives = np.arange(USERS), rng.integers(0, ITEMS, USERS)
+    task = make_task(ITEMS, positives, (np.array([], int), np.array([], int)))
+    noise = np.random.default_rng([seed, *model.encode()]).normal(size=(USERS, ITEMS))
+    noise[positives] += quality
+    scores = torch.from_numpy(noise.astype(np.float32))
+    (table,) = rank(task, lambda users: [scores[users]])
+    found = dataclasses.replace(
+        record(model, 0.5, seed=seed), metrics=summarise(table, ["full", "expected@10"], KS)
+    )
+    place = folder / found.run_id
+    place.mkdir(parents=True)
+    write_ranks(table, NAMES, NAMES[:ITEMS], place / "ranks.parquet")
+    (place / "record.json").write_text(found.to_json())
+    return found
+
+
+@pytest.fixture
+def runs(tmp_path):
+    folder = tmp_path / "runs"
+    for model, quality, seed in (
+        ("Good", 2.0, 1),
+        ("Good", 2.0, 2),
+        ("Fair", 1.0, 1),
+        ("Same", 1.0, 1),
+    ):
+        run(folder, model, quality, seed)
+    return folder
+
+
+def test_letters_and_bold_only_for_what_is_significant(runs):
+    records, _ = board.load_records(runs)
+    known, damaged = board.compared(records, runs, runs)
+    assert not damaged
+    (section,) = sections(records)
+    assert section.rows[0].model == "Good"
+    found = verdicts(section, known)
+    assert {other for other, t in found["Good", "ndcg@20"].items() if t.wins} == {"Fair", "Same"}
+    pair = found["Fair", "recall@20"]["Same"]
+    assert not pair.wins and pair.p > 0.05
+    mirrored = found["Same", "recall@20"]["Fair"]
+    assert mirrored.paired.difference == -pair.paired.difference and mirrored.p == pair.p
+    assert mirrored.paired.low == -pair.paired.high
+    good, fair = (section.rows[i].cell("full", "ndcg@20").mean for i in (0, 1))
+    assert found["Good", "ndcg@20"][section.rows[1].label].paired.difference == pytest.approx(
+        good - fair, abs=2e-8
+    )
+    page = render_markdown(records, known)
+    assert page.count("**0.") == 4  # four metrics, one row
+    assert ">b,c" in page and "minus the others" in page
+    assert ">b,c" in render_text(records, 200, known) and ">b" not in render_text(records, 200)
+
+
+def test_what_was_compared_is_not_compared_again_and_needs_no_ranks(runs, tmp_path, monkeypatch):
+    folder = tmp_path / "leaderboard"
+    board.publish(runs, folder)
+    before = (folder / "LEADERBOARD.md").read_bytes()
+    assert b">b,c" in before and board.check(folder) == []
+    for path in runs.rglob("ranks.parquet"):
+        path.unlink()
+    monkeypatch.setattr("recbole_ext.leaderboard.compare.paired_tests", None)
+    assert board.publish(runs, folder) == (
+        [folder / "LEADERBOARD.md", folder / "leaderboard.csv"],
+        [],
+    )
+    assert (folder / "LEADERBOARD.md").read_bytes() == before
+
+
+def test_a_run_without_ranks_is_shown_without_letters(runs):
+    alone = record("NoRanks", 0.9)
+    (runs / alone.run_id).mkdir()
+    (runs / alone.run_id / "record.json").write_text(alone.to_json())
+    records, _ = board.load_records(runs)
+    known, _ = board.compared(records, runs, runs)
+    assert "**0." not in render_markdown(records, known)  # nobody is known to beat every other row
+
+
+def test_a_damaged_rank_table_is_named_and_set_aside(runs):
+    records, _ = board.load_records(runs)
+    victim = next(r for r in records if r.experiment["model"] == "Fair")
+    path = runs / victim.run_id / "ranks.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    known, damaged = board.compared(records, runs, runs)
+    assert len(damaged) == 1 and str(path) in damaged[0] and "set aside" in damaged[0]
+    assert not path.exists() and path.with_suffix(".parquet.corrupt").exists()
+    assert not any(victim.run_id in key for pair in known for key in pair[:2])
+    assert known  # the others are compared
+
+
+def test_a_damaged_file_of_comparisons_is_named_and_makes_the_board_stale(runs, tmp_path):
+    folder = tmp_path / "leaderboard"
+    board.publish(runs, folder)
+    (path,) = folder.rglob("comparisons-*.json")
+    path.write_text(path.read_text()[:50])
+    found, damaged = read_comparisons(folder)
+    assert not found and str(path) in damaged[0]
+    assert board.check(folder) == damaged
