@@ -11,6 +11,7 @@ demo: $(READY)
 
 test: $(READY) lint
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest benchmarks/speed/test_fit.py --quiet -k gemm
 	$(BIN)/python run_bench.py board --check
 	$(BIN)/python run_bench.py board --verify=3 --model=Pop,EASE,L3AE --dataset=ml-100k
 

@@ -8,6 +8,7 @@ Tensors may live on any device; no RecBole in here.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import scipy.sparse as sp
 import torch
@@ -74,19 +75,6 @@ def ridge_inverse_(a: torch.Tensor, ridge: float) -> torch.Tensor:
     return a
 
 
-def zero_diagonal_(pr: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
-    """Turn PR into B in place: B_ij = (PR)_ij - P_ij (PR)_jj / P_jj, and 0 on the diagonal.
-
-    Args:
-        pr: [n, n] P @ R, overwritten by B.
-        p: [n, n] inverse of A.
-    """
-    multiplier = pr.diagonal() / p.diagonal()
-    _subtract_scaled_columns_(pr, p, multiplier)
-    pr.diagonal().zero_()
-    return pr
-
-
 def ease_(p: torch.Tensor) -> torch.Tensor:
     """EASE from P in place: B_ij = -P_ij / P_jj, 0 on the diagonal (R = A - λI in the lemma)."""
     p.div_(-p.diagonal().clone())
@@ -94,83 +82,76 @@ def ease_(p: torch.Tensor) -> torch.Tensor:
     return p
 
 
-def _subtract_scaled_columns_(
-    target: torch.Tensor, source: torch.Tensor, scale: torch.Tensor
-) -> None:
-    """target -= source * scale (per column), by blocks of rows so that no third matrix is made."""
-    rows = max(1, (1 << 22) // max(1, target.shape[1]))
-    for start in range(0, len(target), rows):
-        target[start : start + rows].addcmul_(source[start : start + rows], scale, value=-1.0)
+@dataclass(frozen=True)
+class Teacher:
+    """An item-to-item matrix of rank d beyond its diagonal, never formed: S = FᵀM + diag(a), diag(S) = 0.
 
-
-class SemanticTeacher:
-    """S of phase 1, S_ij = -Q_ij / Q_jj off the diagonal with Q = (FᵀF + λ_F I)⁻¹, without ever forming it.
-
-    Q has rank d beyond a multiple of the identity (Woodbury): Q = (I - Fᵀ M F) / λ_F with M = (λ_F I_d + F Fᵀ)⁻¹, so a
-    product P·S costs n²d and a d x d inverse instead of n³.
+    So a product P·S is (PFᵀ)M + P diag(a): n²d flops where forming S would take n³.
     """
 
-    def __init__(self, f: torch.Tensor, reg_f: float) -> None:
-        """`f`: [d, n] float64, one column per item; `reg_f`: λ_F > 0."""
-        if not reg_f > 0:
-            raise HarnessError(f"reg_f={reg_f:g} must be positive")
-        self.f = f
-        kernel = f @ f.T
-        kernel.diagonal().add_(reg_f)
-        self.mf = torch.cholesky_solve(f, torch.linalg.cholesky(kernel))  # (d, n) M F
-        self.diagonal = (1.0 - (f * self.mf).sum(0)) / reg_f  # (n,) Q_jj
-        self.reg_f = reg_f
+    f: torch.Tensor
+    """[d, n] float64, one column of text embedding per item."""
+    m: torch.Tensor
+    """[d, n] float64."""
 
-    def times(self, p: torch.Tensor, pf: torch.Tensor) -> torch.Tensor:
-        """P S = P - (P - (P Fᵀ)(M F)) / (λ_F Q_jj), a new [n, n] matrix in P's dtype.
-
-        Args:
-            p: [n, n].
-            pf: [n, d] P Fᵀ, shared by all λ_F.
-        """
-        scale = (1.0 / (self.reg_f * self.diagonal)).to(p.dtype)
-        out = pf @ (self.mf.to(p.dtype) * scale)  # (P Fᵀ)(M F) / (λ_F q)
-        rows = max(1, (1 << 22) // max(1, len(p)))
-        for start in range(0, len(p), rows):
-            out[start : start + rows].addcmul_(p[start : start + rows], 1.0 - scale)
-        return out
+    @property
+    def a(self) -> torch.Tensor:
+        """[n] minus the diagonal of FᵀM."""
+        return -(self.f * self.m).sum(0)
 
     def matrix(self) -> torch.Tensor:
-        """S itself, [n, n] float64: for tests and small catalogues."""
-        eye = torch.eye(self.f.shape[1], dtype=self.f.dtype, device=self.f.device)
-        q = (eye - self.f.T @ self.mf) / self.reg_f
-        return ease_(q)
-
-
-class CosineTeacher:
-    """S = FᵀF without its diagonal: the teacher of the ablation that skips phase 1."""
-
-    def __init__(self, f: torch.Tensor) -> None:
-        self.f = f
-
-    def times(self, p: torch.Tensor, pf: torch.Tensor) -> torch.Tensor:
-        """P S = (P Fᵀ) F - P diag(FᵀF)."""
-        out = pf @ self.f.to(p.dtype)
-        _subtract_scaled_columns_(out, p, (self.f * self.f).sum(0).to(p.dtype))
-        return out
-
-    def matrix(self) -> torch.Tensor:
-        s = self.f.T @ self.f
+        """S itself, [n, n] float64."""
+        s = self.f.T @ self.m
         s.diagonal().zero_()
         return s
 
 
-def distilled(p: torch.Tensor, ps: torch.Tensor, reg_kd: float) -> torch.Tensor:
-    """L3AE's B = λ_KD P S - P diag(μ) off the diagonal, μ_j = (1 + λ_KD (PS)_jj) / P_jj (Eq. 12).
+def ease_teacher(f: torch.Tensor, reg_f: float) -> Teacher:
+    """EASE on the embeddings: S_ij = -Q_ij / Q_jj off the diagonal, Q = (FᵀF + λ_F I)⁻¹.
 
-    It is the lemma with R = G + λ_KD S: the part of P R that is P times a multiple of the identity merges into μ.
+    Woodbury: Q = (I - Fᵀ K F) / λ_F with K = (λ_F I_d + F Fᵀ)⁻¹, so off the diagonal S = FᵀM with M = K F / (λ_F q),
+    q = diag(Q), and a d x d inverse is all there is to solve.
 
     Args:
-        p: [n, n] (G + (λ_X + λ_KD) I)⁻¹.
-        ps: [n, n] P S, overwritten by B.
-        reg_kd: λ_KD.
+        f: [d, n] float64.
+        reg_f: λ_F > 0.
     """
-    ps.mul_(reg_kd)
-    _subtract_scaled_columns_(ps, p, (1.0 + ps.diagonal()) / p.diagonal())
-    ps.diagonal().zero_()
-    return ps
+    if not reg_f > 0:
+        raise HarnessError(f"reg_f={reg_f:g} must be positive")
+    kernel = f @ f.T
+    kernel.diagonal().add_(reg_f)
+    kf = torch.cholesky_solve(f, torch.linalg.cholesky(kernel))  # (d, n)
+    return Teacher(f, kf / (1.0 - (f * kf).sum(0)))  # λ_F q = 1 - diag(Fᵀ K F)
+
+
+def cosine_teacher(f: torch.Tensor) -> Teacher:
+    """S = FᵀF without its diagonal: the teacher of the ablation that skips phase 1. `f`: [d, n] float64."""
+    return Teacher(f, f)
+
+
+class Distillation:
+    """L3AE's B for every λ_KD at once, given P = (G + (λ_X + λ_KD) I)⁻¹ and a teacher.
+
+    Off the diagonal B = λ_KD P S - P diag(μ) with μ_j = (1 + λ_KD (PS)_jj) / P_jj (Eq. 12): the lemma with
+    R = G + λ_KD S, of which the part that is P times a multiple of the identity merges into μ. With S = FᵀM + diag(a),
+
+        B = P diag(c) + λ_KD (PFᵀ) M,    c_j = λ_KD a_j - μ_j,
+
+    whose diagonal is -1 before it is set to 0. B is affine in λ_KD, and the same holds for rows x B of scores.
+    """
+
+    def __init__(self, diagonal: torch.Tensor, pf: torch.Tensor, teacher: Teacher) -> None:
+        """`diagonal`: [n] of P; `pf`: [n, d] P Fᵀ. Everything is in their dtype."""
+        a = teacher.a.to(pf.dtype)
+        self.m = teacher.m.to(pf.dtype)
+        ps = a * diagonal + (pf * self.m.T).sum(1)  # (PS)_jj
+        self.base = -1.0 / diagonal
+        """[n] c at λ_KD = 0, which is EASE."""
+        self.slope = a - ps / diagonal
+        """[n] what c gains per unit of λ_KD."""
+
+    def solve_(self, p: torch.Tensor, pf: torch.Tensor, reg_kd: float) -> torch.Tensor:
+        """B [n, n], in the memory of P."""
+        p.mul_(self.base + reg_kd * self.slope).addmm_(pf, self.m, alpha=reg_kd)
+        p.diagonal().zero_()
+        return p

@@ -9,10 +9,10 @@ import torch
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.linear.ridge import (
-    CosineTeacher,
-    SemanticTeacher,
-    distilled,
-    ease_,
+    Distillation,
+    Teacher,
+    cosine_teacher,
+    ease_teacher,
     gram,
     ridge_inverse_,
     working_dtype,
@@ -40,8 +40,6 @@ class L3AE(LinearAutoencoder):
     (`semantic_norm=l2`), fields without text are left out of the prompt, an item without any text is a zero column.
     """
 
-    matrices = 4
-
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.reg_x, self.reg_f, self.reg_kd = (
@@ -59,33 +57,49 @@ class L3AE(LinearAutoencoder):
         p, pf = self._inverse(
             gram(self.interactions, self.device), self._ridge(self.reg_x, self.reg_kd)
         )
-        ps = self._teacher(self.reg_f).times(p, pf)
-        self.item_matrix = distilled(p, ps, self.reg_kd).float()
+        distillation = Distillation(p.diagonal().clone(), pf, self._teacher(self.reg_f))
+        self.item_matrix = distillation.solve_(p, pf, self.reg_kd).float()
 
     def families(self, points: Sequence[Point]) -> Iterator[tuple[list[Point], Scorer]]:
-        """Groups of points that share P and P·S, with a function users -> one score matrix per point.
+        """Groups of points that share P, with a function users -> one score matrix per point.
 
-        With λ_X + λ_KD held, B = B_EASE + λ_KD Δ is affine in λ_KD (Δ_ij = (PS)_ij - P_ij (PS)_jj / P_jj), and so are
-        the scores: a group costs two products however many λ_KD it has.
+        With λ_X + λ_KD held, scores are affine in λ_KD and their slope has rank d beyond x P: a group costs one inverse
+        and one pass of x P, and each of its λ_F two products of width d more.
         """
         g = gram(self.interactions, self.device)
         for ridge in sorted({self._ridge_of(point) for point in points}):
+            group = [point for point in points if self._ridge_of(point) == ridge]
             p, pf = self._inverse(g.clone(), ridge)
-            same_ridge = [point for point in points if self._ridge_of(point) == ridge]
-            base = ease_(p.clone())
-            for reg_f in sorted({self._of(point, "reg_f") for point in same_ridge}):
-                group = [point for point in same_ridge if self._of(point, "reg_f") == reg_f]
-                slope = self._teacher(reg_f).times(p, pf)
-                # λ_KD = 1 minus λ_KD = 0: the lemma is affine, so the difference is the slope Δ.
-                slope = distilled(p, slope, 1.0).sub_(base)
-                weights = [self._of(point, "reg_kd") for point in group]
-                yield group, self._affine(base.float(), slope.float(), weights)
+            diagonal = p.diagonal().clone()
+            lines, ordered = [], []
+            for reg_f in sorted({self._of(point, "reg_f") for point in group}):
+                same = [point for point in group if self._of(point, "reg_f") == reg_f]
+                line = Distillation(diagonal, pf, self._teacher(reg_f))
+                lines.append((line, [self._of(point, "reg_kd") for point in same]))
+                ordered += same
+            yield ordered, self._along(p.float(), pf.float(), lines)
 
-    def _affine(self, base: torch.Tensor, slope: torch.Tensor, weights: list[float]) -> Scorer:
+    def _along(
+        self, p: torch.Tensor, pf: torch.Tensor, lines: list[tuple[Distillation, list[float]]]
+    ) -> Scorer:
         def scores(users: torch.Tensor) -> Iterator[torch.Tensor]:
-            start, step = self.rows_times(users, base), self.rows_times(users, slope)
-            for weight in weights:
-                yield torch.add(start, step, alpha=weight)
+            rows = self._rows(users, p)
+            xp, xpf = rows @ p, rows @ pf
+            out = torch.empty_like(xp)
+            sizes = rows.crow_indices().diff()
+            own = (
+                torch.arange(len(users), device=p.device).repeat_interleave(sizes),
+                rows.col_indices(),
+            )
+            for line, weights in lines:
+                base = xp * line.base.to(p.dtype)
+                base[own] += 1.0  # diag(B) = 0
+                if not any(weights):
+                    yield base
+                    continue
+                slope = (xp * line.slope.to(p.dtype)).addmm_(xpf, line.m.to(p.dtype))
+                for weight in weights:
+                    yield torch.add(base, slope, alpha=weight, out=out)
 
         return scores
 
@@ -107,11 +121,11 @@ class L3AE(LinearAutoencoder):
         p = ridge_inverse_(g.to(working_dtype(g, ridge, self.precision)), ridge)
         return p, p @ self.semantics.T.to(p.dtype)
 
-    def _teacher(self, reg_f: float) -> SemanticTeacher | CosineTeacher:
+    def _teacher(self, reg_f: float) -> Teacher:
         if self.teacher == "ease":
-            return SemanticTeacher(self.semantics, reg_f)
+            return ease_teacher(self.semantics, reg_f)
         if self.teacher == "cosine":
-            return CosineTeacher(self.semantics)
+            return cosine_teacher(self.semantics)
         raise HarnessError(f"teacher={self.teacher} must be ease or cosine")
 
 

@@ -22,14 +22,14 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
     """
 
     input_type = InputType.POINTWISE
-    matrices = 2
-    """n x n matrices alive at once beside the Gram matrix, in the working precision."""
 
     @classmethod
     def planned_bytes(cls, n_items: int, precision: str) -> int:
-        """Peak memory of a fit for a catalogue; `auto` is planned as float64, which it may need."""
-        width = 4 if precision == "float32" else 8
-        return (n_items + 1) ** 2 * (4 + cls.matrices * width)
+        """Peak memory of tuning for a catalogue: the Gram matrix, one inverse, and its float32 copy when it is float64.
+
+        `auto` is planned as float64, which it may need.
+        """
+        return (n_items + 1) ** 2 * (8 if precision == "float32" else 16)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -41,15 +41,18 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
 
     def rows_times(self, users: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
         """x_u M for users [B] and M [n_items, n]: [B, n] in the matrix's dtype, on its device."""
+        return self._rows(users, matrix) @ matrix
+
+    def _rows(self, users: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+        """x_u [B, n_items] as a sparse tensor in the dtype and on the device of `like`."""
         rows = self.interactions[users.cpu().numpy()]
-        sparse = torch.sparse_csr_tensor(
+        return torch.sparse_csr_tensor(
             torch.from_numpy(rows.indptr.astype(np.int64)),
             torch.from_numpy(rows.indices.astype(np.int64)),
-            torch.from_numpy(rows.data).to(matrix.dtype),
+            torch.from_numpy(rows.data).to(like.dtype),
             size=rows.shape,
-            device=matrix.device,
+            device=like.device,
         )
-        return sparse @ matrix
 
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
         """[B * n_items] scores of every item."""

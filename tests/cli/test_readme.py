@@ -18,7 +18,10 @@ def numbers(text: str) -> dict[str, list[float]]:
     for line in text.splitlines():
         values = [float(x) for x in re.findall(r"\d\.\d{4}", line)]
         if values:
-            found.setdefault(line.split()[0], []).extend(values)
+            label = next(
+                word for word in line.split() if len(word) > 1
+            )  # before it: a row's letter
+            found.setdefault(label, []).extend(values)
     return found
 
 

@@ -9,7 +9,7 @@ import torch
 
 from recbole_ext.evaluator.candidates import draw_lists
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
-from recbole_ext.linear.ridge import SemanticTeacher, distilled, gram, ridge_inverse_
+from recbole_ext.linear.ridge import Distillation, ease_teacher, gram, ridge_inverse_
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
@@ -22,8 +22,9 @@ def solve(device: str, dtype: torch.dtype) -> torch.Tensor:
     f = f / f.norm(dim=0)
     p = ridge_inverse_(gram(x, device).to(dtype), 100.0)
     assert p.device.type == device
-    ps = SemanticTeacher(f, 5.0).times(p, p @ f.T.to(dtype))
-    return distilled(p, ps, 80.0).double().cpu()
+    pf = p @ f.T.to(dtype)
+    b = Distillation(p.diagonal().clone(), pf, ease_teacher(f, 5.0)).solve_(p, pf, 80.0)
+    return b.double().cpu()
 
 
 def small_task() -> RankTask:

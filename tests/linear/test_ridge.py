@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.linear.ridge import (
-    CosineTeacher,
-    SemanticTeacher,
-    distilled,
+    Distillation,
+    Teacher,
+    cosine_teacher,
     ease_,
+    ease_teacher,
     gram,
     largest_eigenvalue,
     ridge_inverse_,
     working_dtype,
-    zero_diagonal_,
 )
 
 # Float64 throughout; systems of 25 unknowns with condition below 1e4 leave about 1e-11.
@@ -41,6 +41,11 @@ def data(seed: int, m: int = 60, n: int = 25, d: int = 7):
     x = (rng.random((m, n)) < 0.2).astype(float)
     f = rng.normal(size=(d, n))
     return x, f / np.linalg.norm(f, axis=0)
+
+
+def distilled(p: torch.Tensor, teacher: Teacher, reg_kd: float) -> torch.Tensor:
+    pf = p @ teacher.f.T
+    return Distillation(p.diagonal().clone(), pf, teacher).solve_(p.clone(), pf, reg_kd)
 
 
 def inverse(x: np.ndarray, ridge: float) -> torch.Tensor:
@@ -67,35 +72,30 @@ def test_l3ae_is_the_constrained_distillation(seed, weights, reg_f):
     s = slow(f.T @ f + reg_f * np.eye(25), f.T @ f)
     expected = slow(x.T @ x + (reg_x + reg_kd) * np.eye(25), x.T @ x + reg_kd * s)
     p, ft = inverse(x, reg_x + reg_kd), torch.from_numpy(f)
-    teacher = SemanticTeacher(ft, reg_f)
+    teacher = ease_teacher(ft, reg_f)
     np.testing.assert_allclose(teacher.matrix(), s, atol=EXACT)
-    ps = teacher.times(p, p @ ft.T)
-    np.testing.assert_allclose(ps, p.numpy() @ s, atol=EXACT)
-    np.testing.assert_allclose(distilled(p, ps, reg_kd), expected, atol=EXACT)
-
-
-def test_the_lemma_itself():
-    x, f = data(1)
-    a, r = x.T @ x + 3 * np.eye(25), f.T @ f
-    p = torch.from_numpy(np.linalg.inv(a))
-    np.testing.assert_allclose(zero_diagonal_(p @ torch.from_numpy(r), p), slow(a, r), atol=EXACT)
+    np.testing.assert_allclose(teacher.a, -(f * teacher.m.numpy()).sum(0), atol=EXACT)
+    np.testing.assert_allclose(distilled(p, teacher, reg_kd), expected, atol=EXACT)
 
 
 def test_b_is_affine_in_the_distillation_weight():
     x, f = data(2)
     p, ft = inverse(x, 6.0), torch.from_numpy(f)
-    times = lambda: SemanticTeacher(ft, 0.5).times(p, p @ ft.T)  # noqa: E731
+    teacher = ease_teacher(ft, 0.5)
     base = ease_(p.clone())
-    slope = distilled(p, times(), 1.0) - base
+    slope = distilled(p, teacher, 1.0) - base
     for weight in (1.0, 4.0, 9.0):
-        np.testing.assert_allclose(base + weight * slope, distilled(p, times(), weight), atol=EXACT)
+        np.testing.assert_allclose(base + weight * slope, distilled(p, teacher, weight), atol=EXACT)
+    np.testing.assert_allclose(distilled(p, teacher, 0.0), base, atol=EXACT)
 
 
-def test_cosine_teacher_multiplies_by_the_gram_matrix_without_diagonal():
+def test_the_cosine_teacher_is_the_gram_matrix_without_its_diagonal():
     x, f = data(3)
-    p, ft = inverse(x, 2.0), torch.from_numpy(f)
-    teacher = CosineTeacher(ft)
-    np.testing.assert_allclose(teacher.times(p, p @ ft.T), p @ teacher.matrix(), atol=EXACT)
+    s = f.T @ f - np.diag((f * f).sum(0))
+    np.testing.assert_allclose(cosine_teacher(torch.from_numpy(f)).matrix(), s, atol=EXACT)
+    expected = slow(x.T @ x + 2 * np.eye(25), x.T @ x + 1.5 * s)
+    found = distilled(inverse(x, 2.0), cosine_teacher(torch.from_numpy(f)), 1.5)
+    np.testing.assert_allclose(found, expected, atol=EXACT)
 
 
 def test_items_without_interactions_or_text_get_nothing():
@@ -103,7 +103,7 @@ def test_items_without_interactions_or_text_get_nothing():
     x[:, 3] = 0
     f[:, 3] = 0
     p, ft = inverse(x, 5.0), torch.from_numpy(f)
-    b = distilled(p, SemanticTeacher(ft, 1.0).times(p, p @ ft.T), 3.0)
+    b = distilled(p, ease_teacher(ft, 1.0), 3.0)
     assert b[3].abs().max() < EXACT and b[:, 3].abs().max() < EXACT
     assert torch.isfinite(b).all()
 
@@ -130,8 +130,8 @@ def test_the_dual_inverts_the_users_side(seed, weights, reg_f):
 
     kf = np.linalg.inv(f @ f.T + reg_f * np.eye(7)) @ f
     q = (1 - (f * kf).sum(0)) / reg_f
-    teacher = SemanticTeacher(torch.from_numpy(f), reg_f)
-    ps = teacher.times(p, torch.from_numpy(pf))
+    teacher = ease_teacher(torch.from_numpy(f), reg_f)
+    ps = p @ teacher.matrix()
     ps_diagonal = diagonal - (diagonal - (pf * kf.T).sum(1)) / (reg_f * q)
     np.testing.assert_allclose(ps_diagonal, ps.diagonal(), atol=EXACT)
     ys = y - (y - (y @ f.T) @ kf) / (reg_f * q)
@@ -139,7 +139,7 @@ def test_the_dual_inverts_the_users_side(seed, weights, reg_f):
 
     multiplier = (1 + reg_kd * ps_diagonal) / diagonal
     scores = reg_kd * ys - y * multiplier + x
-    b = distilled(p, ps, reg_kd)
+    b = distilled(p, teacher, reg_kd)
     np.testing.assert_allclose(scores, x @ b.numpy(), atol=EXACT)
     new = (np.random.default_rng(seed).random(70) < 0.3).astype(float)
     np.testing.assert_allclose((new - (new @ x.T) @ y) / ridge, new @ p.numpy(), atol=EXACT)
@@ -181,7 +181,7 @@ def test_items_and_users_without_anything_change_nothing_for_the_others(seed, ba
     s = slow(f.T @ f + 0.5 * np.eye(25), f.T @ f)
     expected = slow(x.T @ x + 6 * np.eye(25), x.T @ x + 4 * s)
     p, ft = inverse(x, 6.0), torch.from_numpy(f)
-    b = distilled(p, SemanticTeacher(ft, 0.5).times(p, p @ ft.T), 4.0)
+    b = distilled(p, ease_teacher(ft, 0.5), 4.0)
     np.testing.assert_allclose(b, expected, atol=EXACT)
     assert s[mute].any() == s[:, mute].any() == False  # noqa: E712
     assert ease_(p.clone())[bare].abs().max() == 0
