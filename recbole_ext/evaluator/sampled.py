@@ -88,6 +88,12 @@ def _pmf(x: int, above: Ints, population: int, m: int, log_factorial: Floats) ->
     return np.asarray(np.where(possible, np.exp(log), 0.0), dtype=np.float64)
 
 
+def hypergeometric(above: Ints, population: int, m: int) -> Floats:
+    """[R, m + 1] P(x of m sampled negatives are above) for each number `above` [R] of `population`."""
+    log_factorial = _log_factorial(population)
+    return np.stack([_pmf(x, above, population, m, log_factorial) for x in range(m + 1)], axis=1)
+
+
 def _log_factorial(n: int) -> Floats:
     """[n + 1] ln(i!). Summed logs: the error stays below n ulp of the sum, 1e-9 at n = 10^5."""
     return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1, dtype=np.float64)))])
