@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_ext.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
+    from recbole_ext.data.build import Supply
     from recbole_ext.results import ResultRecord
 
 HELP = """\
@@ -24,7 +25,8 @@ Commands (run is the default):
   run       train, rank, write a record under runs/, print the board
   board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
             --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=)
-  data      data card NAME: sizes, filters, split, cold share, leakage, text coverage
+  data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
+            official files, data build NAME makes the dataset from them and compares it with what was published
   show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196
   list      models, datasets and protocols; list MODEL shows its keys, defaults and search space
   doctor    which versions are here, what is missing, what to type
@@ -33,6 +35,8 @@ Options of run:
   --model=A,B          names as in `list`; NAME@recbole is RecBole's where ours has the same name
   --dataset=NAME       a bundled dataset or a folder under --data-path
   --data-path=DIR      where your datasets are
+  --source-dir=DIR     official files fetched by hand; with it nothing is downloaded
+  --mirror=URL         take official files from here (or set RECBOLE_EXT_MIRROR)
   --protocols=A,B      full, uniM (M frozen negatives), expected@M (its mean over all draws)
   --tune               search the grid in the model's YAML, on validation only
   --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
@@ -125,6 +129,16 @@ def main(argv: list[str]) -> int:
         return 1
 
 
+def _supply(arguments: Arguments) -> Supply:
+    from recbole_ext.data.build import Supply
+
+    source_dir, mirror = _path(arguments.take("source-dir")), arguments.take("mirror")
+    if source_dir is not None and not source_dir.is_dir():
+        raise HarnessError(f"--source-dir={source_dir}: no such folder")
+    plain = Supply(source_dir=source_dir)
+    return replace(plain, mirror=mirror) if mirror else plain
+
+
 def _names(text: str | None, option: str) -> list[str]:
     names = [name for name in (text or "").split(",") if name]
     if not names:
@@ -153,7 +167,7 @@ def _run(arguments: Arguments) -> int:
     dataset_name = _names(arguments.take("dataset"), "dataset")
     if len(dataset_name) > 1:
         raise HarnessError(f"--dataset={','.join(dataset_name)}: one dataset per command")
-    dataset = find_dataset(dataset_name[0], _path(arguments.take("data-path")))
+    dataset = find_dataset(dataset_name[0], _path(arguments.take("data-path")), _supply(arguments))
     records = Path(arguments.take("records") or "runs").expanduser()
     seeds = _count(arguments.take("seeds") or "1", "seeds")
     unknown = arguments.flags - {"force", "json", "tune"}
@@ -277,19 +291,41 @@ def _board(arguments: Arguments) -> int:
 
 def _data(arguments: Arguments) -> int:
     from recbole_ext.config import dataset_settings
+    from recbole_ext.data.build import build, get, published_beside
     from recbole_ext.data.card import card
     from recbole_ext.data.catalog import dataset_names, find_dataset, load_dataset
     from recbole_ext.data.splits import make_split
 
-    data_path = _path(arguments.take("data-path"))
-    if len(arguments.words) != 2 or arguments.words[0] != "card":
+    data_path, supply = _path(arguments.take("data-path")), _supply(arguments)
+    actions = ("get", "build", "card")
+    if len(arguments.words) != 2 or arguments.words[0] not in actions:
+        word = arguments.words[0] if arguments.words else ""
         raise HarnessError(
-            f"data card NAME: whose card? (here: {', '.join(dataset_names(data_path))})"
+            f"data {{get,build,card}} NAME{nearest(word, actions)}; which? (known: {', '.join(dataset_names(data_path))})"
         )
-    dataset = find_dataset(arguments.words[1], data_path)
+    action, name = arguments.words
+    dataset = find_dataset(name, data_path, supply)
+    if action == "get":
+        arguments.finish()
+        if dataset.source is None:
+            raise HarnessError(f"{name} is there ({dataset.folder}); nothing to fetch")
+        for role, path in get(dataset.source, supply).items():
+            print(f"{role}: {path}")
+        return 0
     options = dataset_settings(dataset.options, arguments.options)
     data = load_dataset(dataset, options)
     print("\n".join(card(data, make_split(data, options), str(options["split"]))))
+    if dataset.source is not None:
+        built = build(dataset.source, options, supply)
+        about = {
+            "licence": dataset.source.licence,
+            "from": dataset.source.page,
+            "folder": built.folder,
+        }
+        for what, value in {**about, "addresses opened": dataset.source.verified}.items():
+            print(f"  {what:<24} {value}")
+        for line in published_beside(dataset.source, built.manifest):
+            print(f"  {line}")
     return 0
 
 
@@ -313,6 +349,7 @@ def _show(arguments: Arguments) -> int:
 def _list(arguments: Arguments) -> int:
     from recbole_ext.config import model_defaults
     from recbole_ext.data.catalog import dataset_names
+    from recbole_ext.data.source import described_names
     from recbole_ext.recbole_compat import recbole_models
     from recbole_ext.registry import MODELS, find_model
 
@@ -339,6 +376,8 @@ def _list(arguments: Arguments) -> int:
         names = [name for name, of in theirs.items() if of == kind]
         print(f"  RecBole, {kind}: {' '.join(names)}")
     print("datasets\n  " + " ".join(dataset_names(data_path)))
+    for family in described_names()[1]:
+        print(f"  {family}, for the categories in its YAML")
     print("protocols\n  full uniM expected@M (e.g. uni19 uni100 expected@100)")
     print("keys of a model: python run_bench.py list MODEL")
     return 0

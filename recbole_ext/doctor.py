@@ -10,8 +10,8 @@ import sys
 
 from recbole_ext import environment
 from recbole_ext.errors import HarnessError
+from recbole_ext.files import default_cache
 from recbole_ext.recbole_compat import INSTALL_RECBOLE, RECBOLE_VERSION, recbole_root
-from recbole_ext.text import default_cache
 
 TESTED = {"python": "3.11", "recbole": RECBOLE_VERSION, "torch": "2.13", "pandas": "2."}
 _REMEDY = {"recbole": INSTALL_RECBOLE}

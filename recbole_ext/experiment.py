@@ -19,13 +19,13 @@ from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.candidates import lists_sha256
 from recbole_ext.evaluator.ranks import RankTask, make_task
+from recbole_ext.files import default_cache
 from recbole_ext.progress import progress
 from recbole_ext.registry import ModelSpec
 from recbole_ext.results import run_id
 from recbole_ext.text import (
     Embeddings,
     choose_fields,
-    default_cache,
     embed,
     item_texts,
     make_encoder,

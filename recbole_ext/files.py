@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and where the ones go that can be made again."""
 
 from __future__ import annotations
 
@@ -25,3 +25,11 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def default_cache() -> Path:
+    """RECBOLE_EXT_CACHE, else recbole_ext below XDG_CACHE_HOME, else below ~/.cache."""
+    if own := os.environ.get("RECBOLE_EXT_CACHE"):
+        return Path(own).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "recbole_ext"

@@ -20,8 +20,8 @@ def say(line: str) -> None:
 
 
 @contextmanager
-def progress(what: str, total: int) -> Iterator[Callable[..., None]]:
-    """Yields `advance(steps=1, note="")`.
+def progress(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    """Yields `advance(steps=1, note="")`; `total` is None where nobody knows it.
 
     Example:
         with progress("L3AE tuning", 64) as advance:
@@ -46,6 +46,7 @@ def progress(what: str, total: int) -> Iterator[Callable[..., None]]:
         done += steps
         if time.monotonic() - last >= _QUIET_SECONDS:
             last = time.monotonic()
-            say(f"{what}: {done}/{total} after {last - begun:.0f} s {note}".rstrip())
+            of = f"{done:,}" if total is None else f"{done}/{total}"
+            say(f"{what}: {of} after {last - begun:.0f} s {note}".rstrip())
 
     yield line

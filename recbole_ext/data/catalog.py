@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.config import properties, read_yaml
 from recbole_ext.data.atomic import find_atomic, read_atomic
+from recbole_ext.data.build import Supply, build
 from recbole_ext.data.interactions import Interactions, canonical
+from recbole_ext.data.source import Source, described, described_names
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.recbole_compat import bundled_ml_100k
 
@@ -24,17 +26,16 @@ class DatasetSpec:
     """Where a dataset is and what its YAML says of it."""
 
     name: str
-    folder: Path
+    folder: Path | None
+    """Of atomic files; None for one that is built from `source`."""
     options: dict[str, Any] = field(default_factory=dict)
+    source: Source | None = None
+    supply: Supply = field(default_factory=Supply)
 
 
 def dataset_names(data_path: Path | None = None) -> list[str]:
-    """Names that `find_dataset` can load now."""
-    described = [
-        path.stem
-        for path in sorted((properties() / "dataset").glob("*.yaml"))
-        if read_yaml(path).get("source")
-    ]
+    """Names that `find_dataset` knows: those under `data_path`, the bundled one and those with a source."""
+    named, _ = described_names()
     found = (
         []
         if data_path is None or not data_path.is_dir()
@@ -44,66 +45,82 @@ def dataset_names(data_path: Path | None = None) -> list[str]:
             if folder.is_dir() and _has_files(folder)
         ]
     )
-    return [*described, *(name for name in found if name not in described)]
+    return [*found, *(name for name in named if name not in found)]
 
 
-def find_dataset(name: str, data_path: Path | None = None) -> DatasetSpec:
-    """Look a dataset up: a folder under `data_path` wins over a bundled one.
+def find_dataset(
+    name: str, data_path: Path | None = None, supply: Supply | None = None
+) -> DatasetSpec:
+    """Look a dataset up: a folder under `data_path` wins over a bundled one, and that over one with a source.
 
     Raises:
         HarnessError: it is nowhere; the line gives the nearest name that works as a command.
     """
-    path = properties() / "dataset" / f"{name}.yaml"
-    described = read_yaml(path) if path.is_file() else {}
-    options = described.get("options") or {}
+    found = described(name)
+    options = (found or {}).get("options") or {}
     if data_path is not None and not data_path.is_dir():
         raise HarnessError(f"--data-path={data_path}: no such folder")
     if data_path is not None and _has_files(data_path / name):
         folder = data_path / name
+        # Options of a described source are about its official files, not about what somebody made of them.
+        options = {} if isinstance((found or {}).get("source"), Source) else options
         if find_atomic(folder, f"{name}.inter") is None:
             options = {"split": "files", **options}  # the source brings nothing but its own split
         return DatasetSpec(name, folder, options)
-    if described.get("source") == "recbole":
+    source = (found or {}).get("source")
+    if source == "recbole":
         return DatasetSpec(name, bundled_ml_100k(), options)
+    if isinstance(source, Source):
+        return DatasetSpec(name, None, options, source, supply or Supply())
     known = dataset_names(data_path)
     hint = nearest(name, known) or f" (here: {', '.join(known)});"
-    example = known[0] if known else "ml-100k"
     raise HarnessError(
         f"dataset '{name}' has no source here{hint} Put NAME.inter into DIR/{name}/ and add --data-path=DIR, "
-        f"or run: python run_bench.py --model=L3AE --dataset={example}"
+        f"or run: python run_bench.py --model=L3AE --dataset=ml-100k"
     )
 
 
 def load_dataset(spec: DatasetSpec, options: Mapping[str, Any]) -> Interactions:
-    """Read and filter a dataset.
+    """Read and filter a dataset; one with a source is fetched and built first, unless it has been.
 
     Args:
         spec: from `find_dataset`.
         options: the dataset section of the settings (filters; split keys are ignored here).
     """
-    rows = _rows(spec, own_split=options.get("split") == "files")
-    item_path = find_atomic(spec.folder, f"{spec.name}.item")
-    items = read_atomic(item_path, needed=("item_id",)) if item_path is not None else None
+    own_split = options.get("split") == "files"
+    if spec.source is not None:
+        built = build(spec.source, options, spec.supply)
+        rows, items = _read(built.folder, spec.name, own_split)
+        # Its filters have run: one-pass counts must not run twice.
+        data = canonical(spec.name, rows, items, {})
+        return dataclasses.replace(data, dropped=built.manifest["dropped"])
+    assert spec.folder is not None
+    rows, items = _read(spec.folder, spec.name, own_split)
     return canonical(spec.name, rows, items, options)
 
 
-def _rows(spec: DatasetSpec, own_split: bool) -> pd.DataFrame:
+def _read(folder: Path, name: str, own_split: bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """(interactions, items) of a folder of atomic files."""
+    path = find_atomic(folder, f"{name}.item")
+    items = read_atomic(path, needed=("item_id",)) if path is not None else None
+    return _rows(folder, name, own_split), items
+
+
+def _rows(folder: Path, name: str, own_split: bool) -> pd.DataFrame:
     """The interactions, with column `part` when the source's own split is asked for."""
     import pandas as pd
 
     needed = ("user_id", "item_id")
-    whole = find_atomic(spec.folder, f"{spec.name}.inter")
+    whole = find_atomic(folder, f"{name}.inter")
     if whole is not None and not own_split:
         return read_atomic(whole, needed)
     parts = []
     for number, part in enumerate(_PARTS):
-        path = find_atomic(spec.folder, f"{spec.name}.{part}.inter")
+        path = find_atomic(folder, f"{name}.{part}.inter")
         if path is not None:
             parts.append(read_atomic(path, needed).assign(part=number))
         elif part != "valid":
-            raise HarnessError(
-                f"{spec.folder}: no {spec.name}.{part}.inter or {spec.name}.{part}.inter.gz"
-            )
+            raise HarnessError(f"{folder}: no {name}.{part}.inter or {name}.{part}.inter.gz")
     rows = pd.concat(parts, ignore_index=True)
     return rows if own_split else rows.drop(columns="part")
 

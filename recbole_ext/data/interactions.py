@@ -84,28 +84,8 @@ def canonical(
     Raises:
         HarnessError: nothing is left, a filter needs a column that is not there, a time is missing.
     """
-    dropped: dict[str, int] = {}
     time_is_order = "timestamp" in rows and _is_order(rows)
-    if filters.get("min_rating") is not None:
-        column = filters.get("rating_field") or "rating"
-        if column not in rows:
-            raise HarnessError(
-                f"{name}: min_rating needs a column '{column}' (here: {', '.join(rows.columns)}); "
-                "set min_rating=null, or rating_field to the column that holds ratings"
-            )
-        kept = rows[column] >= filters["min_rating"]
-        dropped["min_rating"] = int((~kept).sum())
-        rows = rows[kept]
-    before = len(rows)
-    rows = _collapse(rows)
-    dropped["duplicates"] = before - len(rows)
-    before = len(rows)
-    least = int(filters.get("min_user") or 0), int(filters.get("min_item") or 0)
-    rows = rows[_core(rows, *least, repeat=bool(filters.get("k_core", True)))]
-    dropped["min_user,min_item"] = before - len(rows)
-    if rows.empty:
-        steps = ", ".join(f"{count} by {what}" for what, count in dropped.items())
-        raise HarnessError(f"{name}: no interaction is left after the filters (removed: {steps})")
+    rows, dropped = filtered(name, rows, filters)
     user_tokens, user = np.unique(rows["user_id"].to_numpy(dtype=str), return_inverse=True)
     item_tokens, item = np.unique(rows["item_id"].to_numpy(dtype=str), return_inverse=True)
     order = np.lexsort((item, user))
@@ -127,6 +107,38 @@ def canonical(
         item_columns=_item_columns(name, items, names),
         dropped=dropped,
     )
+
+
+def filtered(
+    name: str, rows: pd.DataFrame, filters: Mapping[str, Any]
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Threshold, duplicates, counts, in this order; see `canonical` for arguments and errors.
+
+    Returns:
+        (the rows that are left, how many each filter removed).
+    """
+    dropped: dict[str, int] = {}
+    if filters.get("min_rating") is not None:
+        column = filters.get("rating_field") or "rating"
+        if column not in rows:
+            raise HarnessError(
+                f"{name}: min_rating needs a column '{column}' (here: {', '.join(rows.columns)}); "
+                "set min_rating=null, or rating_field to the column that holds ratings"
+            )
+        kept = rows[column] >= filters["min_rating"]
+        dropped["min_rating"] = int((~kept).sum())
+        rows = rows[kept]
+    before = len(rows)
+    rows = _collapse(rows)
+    dropped["duplicates"] = before - len(rows)
+    before = len(rows)
+    least = int(filters.get("min_user") or 0), int(filters.get("min_item") or 0)
+    rows = rows[_core(rows, *least, repeat=bool(filters.get("k_core", True)))]
+    dropped["min_user,min_item"] = before - len(rows)
+    if rows.empty:
+        steps = ", ".join(f"{count} by {what}" for what, count in dropped.items())
+        raise HarnessError(f"{name}: no interaction is left after the filters (removed: {steps})")
+    return rows, dropped
 
 
 def _collapse(rows: pd.DataFrame) -> pd.DataFrame:

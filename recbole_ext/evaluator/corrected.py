@@ -92,10 +92,11 @@ def _grid(largest: int) -> _Grid:
 def metric_at(name: str, above: Ints) -> Floats:
     """`hit_pp@k`, `ndcg_pp@k` or `mrr_pp` of a positive with `above` negatives above it."""
     if name == "mrr_pp":
-        return 1.0 / (above + 1.0)
+        return np.asarray(1.0 / (above + 1.0), dtype=np.float64)
     kind, _, k = name.partition("@")
     inside = above < int(k)
-    return np.where(inside, 1.0 if kind == "hit_pp" else 1.0 / np.log2(above + 2.0), 0.0)
+    gain = np.ones(len(above)) if kind == "hit_pp" else 1.0 / np.log2(above + 2.0)
+    return np.asarray(np.where(inside, gain, 0.0), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -209,7 +210,7 @@ class Correction:
                 sign * np.asarray(value), A_ub=np.vstack([law.T, -law.T]), b_ub=bounds,
                 A_eq=np.ones((1, len(self.uniform))), b_eq=[1.0], bounds=(0, None), method="highs",
             )  # fmt: skip
-            ends.append(float(sign * done.fun) if done.success else float("nan"))
+            ends.append(sign * float(done.fun or 0.0) if done.success else float("nan"))
         return ends[0], ends[1]
 
 

@@ -3,7 +3,7 @@
 Knows nothing of RecBole. Importing it imports neither torch nor transformers.
 """
 
-from recbole_ext.text.cache import Embeddings, default_cache, embed
+from recbole_ext.text.cache import Embeddings, embed
 from recbole_ext.text.encoder import FORMS, TextEncoder, make_encoder
 from recbole_ext.text.template import FIELDS, choose_fields, item_texts, texts_fingerprint
 
@@ -13,7 +13,6 @@ __all__ = [
     "Embeddings",
     "TextEncoder",
     "choose_fields",
-    "default_cache",
     "embed",
     "item_texts",
     "make_encoder",

@@ -36,14 +36,6 @@ class Embeddings:
     path: Path
 
 
-def default_cache() -> Path:
-    """RECBOLE_EXT_CACHE, else recbole_ext below XDG_CACHE_HOME, else below ~/.cache."""
-    if own := os.environ.get("RECBOLE_EXT_CACHE"):
-        return Path(own).expanduser()
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "recbole_ext"
-
-
 def embed(
     texts: Sequence[str], encoder: TextEncoder, cache_dir: Path, progress: Progress | None = None
 ) -> Embeddings:

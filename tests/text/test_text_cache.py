@@ -15,7 +15,8 @@ from safetensors.numpy import save_file
 
 import recbole_ext
 from recbole_ext.errors import HarnessError
-from recbole_ext.text import default_cache, embed, texts_fingerprint
+from recbole_ext.files import default_cache
+from recbole_ext.text import embed, texts_fingerprint
 
 TEXTS = ["one", "", "three"]
 

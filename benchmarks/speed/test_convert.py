@@ -1,0 +1,98 @@
+"""A log of reviews converted and 10-cored, with time and peak memory, beside RecBole's own loader on the same rows.
+
+Ours starts from the official gzipped json lines; RecBole cannot read them and is given the finished atomic file.
+Each runs in a process of its own. SPEED=full python -m pytest benchmarks/speed/test_convert.py -s
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.speed.sizes import size
+
+OURS = """
+import json, resource, sys, time
+from pathlib import Path
+from recbole_ext.data.build import Supply, build
+from recbole_ext.data.catalog import find_dataset
+start = time.perf_counter()
+folder = Path(sys.argv[1])
+spec = find_dataset("amazon-2018-Video_Games", None, Supply(folder / "cache", source_dir=folder))
+built = build(spec.source, {"min_user": 10, "min_item": 10}, spec.supply)
+print(json.dumps({"seconds": time.perf_counter() - start, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                  "rows": built.manifest["interactions"]}))
+"""
+THEIRS = """
+import json, resource, sys, time
+from recbole_ext.recbole_compat import recbole
+recbole()
+import logging
+sys.argv, folder = sys.argv[:1], sys.argv[1]
+from recbole.config import Config
+from recbole.data import create_dataset
+start = time.perf_counter()
+config = Config(model="Pop", dataset="log", config_dict={
+    "data_path": folder, "user_inter_num_interval": "[10,inf)", "item_inter_num_interval": "[10,inf)", "state": "ERROR",
+    "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"]}, "rm_dup_inter": "last"})
+data = create_dataset(config)
+print(json.dumps({"seconds": time.perf_counter() - start, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+                  "rows": data.inter_num}))
+"""
+
+
+def run(code: str, folder: Path) -> dict[str, float]:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, str(folder)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def test_convert_and_core(benchmark, tmp_path):
+    n = size(5_000_000, 200_000)
+    rng = np.random.default_rng(0)
+    users = rng.zipf(1.6, n) % (n // 8)
+    items = rng.zipf(1.3, n) % (n // 20)
+    times = 1_400_000_000 + rng.integers(0, 10**8, n)
+    with gzip.open(tmp_path / "Video_Games.json.gz", "wb", compresslevel=1) as out:
+        for start in range(0, n, 100_000):
+            rows = zip(
+                *(c[start : start + 100_000].tolist() for c in (users, items, times)), strict=True
+            )
+            out.write(
+                b"".join(
+                    b'{"overall": 5.0, "verified": true, "reviewTime": "01 1, 2015", "reviewerID": "A%013d", "asin": "B%09d", '
+                    b'"reviewText": "%b", "summary": "good", "unixReviewTime": %d}\n'
+                    % (u, i, b"word " * 40, t)
+                    for u, i, t in rows
+                )
+            )
+    with gzip.open(tmp_path / "meta_Video_Games.json.gz", "wb", compresslevel=1) as out:
+        out.write(
+            b"".join(b'{"asin": "B%09d", "title": "Item %d"}\n' % (i, i) for i in range(n // 20))
+        )
+    (tmp_path / "log").mkdir()
+    with (tmp_path / "log" / "log.inter").open("w") as out:
+        out.write("user_id:token\titem_id:token\trating:float\ttimestamp:float\n")
+        for u, i, t in zip(users.tolist(), items.tolist(), times.tolist(), strict=True):
+            out.write(f"A{u:013d}\tB{i:09d}\t5.0\t{t}\n")
+
+    ours = benchmark.pedantic(lambda: run(OURS, tmp_path), rounds=1)
+    theirs = run(THEIRS, tmp_path)
+    million = n / 1e6 / (ours["seconds"] / 60)
+    print(f"\n{n:,} reviews to {ours['rows']:,}: ours {ours['seconds']:.1f} s from gzipped json, peak {ours['peak'] / 1024:.0f} MB, "
+          f"{million:.1f} million a minute; RecBole {theirs['seconds']:.1f} s from its atomic file, peak "
+          f"{theirs['peak'] / 1024:.0f} MB, {theirs['rows']:,} rows")  # fmt: skip
+    benchmark.extra_info.update(reviews=n, ours=ours, recbole=theirs)
+    assert ours["rows"] == theirs["rows"]
+    assert million > 1
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 6 << 20

@@ -1,0 +1,72 @@
+"""Book-Crossing as its author publishes it: semicolons, quotes, backslashes, latin-1.
+
+What is relied on: `BX-Book-Ratings.csv` with "User-ID";"ISBN";"Book-Rating" and `BX-Books.csv` with
+"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher" and image addresses after them, both with a header
+(read so by RUCAIBox/RecSysDatasets, conversion_tools, `BOOKCROSSINGDataset`). There are no times. A rating of 0 says
+that somebody had to do with the book and did not rate it.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from recbole_ext.data.formats.reading import BATCH, Batch, Malformed, opened
+
+REVISION = 1
+
+
+def interactions(files: Mapping[str, Path]) -> Iterator[Batch]:
+    """Role `archive`: the zip as it is downloaded."""
+    malformed = Malformed(files["archive"])
+    rows: list[tuple[str, str, float]] = []
+    for number, row in _rows(files["archive"], "BX-Book-Ratings.csv"):
+        try:
+            user, book, rating = row
+            if not (user and book):
+                raise ValueError("no user or no book")
+            rows.append((user, book, float(rating)))
+        except ValueError as error:
+            malformed.add(number, f"BX-Book-Ratings.csv: {error}")
+            continue
+        if len(rows) == BATCH:
+            yield _batch(rows)
+            rows = []
+    malformed.report()
+    if rows:
+        yield _batch(rows)
+
+
+def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
+    """`title`, `author`, `year` and `publisher` of each book."""
+    malformed = Malformed(files["archive"])
+    for number, row in _rows(files["archive"], "BX-Books.csv"):
+        if len(row) < 5 or not row[0]:
+            malformed.add(number, f"BX-Books.csv: {len(row)} fields instead of 8")
+            continue
+        title, author, year, publisher = (" ".join(field.split()) for field in row[1:5])
+        yield {
+            "item_id": row[0],
+            "title": title,
+            "author": author,
+            "year": "" if year == "0" else year,
+            "publisher": publisher,
+        }
+    malformed.report()
+
+
+def _rows(path: Path, member: str) -> Iterator[tuple[int, list[str]]]:
+    with opened(path, member) as stream:
+        text = io.TextIOWrapper(stream, encoding="latin-1", newline="")
+        reader = csv.reader(text, delimiter=";", quotechar='"', escapechar="\\")
+        next(reader, None)
+        for row in reader:
+            if row:
+                yield reader.line_num, row
+
+
+def _batch(rows: list[tuple[str, str, float]]) -> Batch:
+    user, book, rating = (list(column) for column in zip(*rows, strict=True))
+    return Batch(user, book, rating, None)  # type: ignore[arg-type]
