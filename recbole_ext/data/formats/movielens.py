@@ -68,12 +68,17 @@ def _csv_ratings(path: Path) -> Iterator[Batch]:
 
     malformed = Malformed(path)
 
+    bad: list[arrow_csv.InvalidRow] = []
+
     def skip(row: arrow_csv.InvalidRow) -> str:
-        malformed.add(
-            row.number or 1,
-            f"ratings.csv: {row.actual_columns} fields instead of {row.expected_columns}",
-        )
+        bad.append(row)  # an exception raised in here would be lost
         return "skip"
+
+    def tell() -> None:
+        for row in bad:
+            fields = f"{row.actual_columns} fields instead of {row.expected_columns}"
+            malformed.add(row.number or 1, f"ratings.csv: {fields}")
+        bad.clear()
 
     names = ("userId", "movieId", "rating", "timestamp")
     with opened(path, "ratings.csv") as stream:
@@ -87,6 +92,7 @@ def _csv_ratings(path: Path) -> Iterator[Batch]:
         )
         seen = 1
         for block in reader:
+            tell()
             user, movie, rating, time = (column.to_pylist() for column in block.columns)
             try:
                 yield Batch(user, movie, list(map(float, rating)), list(map(float, time)))
@@ -99,6 +105,7 @@ def _csv_ratings(path: Path) -> Iterator[Batch]:
                         malformed.add(seen + at + 1, f"ratings.csv: {error}")
                 yield Batch(*map(list, zip(*good, strict=True)))  # type: ignore[arg-type]
             seen += len(user)
+    tell()
     malformed.report()
 
 

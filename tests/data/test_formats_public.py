@@ -1,0 +1,172 @@
+"""MovieLens, Book-Crossing, Last.fm and LightGCN's lists in their official forms, written by hand here."""
+
+from __future__ import annotations
+
+import zipfile
+
+import pytest
+
+from recbole_ext.data.build import Supply
+from recbole_ext.data.catalog import DatasetSpec, load_dataset
+from recbole_ext.data.formats import bookcrossing, hetrec_lastfm, lightgcn, movielens
+from recbole_ext.data.source import described
+from recbole_ext.errors import HarnessError
+
+RATINGS = [("1", "10", 4.5, 1000), ("1", "20", 3.0, 1001), ("2", "10", 5.0, 999)]
+MOVIES = [
+    ("10", "Café, The (1999)", "Drama|War"),
+    ("20", 'The "Best", ever (2000)', "(no genres listed)"),
+]
+TAGS = [
+    ("1", "10", "Slow burn"),
+    ("2", "10", "slow  burn"),
+    ("2", "10", "Noir"),
+    ("3", "10", "anime"),
+    ("1", "30", "x"),
+]
+
+
+def packed(path, **members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(f"folder/{name.replace('_DOT_', '.').replace('_DASH_', '-')}", content)
+    return {"archive": path}
+
+
+def modern(path, ratings_tail=""):
+    quoted = lambda text: '"' + text.replace('"', '""') + '"'  # noqa: E731
+    return packed(
+        path,
+        ratings_DOT_csv="userId,movieId,rating,timestamp\r\n"
+        + "".join(f"{u},{i},{r},{t}\r\n" for u, i, r, t in RATINGS)
+        + ratings_tail,
+        movies_DOT_csv="movieId,title,genres\n"
+        + "".join(f"{i},{quoted(t)},{g}\n" for i, t, g in MOVIES),
+        tags_DOT_csv="userId,movieId,tag,timestamp\n"
+        + "".join(f"{u},{i},{quoted(t)},5\n" for u, i, t in TAGS),
+    )
+
+
+def classic(path, ratings_tail=""):
+    return packed(
+        path,
+        ratings_DOT_dat="".join(f"{u}::{i}::{r}::{t}\n" for u, i, r, t in RATINGS) + ratings_tail,
+        movies_DOT_dat="".join(f"{i}::{t}::{g}\n" for i, t, g in MOVIES).encode("latin-1") + b"\n",
+        tags_DOT_dat="".join(f"{u}::{i}::{t}::5\n" for u, i, t in TAGS),
+    )
+
+
+def flat(batches):
+    return [
+        row
+        for batch in batches
+        for row in zip(*(column for column in batch if column is not None), strict=True)
+    ]
+
+
+@pytest.mark.parametrize("form", [modern, classic])
+def test_both_forms_of_movielens_say_the_same(form, tmp_path):
+    files = form(tmp_path / "a.zip")
+    assert flat(movielens.interactions(files)) == RATINGS
+    one, two = movielens.items(files)
+    assert one == {
+        "item_id": "10",
+        "title": "Café, The (1999)",
+        "genre": "Drama War",
+        "tags": "slow burn, anime, noir",
+    }
+    assert two == {"item_id": "20", "title": 'The "Best", ever (2000)', "genre": "", "tags": ""}
+
+
+@pytest.mark.parametrize(
+    ("form", "tail", "said"),
+    [
+        (modern, "3,10,good,5\r\n4,10\r\n5,10,1.0,7\r\n", "2 malformed lines skipped (line"),
+        (
+            classic,
+            "3::10::good::5\n4::10\n5::10::1.0::7\n",
+            "2 malformed lines skipped (line 4: ratings.dat",
+        ),
+    ],
+)
+def test_malformed_ratings_are_skipped_and_named(form, tail, said, tmp_path, capsys):
+    assert flat(movielens.interactions(form(tmp_path / "a.zip", tail))) == [
+        *RATINGS,
+        ("5", "10", 1.0, 7.0),
+    ]
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("form", "line"), [(modern, "1,2\r\n"), (classic, "1::2\n")])
+def test_too_many_malformed_ratings_are_an_error(form, line, tmp_path):
+    with pytest.raises(HarnessError, match="lines are malformed"):
+        flat(movielens.interactions(form(tmp_path / "a.zip", line * 40)))
+
+
+def test_archives_that_are_not_what_they_should_be(tmp_path):
+    evil = tmp_path / "evil.zip"
+    with zipfile.ZipFile(evil, "w") as archive:
+        archive.writestr("ml/ratings.dat", "1::2::3::4\n")
+        archive.writestr("../../evil", "x")
+    with pytest.raises(HarnessError, match="points outside its folder"):
+        flat(movielens.interactions({"archive": evil}))
+    assert not (tmp_path.parent.parent / "evil").exists()
+    files = packed(tmp_path / "other.zip", README="nothing")
+    with pytest.raises(HarnessError, match=r"holds no ratings\.dat"):
+        flat(movielens.interactions(files))
+    cut = classic(tmp_path / "cut.zip")["archive"]
+    cut.write_bytes(cut.read_bytes()[:-40])
+    with pytest.raises(HarnessError, match="damaged or truncated"):
+        flat(movielens.interactions({"archive": cut}))
+
+
+def test_book_crossing_is_latin_semicolons_and_backslashes(tmp_path, capsys):
+    ratings = '"User-ID";"ISBN";"Book-Rating"\r\n"7";"034X";"0"\r\n"8";"0195";"9"\r\n"9";"0195"\r\n'
+    books = (
+        '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"a";"b";"c"\r\n'
+        '"034X";"Caf\xe9; \\"quoted\\" &amp; more";"A. B.";"0";"P";"u";"u";"u"\r\n'
+    ).encode("latin-1")
+    files = packed(
+        tmp_path / "b.zip", BX_DASH_Book_DASH_Ratings_DOT_csv=ratings, BX_DASH_Books_DOT_csv=books
+    )
+    assert flat(bookcrossing.interactions(files)) == [("7", "034X", 0.0), ("8", "0195", 9.0)]
+    assert "1 malformed lines skipped" in capsys.readouterr().err
+    (book,) = bookcrossing.items(files)
+    assert book == {
+        "item_id": "034X",
+        "title": 'Café; "quoted" &amp; more',
+        "author": "A. B.",
+        "year": "",
+        "publisher": "P",
+    }
+
+
+def test_lastfm_counts_are_ratings(tmp_path):
+    files = packed(
+        tmp_path / "l.zip",
+        user_artists_DOT_dat="userID\tartistID\tweight\n2\t51\t13883\n2\t52\t11690\n",
+        artists_DOT_dat="id\tname\turl\tpictureURL\n51\tDuran  Duran\thttp://x\thttp://y\n52\tMotörhead\thttp://x\n",
+    )
+    assert flat(hetrec_lastfm.interactions(files)) == [("2", "51", 13883.0), ("2", "52", 11690.0)]
+    assert [item["title"] for item in hetrec_lastfm.items(files)] == ["Duran Duran", "Motörhead"]
+
+
+def test_lightgcns_lists_bring_their_own_split(tmp_path):
+    (tmp_path / "train.txt").write_text(
+        "".join(f"{u} " + " ".join(map(str, range(u, u + 6))) + "\n" for u in range(5)) + "5\n"
+    )
+    (tmp_path / "test.txt").write_text("".join(f"{u} {u + 7}\n" for u in range(5)) + "6 x\n")
+    files = {"train": tmp_path / "train.txt", "test": tmp_path / "test.txt"}
+    assert len(flat(lightgcn.interactions(files))) == 35
+    found = described("gowalla-lightgcn")
+    spec = DatasetSpec(
+        "gowalla-lightgcn",
+        None,
+        found["options"],
+        found["source"],
+        Supply(tmp_path / "c", tmp_path),
+    )
+    data = load_dataset(spec, {"split": "files"})
+    assert len(data) == 35 and (data.part == 2).sum() == 5 and (data.part == 0).sum() == 30
+    assert data.time is None and not data.item_columns
+    assert load_dataset(spec, {"split": "ratio"}).part is None
