@@ -126,7 +126,7 @@ def test_matrices_that_do_not_fit_are_refused_before_anything_starts(
 ):
     from recbole_ext import environment
 
-    monkeypatch.setattr(environment, "free_memory", lambda device: 20_000)
+    monkeypatch.setattr(environment, "free_memory", lambda device: 12_000)
     argv = ["--model=Pop,L3AE", *COMMON, f"--data-path={tiny_path}", f"--records={tmp_path}"]
     assert main(argv) == 2
     line = capsys.readouterr().err

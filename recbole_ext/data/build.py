@@ -28,8 +28,6 @@ from recbole_ext.progress import progress, say
 if TYPE_CHECKING:
     import pandas as pd
 
-FILTERS = ("min_rating", "rating_field", "min_user", "min_item", "k_core")
-"""Settings of a dataset that decide what is built."""
 REVISION = 1
 """Bumped when a change moves what is built."""
 
@@ -82,12 +80,12 @@ def build(source: Source, filters: Mapping[str, Any], supply: Supply) -> Built:
 
     Args:
         source: from the dataset's YAML.
-        filters: settings of the dataset; those of `FILTERS` count.
+        filters: settings of the dataset; those that `filtered` reads count.
         supply: where files are.
     """
     from filelock import FileLock
 
-    asked = {key: filters.get(key) for key in FILTERS}
+    asked = _that_do_something(filters)
     reader = source.reader()
     identity = [source.name, source.format, reader.REVISION, REVISION, asked]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
@@ -101,6 +99,19 @@ def build(source: Source, filters: Mapping[str, Any], supply: Supply) -> Built:
                 manifest = _make(source, files, asked, fresh)
     assert manifest is not None
     return Built(folder, manifest)
+
+
+def _that_do_something(filters: Mapping[str, Any]) -> dict[str, Any]:
+    """The filters that are not off, so that one dataset is built once however it is asked for."""
+    asked = {key: filters[key] for key in ("min_user", "min_item") if filters.get(key)}
+    if filters.get("min_rating") is not None:
+        asked |= {
+            "min_rating": filters["min_rating"],
+            "rating_field": filters.get("rating_field", "rating"),
+        }
+    if asked.keys() & {"min_user", "min_item"} and filters.get("k_core") is False:
+        asked["k_core"] = False
+    return asked
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:

@@ -34,7 +34,7 @@ def refused(capsys, *argv: str) -> str:
         (["--model=L3AE", *ML, "--reg_kdd=3"], "did you mean reg_kd"),
         (["--model=L3AE", "--dataset=ml-100"], "did you mean ml-100k"),
         (
-            ["--model=L3AE", "--dataset=amazon-toys"],
+            ["--model=L3AE", "--dataset=our-own-log"],
             "python run_bench.py --model=L3AE --dataset=ml-100k",
         ),
         (["--model=L3AE", *ML, "--encoder=st:nobody/nothing"], "--encoder=minilm"),

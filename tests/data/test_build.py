@@ -135,6 +135,31 @@ def test_other_filters_are_another_build_and_counts_run_once(tmp_path, official)
     assert counts.min() >= 1
 
 
+@pytest.mark.parametrize(
+    ("one", "two", "same"),
+    [
+        (
+            {},
+            {
+                "min_user": 0,
+                "min_item": 0,
+                "k_core": True,
+                "min_rating": None,
+                "rating_field": "rating",
+            },
+            True,
+        ),
+        ({"min_user": 2, "min_item": 12}, {"min_user": 2, "min_item": 12, "k_core": True}, True),
+        ({"min_user": 2, "min_item": 12}, {"min_user": 2, "min_item": 12, "k_core": False}, False),
+        ({}, {"min_rating": 0}, False),
+    ],
+)
+def test_filters_that_do_nothing_are_no_other_build(one, two, same, tmp_path, official):
+    spec = find_dataset("amazon-2018-Luxury_Beauty", None, supply(tmp_path, official))
+    a, b = (build(spec.source, filters, spec.supply) for filters in (one, two))
+    assert (a.folder == b.folder) == same
+
+
 def test_2023_csv_and_json_lines_say_the_same(tmp_path, official):
     spec = find_dataset("amazon-2023-Digital_Music", None, supply(tmp_path, official))
     data = load_dataset(spec, {"min_rating": 4})
