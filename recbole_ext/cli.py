@@ -36,6 +36,7 @@ Options of run:
   --dataset=NAME       a bundled dataset or a folder under --data-path
   --data-path=DIR      where your datasets are
   --source-dir=DIR     official files fetched by hand; with it nothing is downloaded
+  --allow-pickle       read official files that are pickles (CoLLM's): tables only, nothing that could run
   --mirror=URL         take official files from here (or set RECBOLE_EXT_MIRROR)
   --protocols=A,B      full, uniM (M frozen negatives), expected@M (its mean over all draws)
   --tune               search the grid in the model's YAML, on validation only
@@ -46,7 +47,7 @@ Options of run:
   --KEY=VALUE          any key of the model, dataset or protocol (see `list MODEL`); --MODEL.KEY=VALUE for one model
 """
 
-_FLAGS = ("force", "json", "tune", "publish", "check")
+_FLAGS = ("force", "json", "tune", "publish", "check", "allow-pickle")
 _COMMANDS = ("run", "board", "data", "show", "list", "doctor")
 
 
@@ -135,7 +136,8 @@ def _supply(arguments: Arguments) -> Supply:
     source_dir, mirror = _path(arguments.take("source-dir")), arguments.take("mirror")
     if source_dir is not None and not source_dir.is_dir():
         raise HarnessError(f"--source-dir={source_dir}: no such folder")
-    plain = Supply(source_dir=source_dir)
+    plain = Supply(source_dir=source_dir, allow_pickle="allow-pickle" in arguments.flags)
+    arguments.flags.discard("allow-pickle")
     return replace(plain, mirror=mirror) if mirror else plain
 
 

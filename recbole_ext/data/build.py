@@ -41,6 +41,8 @@ class Supply:
     """Files fetched by hand; with it nothing is downloaded."""
     mirror: str | None = field(default_factory=lambda: os.environ.get("RECBOLE_EXT_MIRROR"))
     """Base URL that has the files under their names."""
+    allow_pickle: bool = False
+    """Read official files that are pickles."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,11 @@ def build(source: Source, filters: Mapping[str, Any], supply: Supply) -> Built:
     with FileLock(folder.with_name(f".{key}.lock")):
         manifest = _manifest(folder)
         if manifest is None or not _same_files(manifest, source, supply):
+            if getattr(reader, "PICKLED", False) and not supply.allow_pickle:
+                raise HarnessError(
+                    f"{source.name}: its official files are pickles, which can run code when they are read; add "
+                    "--allow-pickle to read them (arrays and tables only, every other name is refused)"
+                )
             files = get(source, supply)
             with _made_whole(folder) as fresh:
                 manifest = _make(source, files, asked, fresh)

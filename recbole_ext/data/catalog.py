@@ -63,7 +63,8 @@ def find_dataset(
     if data_path is not None and _has_files(data_path / name):
         folder = data_path / name
         # Options of a described source are about its official files, not about what somebody made of them.
-        options = {} if isinstance((found or {}).get("source"), Source) else options
+        if isinstance((found or {}).get("source"), Source):
+            options = (found or {}).get("local_options") or {}
         if find_atomic(folder, f"{name}.inter") is None:
             options = {"split": "files", **options}  # the source brings nothing but its own split
         return DatasetSpec(name, folder, options)

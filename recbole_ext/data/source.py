@@ -21,6 +21,7 @@ FORMATS = {
     "bookcrossing": "bookcrossing",
     "hetrec-lastfm": "hetrec_lastfm",
     "lightgcn": "lightgcn",
+    "collm": "collm",
 }
 
 

@@ -170,3 +170,62 @@ def test_lightgcns_lists_bring_their_own_split(tmp_path):
     assert len(data) == 35 and (data.part == 2).sum() == 5 and (data.part == 0).sum() == 30
     assert data.time is None and not data.item_columns
     assert load_dataset(spec, {"split": "ratio"}).part is None
+
+
+def frame_zip(path, **frames):
+    import pickle
+
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, value in frames.items():
+            archive.writestr(f"ml-1m/{name}_ood2.pkl", pickle.dumps(value))
+    return path
+
+
+def liked(start):
+    import pandas as pd
+
+    rows = [
+        (u, i, (u + i) % 2, 1000 + start + i, [0], f"Film {i}")
+        for u in range(1, 7)
+        for i in range(start, start + 6)
+    ]
+    return pd.DataFrame(rows, columns=["uid", "iid", "label", "timestamp", "his", "title"])
+
+
+def collm(tmp_path, allow=True):
+    found = described("collm-ml-1m")
+    return DatasetSpec(
+        "collm-ml-1m",
+        None,
+        found["options"],
+        found["source"],
+        Supply(tmp_path / "c", tmp_path, allow_pickle=allow),
+    )
+
+
+def test_collms_pickles_are_read_only_when_that_is_asked_for(tmp_path):
+    frame_zip(tmp_path / "ml-1m.zip", train=liked(1), valid=liked(7), test=liked(13))
+    with pytest.raises(HarnessError, match="--allow-pickle"):
+        load_dataset(collm(tmp_path, allow=False), {"split": "files", "min_rating": 1})
+    data = load_dataset(collm(tmp_path), {"split": "files", "min_rating": 1})
+    assert len(data) == 54 and [int((data.part == p).sum()) for p in range(3)] == [18, 18, 18]
+    assert dict(zip(data.item_tokens, data.item_columns["title"], strict=True))["14"] == "Film 14"
+
+
+class Evil:
+    def __reduce__(self):
+        import os
+
+        return os.system, ("touch evil",)
+
+
+def test_a_pickle_that_wants_more_than_a_table_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    frame_zip(tmp_path / "ml-1m.zip", train=Evil(), valid=liked(7), test=liked(13))
+    with pytest.raises(HarnessError, match=r"wants (posix|nt)\.system, which no table needs"):
+        load_dataset(collm(tmp_path), {"split": "files", "min_rating": 1})
+    assert not (tmp_path / "evil").exists()
+    for wrong in ({"a": 1}, "text"):
+        frame_zip(tmp_path / "ml-1m.zip", train=wrong, valid=liked(7), test=liked(13))
+        with pytest.raises(HarnessError, match="no table with"):
+            load_dataset(collm(tmp_path), {"split": "files", "min_rating": 1})

@@ -1,8 +1,9 @@
 """Last.fm of HetRec 2011: who listened to which artist how often.
 
 What is relied on: tab separated with a header; `user_artists.dat` with userID, artistID, weight (times listened), and
-`artists.dat` with id, name, url, pictureURL in UTF-8 (read so by RUCAIBox/RecSysDatasets, conversion_tools,
-`LASTFMDataset`). The listening counts have no times; those of the tags are not used.
+`artists.dat` with id, name, url, pictureURL in UTF-8. Public loaders read it with these names and tabs, but none of them is
+pinned here: the names are those of the archive's own readme. The listening counts have no times; those of the tags are not
+used.
 """
 
 from __future__ import annotations
