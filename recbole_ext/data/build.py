@@ -108,6 +108,13 @@ def build(source: Source, filters: Mapping[str, Any], supply: Supply) -> Built:
     return Built(folder, manifest)
 
 
+def set_aside(folder: Path) -> Path:
+    """Move a damaged build out of the way; returns where it is now."""
+    aside = folder.with_name(f"{folder.name}.corrupt")
+    shutil.rmtree(aside, ignore_errors=True)
+    return folder.replace(aside)
+
+
 def _that_do_something(filters: Mapping[str, Any]) -> dict[str, Any]:
     """The filters that are not off, so that one dataset is built once however it is asked for."""
     asked = {key: filters[key] for key in ("min_user", "min_item") if filters.get(key)}

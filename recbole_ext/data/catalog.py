@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.data.atomic import find_atomic, read_atomic
-from recbole_ext.data.build import Supply, build
+from recbole_ext.data.build import Supply, build, set_aside
 from recbole_ext.data.interactions import Interactions, canonical
 from recbole_ext.data.source import Source, described, described_names
 from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.progress import say
 from recbole_ext.recbole_compat import bundled_ml_100k
 
 if TYPE_CHECKING:
@@ -91,7 +92,12 @@ def load_dataset(spec: DatasetSpec, options: Mapping[str, Any]) -> Interactions:
     own_split = options.get("split") == "files"
     if spec.source is not None:
         built = build(spec.source, options, spec.supply)
-        rows, items = _read(built.folder, spec.name, own_split)
+        try:
+            rows, items = _read(built.folder, spec.name, own_split)
+        except HarnessError as error:
+            say(f"set aside as {set_aside(built.folder).name}, and built again: {error}")
+            built = build(spec.source, options, spec.supply)
+            rows, items = _read(built.folder, spec.name, own_split)
         # Its filters have run: one-pass counts must not run twice.
         data = canonical(spec.name, rows, items, {})
         return dataclasses.replace(data, dropped=built.manifest["dropped"])

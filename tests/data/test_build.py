@@ -267,6 +267,17 @@ def test_a_damaged_manifest_is_not_trusted(tmp_path, official):
     assert len(load_dataset(spec, {})) == len(ROWS)
 
 
+def test_a_damaged_build_is_named_set_aside_and_made_again(tmp_path, official, capsys):
+    spec = find_dataset("amazon-2018-Luxury_Beauty", None, supply(tmp_path, official))
+    folder = build(spec.source, {}, spec.supply).folder
+    path = folder / f"{spec.name}.inter.gz"
+    path.write_bytes(path.read_bytes()[:100])
+    assert len(load_dataset(spec, {})) == len(ROWS)
+    said = capsys.readouterr().err
+    assert f"set aside as {folder.name}.corrupt" in said and str(path) in said
+    assert (folder.parent / f"{folder.name}.corrupt" / path.name).stat().st_size == 100
+
+
 def test_published_sizes_stand_beside(tmp_path, official):
     spec = find_dataset("amazon-luxury-2018", None, supply(tmp_path, official))
     assert spec.options["min_user"] == 4 and spec.options["split"] == "leave_one_out"

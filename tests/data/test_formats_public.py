@@ -85,7 +85,7 @@ def test_both_forms_of_movielens_say_the_same(form, tmp_path):
         (
             classic,
             "3::10::good::5\n4::10\n5::10::1.0::7\n",
-            "2 malformed lines skipped (line 4: ratings.dat",
+            "2 malformed lines skipped (line 4: ratings",
         ),
     ],
 )

@@ -27,7 +27,7 @@ from typing import Any
 
 import orjson
 
-from recbole_ext.data.formats.reading import BATCH, Batch, Malformed, lines
+from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, lines
 
 _MARKUP = re.compile(r"<[^>]*>")
 _SCRIPT = re.compile(r"getTime\(|function\s*\(|\bvar\s+\w+\s*=")
@@ -53,23 +53,20 @@ class Amazon:
 
     def interactions(self, files: Mapping[str, Path]) -> Iterator[Batch]:
         """Role `reviews`: json lines, or csv by its name."""
-        path = files["reviews"]
+        return batched(self._rows(files["reviews"]))
+
+    def _rows(self, path: Path) -> Iterator[Row]:
         malformed = Malformed(path)
         read = self._csv if ".csv" in path.suffixes else self._json
-        rows: list[tuple[str, str, float, float]] = []
         for number, line in lines(path):
             try:
-                rows.append(read(line))
+                row = read(line)
             except (ValueError, KeyError, TypeError) as error:
                 if number > 1 or read != self._csv:  # the first line of a csv may be its header
                     malformed.add(number, _why(error))
                 continue
-            if len(rows) == BATCH:
-                yield _batch(rows)
-                rows = []
+            yield row
         malformed.report()
-        if rows:
-            yield _batch(rows)
 
     def items(self, files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
         """Role `meta`; without one there is no text. A product that stands twice is taken as it stands first."""
@@ -96,29 +93,24 @@ class Amazon:
             yield {"item_id": item, **found}
         malformed.report()
 
-    def _json(self, line: bytes) -> tuple[str, str, float, float]:
+    def _json(self, line: bytes) -> Row:
         review = orjson.loads(line)
         time = next((review[name] for name in self.times if name in review), None)
         if time is None:
             raise KeyError(self.times[0])
         return self._row(review[self.user], review[self.item], review[self.rating], time)
 
-    def _csv(self, line: bytes) -> tuple[str, str, float, float]:
+    def _csv(self, line: bytes) -> Row:
         fields = line.decode("utf-8").split(",")
         if len(fields) != 4:
             raise ValueError(f"{len(fields)} fields instead of 4")
         by_name = dict(zip(self.csv_columns, fields, strict=True))
         return self._row(by_name["user"], by_name["item"], by_name["rating"], by_name["time"])
 
-    def _row(self, user: Any, item: Any, rating: Any, time: Any) -> tuple[str, str, float, float]:
+    def _row(self, user: Any, item: Any, rating: Any, time: Any) -> Row:
         if not (isinstance(user, str) and isinstance(item, str) and user and item):
             raise ValueError("no user or no item")
         return user, item, float(rating), float(time) / self.per_second
-
-
-def _batch(rows: list[tuple[str, str, float, float]]) -> Batch:
-    user, item, rating, time = (list(column) for column in zip(*rows, strict=True))
-    return Batch(user, item, rating, time)  # type: ignore[arg-type]
 
 
 def clean(value: Any) -> str:

@@ -13,30 +13,29 @@ import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from recbole_ext.data.formats.reading import BATCH, Batch, Malformed, opened
+from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, opened
 
 REVISION = 1
 
 
 def interactions(files: Mapping[str, Path]) -> Iterator[Batch]:
     """Role `archive`: the zip as it is downloaded."""
-    malformed = Malformed(files["archive"])
-    rows: list[tuple[str, str, float]] = []
-    for number, row in _rows(files["archive"], "BX-Book-Ratings.csv"):
+    return batched(_ratings(files["archive"]))
+
+
+def _ratings(path: Path) -> Iterator[Row]:
+    malformed = Malformed(path)
+    for number, row in _rows(path, "BX-Book-Ratings.csv"):
         try:
             user, book, rating = row
             if not (user and book):
                 raise ValueError("no user or no book")
-            rows.append((user, book, float(rating)))
+            value = float(rating)
         except ValueError as error:
             malformed.add(number, f"BX-Book-Ratings.csv: {error}")
             continue
-        if len(rows) == BATCH:
-            yield _batch(rows)
-            rows = []
+        yield user, book, value, None
     malformed.report()
-    if rows:
-        yield _batch(rows)
 
 
 def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
@@ -65,8 +64,3 @@ def _rows(path: Path, member: str) -> Iterator[tuple[int, list[str]]]:
         for row in reader:
             if row:
                 yield reader.line_num, row
-
-
-def _batch(rows: list[tuple[str, str, float]]) -> Batch:
-    user, book, rating = (list(column) for column in zip(*rows, strict=True))
-    return Batch(user, book, rating, None)  # type: ignore[arg-type]

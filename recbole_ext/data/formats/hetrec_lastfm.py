@@ -11,29 +11,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from recbole_ext.data.formats.reading import Batch, Malformed, lines
+from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, lines
 
 REVISION = 1
 
 
 def interactions(files: Mapping[str, Path]) -> Iterator[Batch]:
     """Role `archive`: the zip as it is downloaded. The rating is the listening count."""
-    malformed = Malformed(files["archive"])
-    users, artists, weights = [], [], []
-    for number, line in lines(files["archive"], "user_artists.dat"):
+    return batched(_counts(files["archive"]))
+
+
+def _counts(path: Path) -> Iterator[Row]:
+    malformed = Malformed(path)
+    for number, line in lines(path, "user_artists.dat"):
         if number == 1:
             continue
         try:
             user, artist, weight = line.decode("utf-8").split("\t")
-            weights.append(float(weight))
+            count = float(weight)
         except ValueError as error:
             malformed.add(number, f"user_artists.dat: {error}")
             continue
-        users.append(user)
-        artists.append(artist)
+        yield user, artist, count, None
     malformed.report()
-    if users:
-        yield Batch(users, artists, weights, None)
 
 
 def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:

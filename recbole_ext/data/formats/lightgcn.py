@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from recbole_ext.data.formats.reading import BATCH, Batch, Malformed, lines
+from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, lines
 
 REVISION = 1
 PARTS = ("train", "test")
@@ -17,24 +17,19 @@ PARTS = ("train", "test")
 
 def part(files: Mapping[str, Path], name: str) -> Iterator[Batch]:
     """Interactions of one of `PARTS`, which are the roles too."""
-    malformed = Malformed(files[name])
-    users: list[str] = []
-    items_: list[str] = []
-    for number, line in lines(files[name]):
+    return batched(_pairs(files[name]))
+
+
+def _pairs(path: Path) -> Iterator[Row]:
+    malformed = Malformed(path)
+    for number, line in lines(path):
         words = line.decode("ascii", errors="replace").split()
         if not all(word.isdigit() for word in words):
-            malformed.add(
-                number, f"'{next(word for word in words if not word.isdigit())}' is no number"
-            )
+            malformed.add(number, f"'{next(w for w in words if not w.isdigit())}' is no number")
             continue
-        users += [words[0]] * (len(words) - 1)
-        items_ += words[1:]
-        if len(users) >= BATCH:
-            yield Batch(users, items_, None, None)
-            users, items_ = [], []
+        for item in words[1:]:
+            yield words[0], item, None, None
     malformed.report()
-    if users:
-        yield Batch(users, items_, None, None)
 
 
 def interactions(files: Mapping[str, Path]) -> Iterator[Batch]:

@@ -15,10 +15,10 @@ import csv
 import io
 import zipfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from recbole_ext.data.formats.reading import BATCH, Batch, Malformed, lines, opened
+from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, lines, opened
 
 REVISION = 1
 MOST_TAGS = 20
@@ -28,7 +28,7 @@ _NO_GENRE = "(no genres listed)"
 def interactions(files: Mapping[str, Path]) -> Iterator[Batch]:
     """Role `archive`: the zip as it is downloaded."""
     path = files["archive"]
-    return _csv_ratings(path) if _has(path, "ratings.csv") else _dat_ratings(path)
+    return _csv_ratings(path) if _has(path, "ratings.csv") else batched(_dat_ratings(path))
 
 
 def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
@@ -97,34 +97,32 @@ def _csv_ratings(path: Path) -> Iterator[Batch]:
             try:
                 yield Batch(user, movie, list(map(float, rating)), list(map(float, time)))
             except ValueError:  # some row of this block holds what is no number: one by one
-                good = []
-                for at, row in enumerate(zip(user, movie, rating, time, strict=True)):
-                    try:
-                        good.append((row[0], row[1], float(row[2]), float(row[3])))
-                    except ValueError as error:
-                        malformed.add(seen + at + 1, f"ratings.csv: {error}")
-                yield Batch(*map(list, zip(*good, strict=True)))  # type: ignore[arg-type]
+                rows = zip(user, movie, rating, time, strict=True)
+                yield from batched(_numbers(rows, seen + 1, malformed))
             seen += len(user)
     tell()
     malformed.report()
 
 
-def _dat_ratings(path: Path) -> Iterator[Batch]:
-    malformed = Malformed(path)
-    rows: list[tuple[str, str, float, float]] = []
-    for number, row in _dat_rows(path, "ratings.dat"):
+def _numbers(rows: Iterable[Sequence[str]], begin: int, malformed: Malformed) -> Iterator[Row]:
+    """Rows whose rating and time are numbers, the first of which stands on line `begin`."""
+    for number, (user, movie, rating, time) in enumerate(rows, begin):
         try:
-            user, movie, rating, time = row
-            rows.append((user, movie, float(rating), float(time)))
+            values = float(rating), float(time)
         except ValueError as error:
-            malformed.add(number, f"ratings.dat: {error}")
+            malformed.add(number, f"ratings: {error}")
             continue
-        if len(rows) == BATCH:
-            yield Batch(*map(list, zip(*rows, strict=True)))  # type: ignore[arg-type]
-            rows = []
+        yield user, movie, *values
+
+
+def _dat_ratings(path: Path) -> Iterator[Row]:
+    malformed = Malformed(path)
+    for number, row in _dat_rows(path, "ratings.dat"):
+        if len(row) == 4:
+            yield from _numbers([row], number, malformed)
+        else:
+            malformed.add(number, f"ratings.dat: {len(row)} fields instead of 4")
     malformed.report()
-    if rows:
-        yield Batch(*map(list, zip(*rows, strict=True)))  # type: ignore[arg-type]
 
 
 def _dat_rows(path: Path, member: str) -> Iterator[tuple[int, list[str]]]:

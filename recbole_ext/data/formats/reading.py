@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -30,6 +31,23 @@ class Batch(NamedTuple):
     """None where the format has no ratings."""
     time: list[float] | None
     """Seconds since 1970, None where the format has no times."""
+
+
+Row = tuple[str, str, float | None, float | None]
+"""User, item, rating, time."""
+
+
+def batched(rows: Iterable[Row]) -> Iterator[Batch]:
+    """Rows as batches of columns; a column of None is no column."""
+    source = iter(rows)
+    while chunk := list(itertools.islice(source, BATCH)):
+        user, item, rating, time = zip(*chunk, strict=True)
+        yield Batch(
+            list(user),
+            list(item),
+            None if rating[0] is None else list(rating),
+            None if time[0] is None else list(time),
+        )
 
 
 class Format(Protocol):
