@@ -91,6 +91,10 @@ def load_dataset(spec: DatasetSpec, options: Mapping[str, Any]) -> Interactions:
     """
     own_split = options.get("split") == "files"
     if spec.source is not None:
+        if own_split and not hasattr(spec.source.reader(), "PARTS"):
+            raise HarnessError(
+                f"{spec.name}: its official files bring no split of their own; use split=ratio"
+            )
         built = build(spec.source, options, spec.supply)
         try:
             rows, items = _read(built.folder, spec.name, own_split)

@@ -267,6 +267,13 @@ def test_a_damaged_manifest_is_not_trusted(tmp_path, official):
     assert len(load_dataset(spec, {})) == len(ROWS)
 
 
+def test_a_split_that_the_source_does_not_bring_is_one_line(tmp_path, official):
+    spec = find_dataset("amazon-2018-Luxury_Beauty", None, supply(tmp_path, official))
+    with pytest.raises(HarnessError, match="bring no split of their own"):
+        load_dataset(spec, {"split": "files"})
+    assert not (tmp_path / "cache" / "datasets").exists()
+
+
 def test_a_damaged_build_is_named_set_aside_and_made_again(tmp_path, official, capsys):
     spec = find_dataset("amazon-2018-Luxury_Beauty", None, supply(tmp_path, official))
     folder = build(spec.source, {}, spec.supply).folder
