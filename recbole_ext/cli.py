@@ -227,16 +227,16 @@ def _run(arguments: Arguments) -> int:
 def _board_text(records: Path, dataset: str | None = None, model: list[str] | None = None) -> str:
     import shutil
 
-    from recbole_ext.leaderboard.board import compared, load_records
+    from recbole_ext.leaderboard.board import analysed, load_records
     from recbole_ext.leaderboard.terminal import render_text
     from recbole_ext.progress import say
 
     found, damaged = load_records(records)
     shown = _narrowed(found, dataset, model)
-    comparisons, broken = compared(shown, records, records)
+    known, broken = analysed(shown, records, records)
     for line in damaged + broken:
         say(f"left out: {line}")
-    return render_text(shown, shutil.get_terminal_size((160, 50)).columns, comparisons)
+    return render_text(shown, shutil.get_terminal_size((160, 50)).columns, known)
 
 
 def _narrowed(

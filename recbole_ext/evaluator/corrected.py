@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import optimize, stats
 
+from recbole_ext.evaluator.findings import Corrected
 from recbole_ext.evaluator.metrics import Floats
 from recbole_ext.evaluator.ranks import Ints
 from recbole_ext.evaluator.sampled import hypergeometric
@@ -97,21 +98,6 @@ def metric_at(name: str, above: Ints) -> Floats:
     inside = above < int(k)
     gain = np.ones(len(above)) if kind == "hit_pp" else 1.0 / np.log2(above + 2.0)
     return np.asarray(np.where(inside, gain, 0.0), dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class Corrected:
-    """Estimates of one full metric from sampled ranks."""
-
-    naive: float
-    plug_in: float
-    bv: float
-    mle: float
-    bv_mle: float
-    low: float
-    """Smallest value of the metric over all rank distributions that give the observed sampled ranks within their error."""
-    high: float
-    """Largest."""
 
 
 def corrected(seen: SampledRanks, names: Sequence[str]) -> dict[str, Corrected]:
@@ -212,13 +198,3 @@ class Correction:
             )  # fmt: skip
             ends.append(sign * float(done.fun or 0.0) if done.success else float("nan"))
         return ends[0], ends[1]
-
-
-def effective_k(k: int, negatives: int, m: int) -> float:
-    """The rank in full ranking at which a sampled Hit@k really looks.
-
-    1 + (k - 1) N / m for k > 1; at k = 1, where that says 1, the full rank with a 50% chance of a sampled hit.
-    """
-    if k == 1:
-        return float(1 + (1 - 2 ** (-1 / m)) * negatives)
-    return 1 + (k - 1) * negatives / m

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from recbole_ext.evaluator.findings import Paired
 from recbole_ext.evaluator.metrics import Floats
-from recbole_ext.evaluator.paired import Paired
 
 
 def bootstrap_intervals(

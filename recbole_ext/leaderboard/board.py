@@ -9,11 +9,7 @@ from pathlib import Path
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.files import write_atomically
-from recbole_ext.leaderboard.comparisons import (
-    Comparisons,
-    read_comparisons,
-    write_comparisons,
-)
+from recbole_ext.leaderboard.analysis import Analysis, read_analysis, write_analysis
 from recbole_ext.leaderboard.csvfile import render_csv
 from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.rows import once, sections
@@ -40,24 +36,24 @@ def load_records(folder: Path) -> tuple[list[ResultRecord], list[str]]:
     return sorted(once(records), key=lambda r: r.run_id), damaged
 
 
-def compared(
+def analysed(
     records: Iterable[ResultRecord], runs_folder: Path, keep_in: Path
-) -> tuple[Comparisons, list[str]]:
-    """Every comparison of rows that may be compared, made now or before; new ones are kept below `keep_in`.
+) -> tuple[Analysis, list[str]]:
+    """Everything known of rows that may be compared, found now or before; new findings are kept below `keep_in`.
 
     Returns:
-        (the comparisons, a line for each file that could not be trusted and was left out).
+        (the analysis, a line for each file that could not be trusted and was left out).
     """
-    from recbole_ext.leaderboard.compare import compare
+    from recbole_ext.leaderboard.analyse import analyse
 
-    known, damaged = read_comparisons(keep_in)
+    known, damaged = read_analysis(keep_in)
     for section in sections(records):
-        found, broken = compare(section, runs_folder, known)
+        found, broken = analyse(section, runs_folder, known)
         damaged += broken
-        known |= found
         if found:
+            known.update(found)
             name = _safe(section.first.experiment["dataset"]["name"])
-            write_comparisons(keep_in / name, section, known)
+            write_analysis(keep_in / name, section, known)
     return known, damaged
 
 
@@ -88,7 +84,7 @@ def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[str
             path = board_folder / _place(record)
             write_atomically(path, record.to_json())
             written.append(path)
-    _, remarks = compared(records, runs_folder, board_folder / "records")
+    _, remarks = analysed(records, runs_folder, board_folder / "records")
     for path, text in _pages(board_folder).items():
         write_atomically(path, text)
         written.append(path)
@@ -98,7 +94,7 @@ def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[str
 def check(board_folder: Path) -> list[str]:
     """Lines in which the files differ from what the records say; empty when the board is fresh."""
     damaged = load_records(board_folder / "records")[1]
-    damaged += read_comparisons(board_folder / "records")[1]
+    damaged += read_analysis(board_folder / "records")[1]
     if damaged:
         return damaged
     lines: list[str] = []
@@ -120,9 +116,9 @@ def check(board_folder: Path) -> list[str]:
 
 def _pages(folder: Path) -> dict[Path, str]:
     records, _ = load_records(folder / "records")
-    comparisons, _ = read_comparisons(folder / "records")
+    known, _ = read_analysis(folder / "records")
     return {
-        folder / "LEADERBOARD.md": render_markdown(records, comparisons),
+        folder / "LEADERBOARD.md": render_markdown(records, known),
         folder / "leaderboard.csv": render_csv(records),
     }
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from recbole_ext.evaluator.findings import Corrected
+from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts, row_ids
 from recbole_ext.leaderboard.beside import Standing, standings
-from recbole_ext.leaderboard.comparisons import Tested, Verdicts
-from recbole_ext.leaderboard.rows import Cell, Row, Section
+from recbole_ext.leaderboard.rows import DECIMALS, Cell, Row, Section
 
 MISSING = "–"
 
@@ -159,6 +160,57 @@ def beside_full(section: Section, metric: str) -> tuple[Column, ...]:
         priority = 0 if protocol == "full" else len(protocols) - drawn_last.index(protocol)
         columns.append(Column(protocol, protocol, value, show, priority=priority))
     return (MODEL, *columns)
+
+
+ESTIMATORS = {
+    "naive": "naive",
+    "plug_in": "plug-in",
+    "bv": "BV(0.1)",
+    "mle": "MLE",
+    "bv_mle": "BV-MLE",
+}
+"""Field of `Corrected` -> heading, from what a sampled paper prints to what knows most."""
+
+
+def estimates(
+    section: Section, known: Analysis, protocol: str, metric: str
+) -> dict[str, dict[str, float]]:
+    """`full` and each estimator -> label -> value, of the rows that have all of them."""
+    out: dict[str, dict[str, float]] = {name: {} for name in ("full", *ESTIMATORS)}
+    for row in section.rows:
+        cell, found = (
+            row.cell("full", metric),
+            known.corrected.get((row_ids(row), protocol, metric)),
+        )
+        if cell is None or found is None:
+            continue
+        out["full"][row.label] = cell.compared
+        for name in ESTIMATORS:
+            out[name][row.label] = round(getattr(found, name), DECIMALS)
+    return out
+
+
+def corrected_columns(
+    section: Section, known: Analysis, protocol: str, metric: str
+) -> tuple[Column, ...]:
+    """Full ranking, then each estimate of it from one drawn protocol with its place, then what sampling leaves open."""
+
+    def column(name: str, heading: str, values: dict[str, float]) -> Column:
+        def value(row: Row) -> tuple[float, int] | None:
+            own = values.get(row.label)
+            return None if own is None else (own, 1 + sum(other > own for other in values.values()))
+
+        return Column(name, heading, value, lambda shown: (f"{shown[0]:.4f}", f"#{shown[1]}"))
+
+    def interval(row: Row) -> Corrected | None:
+        return known.corrected.get((row_ids(row), protocol, metric))
+
+    found = estimates(section, known, protocol, metric)
+    return (
+        MODEL,
+        *(column(name, ESTIMATORS.get(name, name), values) for name, values in found.items()),
+        Column("open", "identified", interval, lambda c: (f"[{c.low:.4f}, {c.high:.4f}]",)),
+    )
 
 
 def _place(standing: Standing) -> Parts:

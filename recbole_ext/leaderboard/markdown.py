@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from recbole_ext.evaluator.findings import effective_k, kendall_tau_b
 from recbole_ext.leaderboard import table
+from recbole_ext.leaderboard.analysis import Analysis
+from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
 from recbole_ext.leaderboard.beside import COMPARED, verdicts
-from recbole_ext.leaderboard.columns import beside_full, difference_columns, main_columns
-from recbole_ext.leaderboard.comparisons import NONE, Comparisons, Verdicts
-from recbole_ext.leaderboard.comparisons import verdicts as verdicts_of
+from recbole_ext.leaderboard.columns import (
+    ESTIMATORS,
+    beside_full,
+    corrected_columns,
+    difference_columns,
+    estimates,
+    main_columns,
+)
 from recbole_ext.leaderboard.facts import facts, remarks, warnings
+from recbole_ext.leaderboard.labels import listed
 from recbole_ext.leaderboard.rows import Section, sections, trailing_number
 from recbole_ext.results import ResultRecord
 
@@ -27,6 +36,8 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
   negatives (mean and ± standard deviation over draws), `expected@M` is its mean over all draws, in closed form.
 * `#2` is the place in the column, equal values share it. `+1`: the protocol shows the row one place higher than full
   ranking does, counted among the rows that have both; it flatters the row. `=`: the same place.
+* *Estimated from uniM*: full ranking as five estimators see it through M drawn negatives (docs/protocols.md). *identified* is
+  all that M negatives can say: every value in it belongs to a rank distribution with the same sampled ranks.
 * `[1]` is a remark, listed below the table.
 * `>b,c`: better than rows b and c by more than noise: paired randomisation test over users, p < 0.05 after Holm's
   adjustment over every pair and metric of the table. **Bold**: better than every other row. Where runs were not
@@ -34,11 +45,11 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
 * [docs/protocols.md](../docs/protocols.md) has the formulas."""
 
 
-def render_markdown(records: Iterable[ResultRecord], comparisons: Comparisons = NONE) -> str:
+def render_markdown(records: Iterable[ResultRecord], known: Analysis | None = None) -> str:
     """The whole page; the same bytes whatever order the records come in."""
     blocks = [_HEADER]
     for section in sections(records):
-        blocks += _section(section, verdicts_of(section, comparisons))
+        blocks += _section(section, known or Analysis())
     if len(blocks) == 1:
         blocks.append("No records yet.")
     return "\n\n".join(blocks) + "\n"
@@ -50,7 +61,8 @@ def metric_heading(metric: str) -> str:
     return f"{ {'ndcg': 'NDCG', 'hit': 'Hit'}[name] }@{trailing_number(metric)} per positive"
 
 
-def _section(section: Section, found: Verdicts) -> list[str]:
+def _section(section: Section, known: Analysis) -> list[str]:
+    found = verdicts_of(section, known)
     blocks = [
         f"## {table.escaped(section.title)}",
         _bullets(map(table.escaped, facts(section))),
@@ -75,7 +87,50 @@ def _section(section: Section, found: Verdicts) -> list[str]:
             "\n".join(table.markdown(beside_full(section, metric), section.rows)),
             _bullets(table.escaped(text) for text in verdicts(section, metric)),
         ]
+        for protocol in section.sampled:
+            if estimates(section, known, protocol, metric)["full"]:
+                blocks += _corrections(section, known, protocol, metric)
     return [block for block in blocks if block]
+
+
+def _corrections(section: Section, known: Analysis, protocol: str, metric: str) -> list[str]:
+    return [
+        f"### {metric_heading(metric)}, estimated from {protocol}",
+        "\n".join(
+            table.markdown(corrected_columns(section, known, protocol, metric), section.rows)
+        ),
+        _bullets(table.escaped(text) for text in agreement(section, known, protocol, metric)),
+    ]
+
+
+def agreement(section: Section, known: Analysis, protocol: str, metric: str) -> list[str]:
+    """How far the order by each estimate is that of full ranking, and where a sampled cut-off really looks."""
+    found = estimates(section, known, protocol, metric)
+    full = list(found["full"].values())
+    lines = []
+    if len(full) > 1:
+        taus = {name: kendall_tau_b(full, list(found[name].values())) for name in ESTIMATORS}
+        shown = (
+            f"{ESTIMATORS[name]} {'–' if tau is None else f'{tau:+.2f}'}"
+            for name, tau in taus.items()
+        )
+        best = max(found["full"], key=lambda label: found["full"][label])
+        kept = [
+            ESTIMATORS[name]
+            for name in ESTIMATORS
+            if max(found[name], key=lambda label: found[name][label]) == best
+        ]
+        lines = [
+            f"Kendall's τ-b with full ranking over {len(full)} rows: {', '.join(shown)}.",
+            f"{best}, first under full ranking, is first by {listed(kept) if kept else 'none of them'}.",
+        ]
+    size = section.first.data
+    negatives = size["items"] - round(size["interactions"] / size["users"])
+    k, m = trailing_number(metric), trailing_number(protocol)
+    return [
+        *lines,
+        f"A cut-off of {k} among {m} looks at a full rank of about {effective_k(k, negatives, m):,.0f}.",
+    ]
 
 
 def _bullets(lines: Iterable[str]) -> str:

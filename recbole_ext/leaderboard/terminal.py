@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from recbole_ext.leaderboard.analysis import Analysis, Verdicts
+from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
 from recbole_ext.leaderboard.beside import COMPARED, verdicts
 from recbole_ext.leaderboard.columns import beside_full, main_columns
-from recbole_ext.leaderboard.comparisons import NONE, Comparisons, Verdicts
-from recbole_ext.leaderboard.comparisons import verdicts as verdicts_of
 from recbole_ext.leaderboard.facts import remarks, warnings
 from recbole_ext.leaderboard.labels import flat
 from recbole_ext.leaderboard.markdown import metric_heading
@@ -17,13 +17,13 @@ from recbole_ext.results import ResultRecord
 
 
 def render_text(
-    records: Iterable[ResultRecord], width: int = 160, comparisons: Comparisons = NONE
+    records: Iterable[ResultRecord], width: int = 160, known: Analysis | None = None
 ) -> str:
     """Main table and sampled beside full; no line is longer than `width` (from about 40 on)."""
     blocks = [
         block
         for section in sections(records)
-        for block in _section(section, verdicts_of(section, comparisons), width)
+        for block in _section(section, verdicts_of(section, known or Analysis()), width)
     ]
     return "\n\n".join("\n".join(lines) for lines in blocks if lines) or "no records yet"
 

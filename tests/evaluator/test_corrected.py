@@ -11,10 +11,10 @@ from scipy import stats as scipy_stats
 from recbole_ext.evaluator.corrected import (
     Correction,
     corrected,
-    effective_k,
     metric_at,
     sampled_ranks,
 )
+from recbole_ext.evaluator.findings import effective_k, kendall_tau_b
 from recbole_ext.evaluator.sampled import hypergeometric
 
 NAMES = ("hit_pp@10", "ndcg_pp@10", "mrr_pp")
@@ -138,3 +138,12 @@ def test_the_effective_cut_off():
     assert effective_k(1, 6499, 19) == pytest.approx(233, abs=1.5)
     assert effective_k(10, 1999, 19) == pytest.approx(1 + 9 * 1999 / 19)
     assert (1 - (effective_k(1, 6499, 19) - 1) / 6499) ** 19 == pytest.approx(0.5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=2, max_size=9))
+def test_kendalls_tau_b_is_scipys(pairs):
+    a, b = zip(*pairs, strict=True)
+    expected = scipy_stats.kendalltau(a, b).statistic
+    found = kendall_tau_b(a, b)
+    assert found is None if np.isnan(expected) else found == pytest.approx(expected, abs=1e-12)

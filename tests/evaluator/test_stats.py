@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from recbole_ext.evaluator.paired import holm
+from recbole_ext.evaluator.findings import holm
 from recbole_ext.evaluator.stats import bootstrap_intervals, paired_tests
 
 

@@ -43,6 +43,8 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
   negatives (mean and ± standard deviation over draws), `expected@M` is its mean over all draws, in closed form.
 * `#2` is the place in the column, equal values share it. `+1`: the protocol shows the row one place higher than full
   ranking does, counted among the rows that have both; it flatters the row. `=`: the same place.
+* *Estimated from uniM*: full ranking as five estimators see it through M drawn negatives (docs/protocols.md). *identified* is
+  all that M negatives can say: every value in it belongs to a rank distribution with the same sampled ranks.
 * `[1]` is a remark, listed below the table.
 * `>b,c`: better than rows b and c by more than noise: paired randomisation test over users, p < 0.05 after Holm's
   adjustment over every pair and metric of the table. **Bold**: better than every other row. Where runs were not

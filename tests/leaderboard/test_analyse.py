@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_ext.evaluator.candidates import draw_lists
+from recbole_ext.evaluator.corrected import corrected, sampled_ranks
 from recbole_ext.evaluator.protocols import summarise
 from recbole_ext.evaluator.ranks import make_task, rank
-from recbole_ext.evaluator.ranks_file import write_ranks
+from recbole_ext.evaluator.ranks_file import read_ranks, write_ranks
 from recbole_ext.leaderboard import board
-from recbole_ext.leaderboard.comparisons import read_comparisons, verdicts
+from recbole_ext.leaderboard.analysis import read_analysis, verdicts
 from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.rows import sections
 from recbole_ext.leaderboard.terminal import render_text
@@ -28,12 +30,14 @@ def run(folder, model, quality, seed=1):
     rng = np.random.default_rng(7)
     positives = np.arange(USERS), rng.integers(0, ITEMS, USERS)
     task = make_task(ITEMS, positives, (np.array([], int), np.array([], int)))
+    lists = {"uni5": draw_lists(task, NAMES, NAMES[:ITEMS], 5, 2, "key")}
+    task = dataclasses.replace(task, lists=lists)
     noise = np.random.default_rng([seed, *model.encode()]).normal(size=(USERS, ITEMS))
     noise[positives] += quality
     scores = torch.from_numpy(noise.astype(np.float32))
     (table,) = rank(task, lambda users: [scores[users]])
     found = dataclasses.replace(
-        record(model, 0.5, seed=seed), metrics=summarise(table, ["full", "expected@10"], KS)
+        record(model, 0.5, seed=seed), metrics=summarise(table, ["full", "uni5", "expected@10"], KS)
     )
     place = folder / found.run_id
     place.mkdir(parents=True)
@@ -57,7 +61,7 @@ def runs(tmp_path):
 
 def test_letters_and_bold_only_for_what_is_significant(runs):
     records, _ = board.load_records(runs)
-    known, damaged = board.compared(records, runs, runs)
+    known, damaged = board.analysed(records, runs, runs)
     assert not damaged
     (section,) = sections(records)
     assert section.rows[0].model == "Good"
@@ -85,7 +89,7 @@ def test_what_was_compared_is_not_compared_again_and_needs_no_ranks(runs, tmp_pa
     assert b">b,c" in before and board.check(folder) == []
     for path in runs.rglob("ranks.parquet"):
         path.unlink()
-    monkeypatch.setattr("recbole_ext.leaderboard.compare.paired_tests", None)
+    monkeypatch.setattr("recbole_ext.leaderboard.analyse.paired_tests", None)
     assert board.publish(runs, folder) == (
         [folder / "LEADERBOARD.md", folder / "leaderboard.csv"],
         [],
@@ -98,7 +102,7 @@ def test_a_run_without_ranks_is_shown_without_letters(runs):
     (runs / alone.run_id).mkdir()
     (runs / alone.run_id / "record.json").write_text(alone.to_json())
     records, _ = board.load_records(runs)
-    known, _ = board.compared(records, runs, runs)
+    known, _ = board.analysed(records, runs, runs)
     assert "**0." not in render_markdown(records, known)  # nobody is known to beat every other row
 
 
@@ -107,18 +111,41 @@ def test_a_damaged_rank_table_is_named_and_set_aside(runs):
     victim = next(r for r in records if r.experiment["model"] == "Fair")
     path = runs / victim.run_id / "ranks.parquet"
     path.write_bytes(path.read_bytes()[:100])
-    known, damaged = board.compared(records, runs, runs)
+    known, damaged = board.analysed(records, runs, runs)
     assert len(damaged) == 1 and str(path) in damaged[0] and "set aside" in damaged[0]
     assert not path.exists() and path.with_suffix(".parquet.corrupt").exists()
-    assert not any(victim.run_id in key for pair in known for key in pair[:2])
+    assert not any(victim.run_id in key for pair in known.pairs for key in pair[:2])
     assert known  # the others are compared
 
 
 def test_a_damaged_file_of_comparisons_is_named_and_makes_the_board_stale(runs, tmp_path):
     folder = tmp_path / "leaderboard"
     board.publish(runs, folder)
-    (path,) = folder.rglob("comparisons-*.json")
+    (path,) = folder.rglob("analysis-*.json")
     path.write_text(path.read_text()[:50])
-    found, damaged = read_comparisons(folder)
+    found, damaged = read_analysis(folder)
     assert not found and str(path) in damaged[0]
     assert board.check(folder) == damaged
+
+
+def test_estimates_from_drawn_lists_stand_beside_full_ranking(runs):
+    records, _ = board.load_records(runs)
+    known, _ = board.analysed(records, runs, runs)
+    (section,) = sections(records)
+    page = render_markdown(records, known)
+    block = page.split("### NDCG@10 per positive, estimated from uni5")[1].split("###")[0]
+    assert "Kendall's τ-b with full ranking over 3 rows: naive +" in block
+    assert "Good, first under full ranking, is first by naive" in block
+    fair = next(row for row in section.rows if row.model == "Fair")
+    table, _, _ = read_ranks(runs / fair.first.run_id / "ranks.parquet")
+    above, tied = table.lists["uni5"]
+    alone = corrected(sampled_ranks(above, tied, table.user, table.negatives, 5), ["ndcg_pp@10"])[
+        "ndcg_pp@10"
+    ]
+    line = next(line for line in block.splitlines() if line.startswith("| Fair"))
+    for value in (alone.naive, alone.plug_in, alone.bv, alone.mle, alone.bv_mle):
+        assert f"{value:.4f} #" in line
+    assert f"[{alone.low:.4f}, {alone.high:.4f}]" in line
+    assert alone.naive == pytest.approx(fair.cell("uni5", "ndcg_pp@10").mean, abs=1e-8)
+    # Two seeds are averaged; without the ranks there is no such table.
+    assert "estimated from uni5" not in render_markdown(records)
