@@ -2,7 +2,7 @@
 
 Two families that are never mixed (docs/protocols.md gives the formulas):
 
-* joint-list (`recall hr precision ndcg mrr map`): the user's whole list, all its positives in it;
+* joint-list (`recall recall_mink hr precision ndcg mrr map`): the user's whole list, all its positives in it;
 * per-positive (`hit_pp ndcg_pp mrr_pp`): one positive among the user's negatives, the other positives left out, each
   positive weighted 1/|T_u|. Only this family can be compared between full and sampled candidates.
 """
@@ -18,7 +18,7 @@ from recbole_ext.evaluator.ranks import Ints, RankTable
 
 Floats = npt.NDArray[np.float64]
 
-JOINT = ("recall", "ndcg", "hr", "precision", "mrr", "map")
+JOINT = ("recall", "ndcg", "hr", "precision", "mrr", "map", "recall_mink")
 PER_POSITIVE = ("hit_pp", "ndcg_pp")
 
 
@@ -51,6 +51,7 @@ def joint_metrics(table: RankTable, ks: Sequence[int]) -> dict[str, Floats]:
         ideal = discount[np.minimum(total, k).astype(np.int64)]
         hit, reciprocal = _first_hit(groups, k)
         out[f"recall@{k}"] = hits / total
+        out[f"recall_mink@{k}"] = hits / np.minimum(total, k)
         out[f"ndcg@{k}"] = gain / ideal
         out[f"hr@{k}"] = hit
         out[f"precision@{k}"] = hits / k

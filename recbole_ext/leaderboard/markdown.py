@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from recbole_ext.evaluator.findings import effective_k, kendall_tau_b
 from recbole_ext.leaderboard import table
@@ -19,6 +19,7 @@ from recbole_ext.leaderboard.columns import (
 )
 from recbole_ext.leaderboard.facts import facts, remarks, warnings
 from recbole_ext.leaderboard.labels import listed
+from recbole_ext.leaderboard.over import Standing, over_datasets
 from recbole_ext.leaderboard.rows import Section, sections, trailing_number
 from recbole_ext.results import ResultRecord
 
@@ -48,11 +49,34 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
 def render_markdown(records: Iterable[ResultRecord], known: Analysis | None = None) -> str:
     """The whole page; the same bytes whatever order the records come in."""
     blocks = [_HEADER]
-    for section in sections(records):
+    every = sections(records)
+    blocks += _over_datasets(over_datasets(every))
+    for section in every:
         blocks += _section(section, known or Analysis())
     if len(blocks) == 1:
         blocks.append("No records yet.")
     return "\n\n".join(blocks) + "\n"
+
+
+def _over_datasets(standings: Sequence[Standing]) -> list[str]:
+    """Mean places, a column per dataset."""
+    if not standings:
+        return []
+    datasets = list(standings[0].places)
+    lines = [
+        f"| Model | Mean place | {' | '.join(map(table.escaped, datasets))} |",
+        "| --- | ---: |" + " ---: |" * len(datasets),
+    ]
+    lines += [
+        f"| {table.escaped(s.model)} | {s.mean:.2f} | {' | '.join(f'{s.places[name]:.2f}' for name in datasets)} |"
+        for s in standings
+    ]
+    return [
+        "## Over datasets",
+        "\n".join(lines),
+        "* Places by NDCG@20 of full ranking among the models that stand on every dataset here, each by its best row, averaged "
+        "over the splits of a dataset.",
+    ]
 
 
 def metric_heading(metric: str) -> str:

@@ -33,12 +33,13 @@ def orders(scores: list[int]) -> list[tuple[int, ...]]:
 
 def slow_joint(scores: list[int], positives: set[int], k: int) -> dict[str, float]:
     """Mean over all orders of the textbook definitions."""
-    sums = dict.fromkeys(("recall", "ndcg", "hr", "precision", "mrr", "map"), 0.0)
+    sums = dict.fromkeys(("recall", "recall_mink", "ndcg", "hr", "precision", "mrr", "map"), 0.0)
     every = orders(scores)
     for order in every:
         relevant = [item in positives for item in order[:k]]
         hits = sum(relevant)
         sums["recall"] += hits / len(positives)
+        sums["recall_mink"] += hits / min(len(positives), k)
         sums["precision"] += hits / k
         sums["hr"] += hits > 0
         ideal = sum(1 / math.log2(i + 2) for i in range(min(k, len(positives))))

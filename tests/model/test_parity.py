@@ -46,7 +46,7 @@ def test_joint_metrics_equal_recboles_evaluator(model, given, tmp_path):
     ours = {name: values.mean() for name, values in joint_metrics(table, ks).items()}
 
     theirs = evaluate(fitted.bench, fitted.model, ks)
-    assert theirs.keys() == ours.keys()
+    assert ours.keys() - theirs.keys() == {f"recall_mink@{k}" for k in ks}  # RecBole has no such
     for name, value in theirs.items():
         # Theirs is rounded to four decimals.
         assert ours[name] == pytest.approx(value, abs=5.1e-5), name

@@ -1,0 +1,44 @@
+"""Mean places over datasets, by hand."""
+
+from __future__ import annotations
+
+from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.over import over_datasets
+from recbole_ext.leaderboard.rows import sections
+from tests.leaderboard.factory import record
+
+SPLITS = [{"split": "ratio", "split_seed": seed} for seed in (1, 2)]
+
+
+def board():
+    found = [
+        record("A", 0.5, dataset="one"), record("B", 0.4, dataset="one"), record("C", 0.3, dataset="one"),
+        record("Only", 0.45, dataset="one"),  # stands on one dataset, pushes nobody down
+        record("A", 0.2, dataset="one", params={"p": 2}),  # a second, worse configuration
+    ]  # fmt: skip
+    for seed, (a, b, c) in enumerate([(0.1, 0.3, 0.2), (0.3, 0.2, 0.1)]):
+        read = {"split": str(seed) * 64}
+        found += [
+            record(model, value, dataset="two", split=SPLITS[seed], read=read)
+            for model, value in (("A", a), ("B", b), ("C", c))
+        ]
+    return found
+
+
+def test_places_are_averaged_over_splits_and_then_over_datasets():
+    standings = over_datasets(sections(board()))
+    assert [(s.model, s.places, s.mean) for s in standings] == [
+        ("A", {"one": 1, "two": 2}, 1.5),
+        ("B", {"one": 2, "two": 1.5}, 1.75),
+        ("C", {"one": 3, "two": 2.5}, 2.75),
+    ]
+    page = render_markdown(board())
+    assert "| A | 1.50 | 1.00 | 2.00 |" in page and page.index("## Over datasets") < page.index(
+        "## one"
+    )
+
+
+def test_one_dataset_has_no_mean():
+    alone = [r for r in board() if r.experiment["dataset"]["name"] == "one"]
+    assert over_datasets(sections(alone)) == [] and over_datasets([]) == []
+    assert "Over datasets" not in render_markdown(alone)
