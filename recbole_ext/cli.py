@@ -39,7 +39,7 @@ Options of run:
   --allow-pickle       read official files that are pickles (CoLLM's): tables only, nothing that could run
   --mirror=URL         take official files from here (or set RECBOLE_EXT_MIRROR)
   --protocols=A,B      full, uniM (M frozen negatives), expected@M (its mean over all draws)
-  --tune               search the grid in the model's YAML, on validation only
+  --tune[=N]           search the grid in the model's YAML, on validation only; N points drawn from it, else all
   --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
   --records=DIR        where runs go (default runs/)
   --force              run again what is finished
@@ -172,6 +172,8 @@ def _run(arguments: Arguments) -> int:
     dataset = find_dataset(dataset_name[0], _path(arguments.take("data-path")), _supply(arguments))
     records = Path(arguments.take("records") or "runs").expanduser()
     seeds = _count(arguments.take("seeds") or "1", "seeds")
+    limit = arguments.take("tune")
+    tune = limit is not None or "tune" in arguments.flags
     unknown = arguments.flags - {"force", "json", "tune"}
     if unknown:
         raise HarnessError(
@@ -182,16 +184,24 @@ def _run(arguments: Arguments) -> int:
     from recbole_ext.experiment import Ground, check_memory, prepare
     from recbole_ext.progress import say
     from recbole_ext.run import execute, finished
+    from recbole_ext.tune.search import Space
 
     ground = Ground(dataset, settings[0].dataset, settings[0].evaluation)
-    tune = "tune" in arguments.flags
     experiments = []
     for spec, values in zip(specs, settings, strict=True):
+        first = int(values.run["seed"])
+        space = (
+            Space(values.space, _count(limit, "tune") if limit else None, first)
+            if tune and values.space
+            else None
+        )
         for step in range(seeds):
-            values.run["seed"] = int(values.run["seed"]) + (step > 0)
-            experiments.append(prepare(spec, values, ground, tune and bool(values.space)))
-    if tune and not any(experiment.tune for experiment in experiments):
-        prepare(specs[0], settings[0], ground, tune)  # raises, naming what is missing
+            values.run["seed"] = first + step
+            experiments.append(prepare(spec, values, ground, space))
+    if tune and all(experiment.space is None for experiment in experiments):
+        raise HarnessError(
+            f"--tune: {specs[0].name} has no search space; add `space:` to properties/model/{specs[0].name}.yaml"
+        )
     # Everything is checked before anything is run: data, text and encoder of every model.
     force = "force" in arguments.flags
     waiting = [e for e in experiments if force or not finished(e, records)]
@@ -206,7 +216,7 @@ def _run(arguments: Arguments) -> int:
             say(
                 f"{model}: run {experiment.run_id} is finished, nothing to do (--force runs it again)"
             )
-        elif tune and not experiment.tune:
+        elif tune and experiment.space is None:
             say(f"{model}: no search space, run untuned")
         record = execute(experiment, records, force)
         done.append(record)

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from recbole_ext import environment
 from recbole_ext.config import Settings
 from recbole_ext.data.catalog import DatasetSpec, load_dataset
@@ -18,7 +21,7 @@ from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, make_split
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.candidates import lists_sha256
-from recbole_ext.evaluator.ranks import RankTask, make_task
+from recbole_ext.evaluator.ranks import Ints, RankTask, make_task
 from recbole_ext.files import default_cache
 from recbole_ext.progress import progress
 from recbole_ext.registry import ModelSpec
@@ -31,7 +34,7 @@ from recbole_ext.text import (
     make_encoder,
     texts_fingerprint,
 )
-from recbole_ext.tune.search import size
+from recbole_ext.tune.search import Space
 
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
@@ -81,7 +84,39 @@ class Ground:
             self.data.item_tokens,
             int(self.evaluation["draws"]),
             f"{self.data.fingerprint}|{exclude}",
+            self.popularity,
         )
+
+    @cached_property
+    def popularity(self) -> Ints:
+        """[n_items] training interactions of each item."""
+        _, item = self.split.pairs(self.data, TRAIN)
+        return np.bincount(item, minlength=len(self.data.item_tokens))
+
+    @cached_property
+    def activity(self) -> Ints:
+        """[n_users] training interactions of each user."""
+        user, _ = self.split.pairs(self.data, TRAIN)
+        return np.bincount(user, minlength=len(self.data.user_tokens))
+
+    @cached_property
+    def texts(self) -> tuple[dict[str, str], list[str]]:
+        """(fields, [n_items] texts).
+
+        Raises:
+            HarnessError: the dataset has no field with text.
+        """
+        columns = self.data.item_columns
+        fields = choose_fields(list(columns), self.options["text_fields"])
+        return fields, item_texts(columns, fields)
+
+    @property
+    def has_text(self) -> npt.NDArray[np.bool_] | None:
+        """[n_items] whether an item has any text, None for a dataset without text."""
+        try:
+            return np.array([bool(text) for text in self.texts[1]])
+        except HarnessError:
+            return None
 
     @cached_property
     def candidates(self) -> dict[str, str]:
@@ -113,7 +148,8 @@ class Experiment:
     model: ModelSpec
     settings: Settings
     ground: Ground
-    tune: bool = False
+    space: Space | None = None
+    """Searched on validation first, None for the parameters as they are."""
 
     def describe(self) -> dict[str, Any]:
         """Canonical JSON form: what was asked for."""
@@ -147,9 +183,7 @@ class Experiment:
             "threads": run["threads"],
             "device": run["device"],
             "params": self.settings.params,
-            "tune": {"stages": self.settings.space, "trials": size(self.settings.space)}
-            if self.tune
-            else None,
+            "tune": self.space.describe() if self.space else None,
         }
 
     @cached_property
@@ -157,14 +191,12 @@ class Experiment:
         """(fields, [n] item texts), None for a model that reads none."""
         if "item_text" not in self.model.inputs:
             return None
-        columns = self.ground.data.item_columns
         try:
-            fields = choose_fields(list(columns), self.settings.dataset["text_fields"])
+            return self.ground.texts
         except HarnessError as error:
             raise HarnessError(
                 f"{self.ground.spec.name}: {error}; {self.model.name} reads item text"
             ) from None
-        return fields, item_texts(columns, fields)
 
     @cached_property
     def encoder(self) -> Any:
@@ -188,6 +220,15 @@ class Experiment:
     def run_id(self) -> str:
         return run_id(self.describe(), self.fingerprints())
 
+    @property
+    def search_id(self) -> str:
+        """Identity of the trials of `space`: what a validation score depends on, and neither space nor test protocol."""
+        assert self.space is not None
+        asked = {**self.describe(), "seed": self.space.seed}
+        for key in ("protocols", "draws", "exclude", "ks", "params", "tune"):
+            del asked[key]
+        return run_id(asked, self.fingerprints())
+
     def embeddings(self) -> Embeddings | None:
         if self.texts is None:
             return None
@@ -205,7 +246,9 @@ class Experiment:
             return embed(texts, self.encoder, default_cache(), to)
 
 
-def prepare(model: ModelSpec, settings: Settings, ground: Ground, tune: bool = False) -> Experiment:
+def prepare(
+    model: ModelSpec, settings: Settings, ground: Ground, space: Space | None = None
+) -> Experiment:
     """Fix what `auto` means on this machine and check what can be checked before any work."""
     import torch
 
@@ -222,11 +265,7 @@ def prepare(model: ModelSpec, settings: Settings, ground: Ground, tune: bool = F
     protocols.check_metric(settings.evaluation["valid_metric"], ())
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
-    if tune and not settings.space:
-        raise HarnessError(
-            f"--tune: {model.name} has no search space; add `space:` to properties/model/{model.name}.yaml"
-        )
-    return Experiment(model, dataclasses.replace(settings, run=run), ground, tune)
+    return Experiment(model, dataclasses.replace(settings, run=run), ground, space)
 
 
 def check_memory(experiment: Experiment) -> None:

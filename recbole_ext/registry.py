@@ -73,6 +73,10 @@ MODELS = {
 }
 
 
+_REVISIONS = {"LightGCN": 2}
+"""Of RecBole's models; those that are not named have 1."""
+
+
 def find_model(name: str) -> ModelSpec:
     """The row for a name; `NAME@recbole` is RecBole's model even where we have our own.
 
@@ -84,7 +88,12 @@ def find_model(name: str) -> ModelSpec:
     theirs = recbole_compat.recbole_models()
     plain = name.removesuffix("@recbole")
     if plain in theirs and (plain == name or name.endswith("@recbole")):
-        return ModelSpec(name=name, target=f"recbole:{plain}", trainer="recbole")
+        return ModelSpec(
+            name=name,
+            target=f"recbole:{plain}",
+            trainer="recbole",
+            revision=_REVISIONS.get(plain, 1),
+        )
     raise HarnessError(
         f"model '{name}' is unknown{nearest(name, [*MODELS, *theirs]) or '; see: python run_bench.py list'}"
     )

@@ -9,6 +9,7 @@ from recbole_ext.data.catalog import find_dataset
 from recbole_ext.experiment import Experiment, Ground
 from recbole_ext.registry import find_model
 from recbole_ext.results import ResultRecord
+from recbole_ext.tune.search import Space
 
 
 def experiment_of(
@@ -33,12 +34,17 @@ def experiment_of(
     }
     evaluation = {key: asked[key] for key in overall["evaluation"]}
     run = {**overall["run"], **{key: asked[key] for key in ("seed", "threads", "device")}}
-    tune = tuned and asked["tune"] is not None
+    tune = asked["tune"] if tuned else None
+    space = (
+        None
+        if tune is None
+        else Space(tune["stages"], tune.get("limit"), tune.get("seed", asked["seed"]))
+    )
     settings = Settings(
         run=run,
         evaluation=evaluation,
         dataset=options,
         params=dict(asked["params"] if tune else record.params),
-        space=asked["tune"]["stages"] if tune else model_defaults(spec).space,
+        space=model_defaults(spec).space,
     )
-    return Experiment(spec, settings, Ground(dataset, options, evaluation), tune)
+    return Experiment(spec, settings, Ground(dataset, options, evaluation), space)

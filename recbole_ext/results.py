@@ -30,7 +30,7 @@ class ResultRecord:
     experiment: dict[str, Any]
     """What was asked for: `model`, `model_revision`, `evaluator_revision`, `dataset` (`name`, `filters`, `split`),
     `protocols`, `exclude`, `ks`, `valid_metric`, `seed`, `threads`, `device`, `params` (before tuning) and
-    `tune` (None, or `stages` and `trials`)."""
+    `tune` (None, or `stages`, `trials`, and since draws from a grid exist `limit` and `seed`)."""
     fingerprints: dict[str, str]
     """sha256 of what the run read: `data` (interactions after filters), `split`, and, for a model that reads text,
     `text` (the item texts) and `encoder` (weights and pooling)."""
@@ -40,14 +40,14 @@ class ResultRecord:
     """Protocol with drawn negatives -> sha256 of its lists, equal for every model on the same split."""
     metrics: dict[str, dict[str, dict[str, Any]]]
     """Protocol -> metric@k -> `mean` over test users and the 95% bootstrap interval `low`, `high`; for protocols with
-    several draws also `draws`, the mean of each draw."""
+    several draws also `draws`, the mean of each draw. Of RecBole's own evaluator there is the `mean` only."""
     validation: dict[str, Any]
     """`metric` and its `value` at the chosen point or epoch; what selection was allowed to see."""
     params: dict[str, Any]
     """The parameters of the model that was tested, after tuning."""
     tuning: dict[str, Any] | None
     """None for an untuned run, else `metric`, `points` (number tried), `seconds`, `best` (the chosen values) and
-    `trials`, a list of `point` and `value`."""
+    `trials`, a list of `point`, `value` (validation; absent for a failed one), `seconds`, `epochs` and `error`."""
     text: dict[str, Any] | None
     """For a model that reads text: `encoder`, `dim`, `fields`, `coverage` (share of items with any text)."""
     cost: dict[str, Any]
@@ -56,6 +56,10 @@ class ResultRecord:
     """`python`, `platform`, `cpu`, `device`, `packages` (name -> version), `git` (commit or None)."""
     flags: list[str] = field(default_factory=list)
     """Remarks that a reader of the number needs, e.g. `untuned` or `weights not saved: ...`."""
+    beyond: dict[str, float] = field(default_factory=dict)
+    """`coverage@k`, `gini@k`, `popularity@k`, `tail@k`, `novelty@k` of the test users' lists under full ranking."""
+    strata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Part of the positives -> its `users`, `positives` and `metrics` of full ranking, in the form of `metrics`."""
     created: str = ""
     """UTC, ISO 8601. Not part of the identity of a run."""
     schema: int = SCHEMA

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import errno
 import tempfile
@@ -9,16 +10,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recbole_ext import environment
+from recbole_ext import environment, recbole_compat
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator.beyond import beyond_accuracy
+from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import write_ranks
-from recbole_ext.experiment import Experiment
+from recbole_ext.evaluator.strata import strata, summarise_strata
+from recbole_ext.experiment import Experiment, Ground
 from recbole_ext.files import write_atomically
 from recbole_ext.progress import say
 from recbole_ext.results import ResultRecord, read_record
 from recbole_ext.text import Embeddings
-from recbole_ext.training import Training, rank_test
+from recbole_ext.training import Fitted, Training, rank_test
+from recbole_ext.tune.search import Search, Space
+from recbole_ext.tune.trials import TrialLog
 from recbole_ext.weights import save_weights
 
 _UNWRITABLE = {
@@ -80,18 +86,18 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     vectors = embeddings.vectors if embeddings is not None else None
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         training = Training(experiment, vectors, Path(scratch))
-        begun = time.perf_counter()
         tuning, params = None, dict(settings.params)
-        if experiment.tune:
-            found = training.tune()
+        if experiment.space is not None:
+            found = _search(training, experiment.space, folder.parent)
             params.update(found.best)
             tuning = {
                 "metric": settings.evaluation["valid_metric"],
                 "points": len(found.trials),
-                "seconds": round(time.perf_counter() - begun, 3),
+                "seconds": round(sum(trial.seconds for trial in found.trials), 3),
                 "best": found.best,
                 "trials": [
-                    {"point": point, "value": round(value, 8)} for point, value in found.trials
+                    {k: v for k, v in dataclasses.asdict(trial).items() if v is not None}
+                    for trial in found.trials
                 ],
             }
         begun = time.perf_counter()
@@ -99,11 +105,13 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
         fit_seconds = time.perf_counter() - begun
         begun = time.perf_counter()
         table = rank_test(fitted, ground)
-        metrics = protocols.summarise(
-            table, settings.evaluation["protocols"], settings.evaluation["ks"]
-        )
+        ks, asked = settings.evaluation["ks"], settings.evaluation["protocols"]
+        metrics = protocols.summarise(table, [p for p in asked if not p.startswith("recbole-")], ks)
         evaluate_seconds = time.perf_counter() - begun
-        flags = ["untuned"] if params and not experiment.tune else []
+        for protocol in asked:
+            if protocol.startswith("recbole-"):
+                metrics[protocol] = _by_recbole(fitted, protocol, ks)
+        flags = ["untuned"] if params and experiment.space is None else []
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "record.json").unlink(missing_ok=True)
         if settings.run["save_weights"]:
@@ -116,6 +124,10 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
         data=ground.sizes(),
         candidates=ground.candidates,
         metrics=metrics,
+        beyond=_beyond(table, ground, ks),
+        strata=summarise_strata(
+            table, strata(table, ground.popularity, ground.activity, ground.has_text), ks
+        ),
         validation={"metric": settings.evaluation["valid_metric"], "value": round(fitted.value, 8)},
         params=params,
         tuning=tuning,
@@ -134,6 +146,29 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     )
     write_atomically(folder / "record.json", record.to_json())
     return record
+
+
+def _search(training: Training, space: Space, records: Path) -> Search:
+    """Search once, whoever asks: runs that differ in seed or protocol share it, a second process waits for it."""
+    from filelock import FileLock
+
+    name = training.experiment.search_id
+    with FileLock(records / ".locks" / f"{name}.trials.lock"):
+        return training.tune(space, TrialLog(records / ".trials" / f"{name}.jsonl"))
+
+
+def _by_recbole(fitted: Fitted, protocol: str, ks: list[int]) -> dict[str, dict[str, float]]:
+    m = protocols.negatives_of(protocol)
+    say(f"RecBole's own evaluator, {m} negatives per positive: this takes its time")
+    found = recbole_compat.evaluate(fitted.bench, fitted.model, ks, m)
+    return {name: {"mean": value} for name, value in found.items()}
+
+
+def _beyond(table: RankTable, ground: Ground, ks: list[int]) -> dict[str, float]:
+    assert table.top is not None
+    users = int((ground.activity > 0).sum())
+    found = beyond_accuracy(table.top, ground.popularity, users, ks)
+    return {name: round(value, 8) for name, value in found.items()}
 
 
 def _save_weights(model: Any, folder: Path) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +14,14 @@ import numpy.typing as npt
 
 from recbole_ext import recbole_compat
 from recbole_ext.data.splits import TRAIN
+from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.ranks import RankTable, rank
 from recbole_ext.experiment import Experiment, Ground
 from recbole_ext.progress import progress
 from recbole_ext.trainer.closed_form import ClosedFormTrainer, evaluate_family
-from recbole_ext.tune.search import Point, Search, search, size
+from recbole_ext.tune.search import Point, Search, Space, Trial, search
+from recbole_ext.tune.trials import TrialLog, remembered
 from recbole_ext.weights import load_weights
 
 
@@ -83,35 +87,63 @@ class Training:
             )
         return Fitted(model, bench, value, epochs)
 
-    def tune(self) -> Search:
-        """Search the model's space: as families where it has them, else one training per point."""
-        settings, name = self.experiment.settings, self.experiment.model.name
-        metric = settings.evaluation["valid_metric"]
+    def tune(self, space: Space, log: TrialLog) -> Search:
+        """Search a space: as families where the model has them, else one training per point.
+
+        Args:
+            space: its seed is that of the trainings.
+            log: trials that are in it are not made again, new ones are added.
+        """
+        name, metric = (
+            self.experiment.model.name,
+            self.experiment.settings.evaluation["valid_metric"],
+        )
         closed = self.experiment.model.trainer == "closed_form"
-        with progress(f"{name} tuning", size(settings.space)) as advance:
+        settings = self.experiment.settings
+        seeded = dataclasses.replace(settings, run={**settings.run, "seed": space.seed})
+        searcher = dataclasses.replace(
+            self, experiment=dataclasses.replace(self.experiment, settings=seeded)
+        )
+        evaluate = remembered(searcher._family if closed else searcher._each, log, settings.params)
+        with progress(f"{name} tuning", len(space)) as advance:
 
-            def evaluate(points: list[Point]) -> Iterator[tuple[Point, float]]:
-                for point, value in self._family(points) if closed else self._each(points):
-                    advance(1, f"{metric} {value:.4f}")
-                    yield point, value
+            def watched(points: list[Point]) -> Iterator[Trial]:
+                for trial in evaluate(points):
+                    shown = trial.error if trial.value is None else f"{metric} {trial.value:.4f}"
+                    advance(1, shown)
+                    yield trial
 
-            return search(settings.space, evaluate)
+            return search(space, watched)
 
-    def _family(self, points: list[Point]) -> Iterator[tuple[Point, float]]:
+    def _family(self, points: list[Point]) -> Iterator[Trial]:
         model, _ = self.build(self.experiment.settings.params)
         evaluation = self.experiment.settings.evaluation
-        yield from evaluate_family(
+        begun = time.perf_counter()
+        for point, value in evaluate_family(
             model, points, self.experiment.ground.valid_task, evaluation["valid_metric"]
-        )
+        ):
+            now = time.perf_counter()
+            yield Trial(point, round(value, 8), round(now - begun, 3))
+            begun = time.perf_counter()
 
-    def _each(self, points: list[Point]) -> Iterator[tuple[Point, float]]:
+    def _each(self, points: list[Point]) -> Iterator[Trial]:
         for point in points:
+            begun = time.perf_counter()
             params = {**self.experiment.settings.params, **point}
-            yield point, self.fit(params, f"{self.experiment.model.name} {point}").value
+            try:
+                fitted = self.fit(params, f"{self.experiment.model.name} {point}")
+            except (
+                HarnessError
+            ) as error:  # e.g. scores that are no numbers: this point is out, the others are not
+                seconds = round(time.perf_counter() - begun, 3)
+                yield Trial(point, None, seconds, error=str(error))
+                continue
+            seconds = round(time.perf_counter() - begun, 3)
+            yield Trial(point, round(fitted.value, 8), seconds, fitted.epochs)
 
 
 def rank_test(fitted: Fitted, ground: Ground) -> RankTable:
-    """Rank the test positives."""
+    """Rank the test positives, and keep each user's list down to the deepest cut-off."""
     history = ground.split.pairs(ground.data, *ground.seen_at_test)
     scores = recbole_compat.score_function(fitted.model, fitted.bench, ground.data, history)
     with progress("ranking test users", len(ground.test_task.users)) as advance:
@@ -120,5 +152,5 @@ def rank_test(fitted: Fitted, ground: Ground) -> RankTable:
             yield scores(users)
             advance(len(users))
 
-        (table,) = rank(ground.test_task, counted)
+        (table,) = rank(ground.test_task, counted, top=max(ground.evaluation["ks"]))
     return table

@@ -9,6 +9,7 @@ from recbole_ext.data.catalog import find_dataset
 from recbole_ext.experiment import Experiment, Ground, prepare
 from recbole_ext.registry import find_model
 from recbole_ext.training import Fitted, Training
+from recbole_ext.tune.search import Space
 
 
 def make_experiment(
@@ -17,7 +18,8 @@ def make_experiment(
     """The experiment of `--model --dataset --key=value ..`."""
     spec, found = find_model(model), find_dataset(dataset, data_path)
     (settings,) = resolve([spec], found.options, {key: str(value) for key, value in given.items()})
-    return prepare(spec, settings, Ground(found, settings.dataset, settings.evaluation), tune)
+    space = Space(settings.space) if tune else None
+    return prepare(spec, settings, Ground(found, settings.dataset, settings.evaluation), space)
 
 
 def train(experiment: Experiment, scratch: Path, saved: Path | None = None) -> Fitted:

@@ -79,6 +79,89 @@ def draw_lists(
     return out
 
 
+def draw_popular_lists(
+    task: RankTask,
+    user_tokens: Sequence[str],
+    item_tokens: Sequence[str],
+    popularity: Ints,
+    m: int,
+    draws: int,
+    key: str,
+) -> npt.NDArray[np.int32]:
+    """Draw m different negatives per positive and draw, one after the other, each in proportion to its popularity.
+
+    Args:
+        popularity: [n_items] whole numbers, in the order of `item_tokens`: training interactions. Items without any are
+            never drawn.
+        task, user_tokens, item_tokens, m, draws, key: as for `draw_lists`.
+
+    Returns:
+        [P, draws, m] item indices, ascending within a list.
+
+    Raises:
+        HarnessError: some user has fewer than m negatives that were ever seen in training.
+    """
+    seen = popularity > 0
+    inside = np.concatenate([task.pos_items, task.exc_items])
+    owner = np.concatenate(
+        [task.row_of_positive, np.repeat(np.arange(len(task.users)), np.diff(task.exc_indptr))]
+    )
+    left = int(seen.sum()) - np.bincount(owner, weights=seen[inside], minlength=len(task.users))
+    if len(left) and m > left.min():
+        worst = int(left.argmin())
+        raise HarnessError(
+            f"pop{m} needs {m} negatives that occur in training, but user '{user_tokens[task.users[worst]]}' has "
+            f"{int(left.min())}; choose m up to that, or a uniform protocol"
+        )
+    taken = np.sort(owner * task.n_items + inside)
+    edges = np.cumsum(popularity.astype(np.int64))
+    rows = task.row_of_positive
+    words = token_hashes([user_tokens[u] for u in task.users], f"{key}|pop={m}")[rows]
+    positive = pair_hashes(words, token_hashes(item_tokens, f"{key}|pop={m}")[task.pos_items])
+    out = np.empty((len(rows), draws, m), dtype=np.int32)
+
+    def fill(start: int) -> None:
+        chunk = slice(start, start + _CHUNK)
+        for draw in range(draws):
+            seed = splitmix64(positive[chunk] + _step(draw + 1, 0xD1342543DE82EF95))
+            out[chunk, draw] = _successive(seed, rows[chunk], edges, taken, task.n_items, m)
+
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        list(pool.map(fill, range(0, len(rows), _CHUNK)))
+    return out
+
+
+def _successive(
+    seed: Words, rows: Ints, edges: Ints, taken: Ints, n_items: int, m: int
+) -> npt.NDArray[np.int32]:
+    """[P, m] the first m different admissible items of each positive's endless stream of draws in proportion.
+
+    Skipping what was drawn before or is no negative leaves successive sampling without replacement. `taken` are sorted
+    keys row * n_items + item of what is no negative.
+    """
+    out = np.empty((len(seed), m), dtype=np.int32)
+    waiting, length = np.arange(len(seed)), 2 * m
+    while len(waiting):
+        steps = np.arange(1, length + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        word = splitmix64(seed[waiting, None] + steps)
+        drawn = ((word >> np.uint64(11)) * 2.0**-53 * edges[-1]).astype(np.int64)
+        items = np.searchsorted(edges, drawn, side="right")  # (W, length)
+        keys = rows[waiting, None] * n_items + items
+        near = np.minimum(np.searchsorted(taken, keys), max(len(taken) - 1, 0))
+        fits = taken[near] != keys if len(taken) else np.ones(keys.shape, dtype=bool)
+        order = np.argsort(items, axis=1, kind="stable")
+        by_item = np.take_along_axis(items, order, axis=1)
+        first = np.ones(items.shape, dtype=bool)
+        np.put_along_axis(first, order[:, 1:], by_item[:, 1:] != by_item[:, :-1], axis=1)
+        fits &= first
+        done = fits.sum(axis=1) >= m
+        chosen = fits & (np.cumsum(fits, axis=1) <= m)
+        out[waiting[done]] = items[done][chosen[done]].reshape(-1, m)
+        waiting, length = waiting[~done], 2 * length
+    out.sort(axis=1)
+    return out
+
+
 def lists_sha256(lists: npt.NDArray[np.int32]) -> str:
     """sha256 of the lists in canonical order, little-endian."""
     return hashlib.sha256(lists.astype("<i4").tobytes()).hexdigest()

@@ -1,6 +1,7 @@
 """Protocols by name, and the numbers that each reads off a RankTable.
 
-`full` ranks among all negatives, `uniM` among M frozen drawn ones, `expected@M` is the mean of `uniM` over all draws.
+`full` ranks among all negatives, `uniM` among M frozen ones drawn uniformly, `popM` in proportion to popularity,
+`expected@M` is the mean of `uniM` over all draws. `recbole-uniM` is RecBole's own evaluator and reads no RankTable.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.evaluator.candidates import draw_lists
+from recbole_ext.evaluator.candidates import draw_lists, draw_popular_lists
 from recbole_ext.evaluator.metrics import (
     JOINT,
     Floats,
@@ -21,28 +22,28 @@ from recbole_ext.evaluator.metrics import (
     per_positive_metrics,
     user_means,
 )
-from recbole_ext.evaluator.ranks import RankTable, RankTask
+from recbole_ext.evaluator.ranks import Ints, RankTable, RankTask
 from recbole_ext.evaluator.sampled import check_sample_size, expected_metrics
 from recbole_ext.evaluator.stats import bootstrap_intervals
 
 REVISION = 1
 """Bumped when a change moves any number that this package prints."""
 
-_FORMS = ("full", "uni19", "uni100", "expected@19", "expected@100")
+_FORMS = ("full", "uni19", "uni100", "pop100", "expected@19", "expected@100", "recbole-uni100")
 
 
 def negatives_of(protocol: str) -> int | None:
-    """M of `uniM` or `expected@M`, None for `full`.
+    """M of `uniM`, `popM`, `expected@M` or `recbole-uniM`, None for `full`.
 
     Raises:
         HarnessError: no such protocol.
     """
     if protocol == "full":
         return None
-    match = re.fullmatch(r"(uni|expected@)([1-9]\d*)", protocol)
+    match = re.fullmatch(r"(uni|pop|expected@|recbole-uni)([1-9]\d*)", protocol)
     if match is None:
         raise HarnessError(
-            f"protocol '{protocol}' is unknown (full, uniM or expected@M, e.g. uni100){nearest(protocol, _FORMS)}"
+            f"protocol '{protocol}' is unknown (full, uniM, popM, expected@M or recbole-uniM, e.g. uni100){nearest(protocol, _FORMS)}"
         )
     return int(match[2])
 
@@ -54,8 +55,11 @@ def with_lists(
     item_tokens: Sequence[str],
     draws: int,
     key: str,
+    popularity: Ints,
 ) -> RankTask:
-    """The task with the frozen lists of every drawn protocol; see `candidates.draw_lists`.
+    """The task with the frozen lists of every drawn protocol; see `candidates`.
+
+    `popularity` [n_items] counts training interactions.
 
     Raises:
         HarnessError: a protocol asks for more negatives than some user has.
@@ -65,7 +69,11 @@ def with_lists(
         m = negatives_of(protocol)
         if m is not None and protocol.startswith("uni"):
             lists[protocol] = draw_lists(task, user_tokens, item_tokens, m, draws, key)
-        elif m is not None:
+        elif m is not None and protocol.startswith("pop"):
+            lists[protocol] = draw_popular_lists(
+                task, user_tokens, item_tokens, popularity, m, draws, key
+            )
+        elif m is not None and protocol.startswith("expected"):
             check_sample_size(m, task.negatives)
     return dataclasses.replace(task, lists=lists)
 

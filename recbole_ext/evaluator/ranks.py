@@ -78,9 +78,22 @@ class RankTable:
     """[P] negatives of the user."""
     lists: Mapping[str, tuple[Ints, Ints]] = field(default_factory=dict)
     """Protocol -> (above, tied) within the drawn list, each [P, draws]."""
+    top: Ints | None = None
+    """[U, K] the best candidates of each user, if they were asked for: best first, equal scores by item."""
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def of(self, chosen: npt.NDArray[np.bool_]) -> RankTable:
+        """The rows `chosen` [P]: what the table would be if the other positives were no candidates."""
+        return RankTable(
+            self.user[chosen],
+            self.item[chosen],
+            self.above[chosen],
+            self.tied[chosen],
+            self.negatives[chosen],
+            {name: (above[chosen], tied[chosen]) for name, (above, tied) in self.lists.items()},
+        )
 
 
 def make_task(
@@ -122,7 +135,9 @@ def make_task(
     )
 
 
-def rank(task: RankTask, scores: ScoreBlocks, block_bytes: int = 32 << 20) -> list[RankTable]:
+def rank(
+    task: RankTask, scores: ScoreBlocks, block_bytes: int = 32 << 20, top: int = 0
+) -> list[RankTable]:
     """Rank every positive against its negatives, visiting each row of scores once.
 
     Args:
@@ -130,6 +145,7 @@ def rank(task: RankTask, scores: ScoreBlocks, block_bytes: int = 32 << 20) -> li
         scores: called with consecutive blocks of `task.users`; yields K matrices [B, n_items] (K = 1 for a model, the
             number of points for a family). A matrix may be reused by the caller after the next one is asked for.
         block_bytes: upper bound for one matrix, so that it stays in cache or small beside the model.
+        top: length of the lists to keep; shorter where some user has fewer candidates (positives among them).
 
     Returns:
         K tables.
@@ -138,12 +154,14 @@ def rank(task: RankTask, scores: ScoreBlocks, block_bytes: int = 32 << 20) -> li
         HarnessError: a score is NaN or infinite; the line names the user's and the item's index.
     """
     counts: list[list[_BlockCounts]] = []
+    fewest = int((task.negatives + np.diff(task.pos_indptr)).min(initial=task.n_items))
+    top = min(top, fewest)
     for start, stop in _blocks(task, block_bytes):
         users = task.users[start:stop]
         for k, matrix in enumerate(scores(users)):
             if k == len(counts):
                 counts.append([])
-            counts[k].append(_count_block(task, start, stop, matrix))
+            counts[k].append(_count_block(task, start, stop, matrix, top))
     return [_table(task, blocks) for blocks in counts]
 
 
@@ -152,6 +170,7 @@ class _BlockCounts:
     above: Ints
     tied: Ints
     lists: dict[str, tuple[Ints, Ints]]
+    top: Ints
 
 
 def _blocks(task: RankTask, block_bytes: int) -> Iterator[tuple[int, int]]:
@@ -160,7 +179,9 @@ def _blocks(task: RankTask, block_bytes: int) -> Iterator[tuple[int, int]]:
         yield start, min(start + rows, len(task.users))
 
 
-def _count_block(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -> _BlockCounts:
+def _count_block(
+    task: RankTask, start: int, stop: int, matrix: torch.Tensor, top: int
+) -> _BlockCounts:
     """Counts for the users `start:stop`, whose scores are `matrix` [B, n_items]."""
 
     if tuple(matrix.shape) != (stop - start, task.n_items):
@@ -169,10 +190,12 @@ def _count_block(task: RankTask, start: int, stop: int, matrix: torch.Tensor) ->
         )
     _refuse_non_finite(task, start, matrix)
     count = _count_on_cpu if matrix.device.type == "cpu" else _count_on_gpu
-    return count(task, start, stop, matrix)
+    return count(task, start, stop, matrix, top)
 
 
-def _count_on_cpu(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -> _BlockCounts:
+def _count_on_cpu(
+    task: RankTask, start: int, stop: int, matrix: torch.Tensor, top: int
+) -> _BlockCounts:
     """Counts a few rows at a time on every core: they stay in a core's cache while they are looked at.
 
     NumPy's comparisons, sorts and gathers run outside the interpreter's lock, so threads are enough.
@@ -189,6 +212,7 @@ def _count_on_cpu(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -
         for name, items in drawn.items()
     }
 
+    best = np.empty((stop - start, top), dtype=np.int64)
     step = max(1, _CACHED // task.n_items)
 
     def look(begin: int, end: int, negatives: npt.NDArray[Any]) -> None:
@@ -205,6 +229,8 @@ def _count_on_cpu(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -
         np.copyto(negatives, rows)
         # History and positives are no negatives: below every finite score, they are never counted.
         negatives[_cells(task.exc_indptr, task.exc_items, begin, end)] = -np.inf
+        if top:
+            best[begin - start : end - start] = _best(negatives, top)
         negatives[row, items] = -np.inf
         above[here], tied[here] = _above_and_tied(negatives, row, own)
 
@@ -218,7 +244,25 @@ def _count_on_cpu(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -
     edges = np.linspace(start, stop, threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, edges[:-1], edges[1:]))
-    return _BlockCounts(above, tied, lists)
+    return _BlockCounts(above, tied, lists, best)
+
+
+def _best(rows: npt.NDArray[Any], top: int) -> Ints:
+    """[B, top] positions of the largest values of each row, largest first, equal ones by position."""
+    found = np.argpartition(rows, rows.shape[1] - top, axis=1)[:, -top:]
+    found.sort(axis=1)
+    values = np.take_along_axis(rows, found, axis=1)
+    # Which of several equal values at the edge got in is the library's whim: there the first ones are taken.
+    edge = values.min(axis=1)
+    for row in np.flatnonzero(
+        (rows == edge[:, None]).sum(axis=1) > (values == edge[:, None]).sum(axis=1)
+    ):
+        inside = np.flatnonzero(rows[row] > edge[row])
+        rest = np.flatnonzero(rows[row] == edge[row])[: top - len(inside)]
+        found[row] = np.sort(np.concatenate([inside, rest]))
+        values[row] = rows[row, found[row]]
+    order = np.argsort(-values, axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)
 
 
 def _cells(indptr: Ints, items: Ints, begin: int, end: int) -> tuple[Ints, Ints]:
@@ -257,7 +301,9 @@ def _bisected(rows: npt.NDArray[Any], row: Ints, values: npt.NDArray[Any], befor
     return count
 
 
-def _count_on_gpu(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -> _BlockCounts:
+def _count_on_gpu(
+    task: RankTask, start: int, stop: int, matrix: torch.Tensor, top: int
+) -> _BlockCounts:
     """The same counts by whole-block comparisons, one round per positive."""
     import torch
 
@@ -280,6 +326,10 @@ def _count_on_gpu(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -
     masked = matrix.clone()
     known = _cells(task.exc_indptr, task.exc_items, start, stop)
     masked[tuple(torch.from_numpy(x).to(device) for x in known)] = -torch.inf
+    # A stable sort and not topk, whose choice among equal scores is not defined.
+    best = np.empty((stop - start, 0), dtype=np.int64)
+    if top:
+        best = masked.sort(dim=1, descending=True, stable=True).indices[:, :top].cpu().numpy()
     masked[row, items] = -torch.inf
     # Users with many positives first, so that round j compares a shrinking top part of the block.
     order = np.argsort(-sizes, kind="stable")
@@ -294,7 +344,7 @@ def _count_on_gpu(task: RankTask, start: int, stop: int, matrix: torch.Tensor) -
         part = masked[:active]
         above[where] = torch.count_nonzero(part > threshold, dim=1).cpu().numpy()
         tied[where] = torch.count_nonzero(part == threshold, dim=1).cpu().numpy()
-    return _BlockCounts(above, tied, lists)
+    return _BlockCounts(above, tied, lists, best)
 
 
 def _refuse_non_finite(task: RankTask, start: int, matrix: torch.Tensor) -> None:
@@ -330,4 +380,5 @@ def _table(task: RankTask, blocks: list[_BlockCounts]) -> RankTable:
             )
             for name in names
         },
+        top=np.concatenate([b.top for b in blocks]) if blocks and blocks[0].top.shape[1] else None,
     )

@@ -43,7 +43,8 @@ class Column:
 
 def _interval(cell: Cell) -> Parts:
     seeds = f"(sd {cell.seed_sd:.4f})" if cell.seed_sd is not None else ""
-    return f"{cell.mean:.4f}", f"±{cell.half:.4f}", seeds
+    half = "" if cell.half is None else f"±{cell.half:.4f}"
+    return f"{cell.mean:.4f}", half, seeds
 
 
 def _metric(name: str, heading: str, priority: int, section: Section, found: Verdicts) -> Column:

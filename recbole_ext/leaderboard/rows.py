@@ -28,17 +28,17 @@ class Cell:
 
     mean: float
     """Over seeds, as are `low` and `high`."""
-    low: float
-    high: float
-    """Ends of the 95% bootstrap interval over users."""
+    low: float | None
+    high: float | None
+    """Ends of the 95% bootstrap interval over users, None where nobody gave one."""
     seed_sd: float | None
     """Sample standard deviation over seeds, None for one seed."""
     draw_sd: float | None
     """Sample standard deviation over candidate draws (averaged over seeds), None without draws."""
 
     @property
-    def half(self) -> float:
-        return (self.high - self.low) / 2
+    def half(self) -> float | None:
+        return None if self.low is None or self.high is None else (self.high - self.low) / 2
 
     @property
     def compared(self) -> float:
@@ -80,8 +80,8 @@ class Row:
         draws = [stdev(entry["draws"]) for entry in entries if len(entry.get("draws", ())) > 1]
         return Cell(
             mean=fmean(means),
-            low=fmean(entry["low"] for entry in entries),
-            high=fmean(entry["high"] for entry in entries),
+            low=_mean_of(entries, "low"),
+            high=_mean_of(entries, "high"),
             seed_sd=stdev(means) if len(means) > 1 else None,
             draw_sd=fmean(draws) if draws else None,
         )
@@ -230,6 +230,12 @@ def places(cells: Sequence[Cell | None]) -> list[int | None]:
         None if cell is None else 1 + sum(other > cell.compared for other in known)
         for cell in cells
     ]
+
+
+def _mean_of(entries: Sequence[Mapping[str, Any]], key: str) -> float | None:
+    return (
+        fmean(entry[key] for entry in entries) if all(key in entry for entry in entries) else None
+    )
 
 
 def trailing_number(name: str) -> int:

@@ -219,7 +219,12 @@ def build_model(model: type | str, bench: Bench) -> Any:
     """The model on its device. RecBole's own models are found by name."""
     from recbole.utils import get_model
 
+    from recbole_ext.recbole_compat.propagation import SymmetricMatrix
+
     cls = get_model(model) if isinstance(model, str) else model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return cls(bench.config, bench.dataset).to(bench.config["device"])
+        built = cls(bench.config, bench.dataset).to(bench.config["device"])
+        if model == "LightGCN":
+            built.norm_adj_matrix = SymmetricMatrix(built.norm_adj_matrix)
+        return built

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,56 @@ from typing import Any
 from recbole_ext.errors import HarnessError
 
 Point = dict[str, Any]
-Evaluate = Callable[[list[Point]], Iterator[tuple[Point, float]]]
+Stages = Sequence[Mapping[str, Sequence[Any]]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One point tried."""
+
+    point: Point
+    value: float | None
+    """Validation score, larger is better; None for a trial that failed."""
+    seconds: float
+    """Spent on this point; of a group that shares a factorisation, the group's share until the point was known."""
+    epochs: int | None = None
+    error: str | None = None
+    """Why it failed."""
+
+
+Evaluate = Callable[[list[Point]], Iterator[Trial]]
+
+
+@dataclass(frozen=True)
+class Space:
+    """What `--tune` searches: stages of grids, all their points or a number drawn from each."""
+
+    stages: Stages
+    limit: int | None = None
+    """Points of a stage that has more: that many are drawn, without replacement. None tries all."""
+    seed: int = 0
+    """Of the drawing, and of the models that are trained while searching."""
+
+    def __len__(self) -> int:
+        """Number of points that are tried."""
+        return sum(len(self.points(stage)) for stage in range(len(self.stages)))
+
+    def points(self, stage: int) -> list[Point]:
+        """A stage's points in the order written."""
+        every = grid(self.stages[stage])
+        if self.limit is None or len(every) <= self.limit:
+            return every
+        chosen = random.Random(self.seed).sample(range(len(every)), self.limit)
+        return [every[i] for i in sorted(chosen)]
+
+    def describe(self) -> dict[str, Any]:
+        """JSON form, for a record."""
+        return {
+            "stages": self.stages,
+            "trials": len(self),
+            "limit": self.limit,
+            "seed": self.seed,
+        }
 
 
 @dataclass(frozen=True)
@@ -19,7 +69,7 @@ class Search:
 
     best: Point
     value: float
-    trials: list[tuple[Point, float]]
+    trials: list[Trial]
 
 
 def grid(stage: Mapping[str, Sequence[Any]]) -> list[Point]:
@@ -27,32 +77,32 @@ def grid(stage: Mapping[str, Sequence[Any]]) -> list[Point]:
     return [dict(zip(stage, values, strict=True)) for values in itertools.product(*stage.values())]
 
 
-def size(stages: Sequence[Mapping[str, Sequence[Any]]]) -> int:
-    """Number of points that a search of `stages` tries."""
-    return sum(len(grid(stage)) for stage in stages)
-
-
-def search(stages: Sequence[Mapping[str, Sequence[Any]]], evaluate: Evaluate) -> Search:
+def search(space: Space, evaluate: Evaluate) -> Search:
     """Walk the stages.
 
     Args:
-        stages: each maps keys to the values to try; what an earlier stage chose stays unless the stage names the key.
-        evaluate: points -> (point, validation score) in any order; larger is better.
+        space: what an earlier stage chose stays unless a later stage names the key.
+        evaluate: points -> trials in any order.
 
     Returns:
         The best point of all stages. Ties go to the point that was written first.
+
+    Raises:
+        HarnessError: every trial failed.
     """
     best: Point = {}
     value = -float("inf")
-    trials: list[tuple[Point, float]] = []
-    for stage in stages:
-        points = [{**best, **point} for point in grid(stage)]
+    trials: list[Trial] = []
+    for stage in range(len(space.stages)):
+        points = [{**best, **point} for point in space.points(stage)]
         scored = list(evaluate(points))
         if len(scored) != len(points):
             raise HarnessError(f"{len(points)} points were asked for, {len(scored)} came back")
-        scored.sort(key=lambda pair: points.index(pair[0]))
+        scored.sort(key=lambda trial: points.index(trial.point))
         trials += scored
-        for point, score in scored:
-            if score > value:
-                best, value = point, score
+        for trial in scored:
+            if trial.value is not None and trial.value > value:
+                best, value = trial.point, trial.value
+    if value == -float("inf"):
+        raise HarnessError(f"all {len(trials)} trials failed; the last: {trials[-1].error}")
     return Search(best, value, trials)
