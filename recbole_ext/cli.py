@@ -243,7 +243,7 @@ def _board_text(records: Path, dataset: str | None = None, model: list[str] | No
 
     found, damaged = load_records(records)
     shown = _narrowed(found, dataset, model)
-    known, broken = analysed(shown, records, records)
+    known, broken = analysed(shown, records, records, deep=False)
     for line in damaged + broken:
         say(f"left out: {line}")
     return render_text(shown, shutil.get_terminal_size((160, 50)).columns, known)

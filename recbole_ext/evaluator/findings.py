@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -44,6 +44,10 @@ class Corrected:
     """Smallest value of the metric over all rank distributions that give the observed sampled ranks within their error."""
     high: float
     """Largest."""
+    widened: float
+    """Factor by which the errors had to grow before any distribution fitted; 1 where one fitted at once."""
+    ends: Mapping[str, tuple[float, float]]
+    """Estimator -> 95% bootstrap interval over users."""
 
 
 def effective_k(k: int, negatives: int, m: int) -> float:

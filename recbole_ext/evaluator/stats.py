@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -12,38 +12,41 @@ from recbole_ext.evaluator.metrics import Floats
 
 
 def bootstrap_intervals(
-    values: Floats, resamples: int = 1000, seed: int = 0, level: float = 0.95
+    values: Floats, count: int = 1000, seed: int = 0, level: float = 0.95
 ) -> tuple[Floats, Floats]:
     """Percentile bootstrap interval of the mean over users (Efron 1979).
 
     Args:
         values: [U, M] one column per metric; all columns see the same resampled users.
-        resamples: bootstrap samples.
+        count: bootstrap samples.
         seed: of the resampling, fixed so that a number can be repeated.
         level: coverage.
 
     Returns:
         (low [M], high [M]); equal to the value itself for a single user.
     """
-    means = bootstrap_means(values, resamples, seed)
+    means = bootstrap_means(values, count, seed)
     tail = (1.0 - level) / 2.0
     low, high = np.quantile(means, [tail, 1.0 - tail], axis=0)
     return low, high
 
 
-def bootstrap_means(values: Floats, resamples: int = 1000, seed: int = 0) -> Floats:
-    """[resamples, M] means of the columns of `values` [U, M] over users drawn with replacement."""
-    users = len(values)
+def resamples(users: int, count: int = 1000, seed: int = 0) -> Iterator[Floats]:
+    """Blocks [c, users] of how often each user stands in a bootstrap sample; `count` samples in all."""
     generator = np.random.default_rng(seed)
-    means = np.empty((resamples, values.shape[1]))
     block = max(1, (8 << 20) // max(users, 1))
-    for start in range(0, resamples, block):
-        count = min(block, resamples - start)
-        drawn = generator.integers(0, users, size=(count, users))
-        drawn += (np.arange(count) * users)[:, None]
-        weights = np.bincount(drawn.ravel(), minlength=count * users).reshape(count, users)
-        means[start : start + count] = weights @ values / users
-    return means
+    for start in range(0, count, block):
+        size = min(block, count - start)
+        drawn = generator.integers(0, users, size=(size, users))
+        drawn += (np.arange(size) * users)[:, None]
+        counted = np.bincount(drawn.ravel(), minlength=size * users)
+        yield counted.reshape(size, users).astype(np.float64)
+
+
+def bootstrap_means(values: Floats, count: int = 1000, seed: int = 0) -> Floats:
+    """[count, M] means of the columns of `values` [U, M] over users drawn with replacement."""
+    users = len(values)
+    return np.concatenate([block @ values / users for block in resamples(users, count, seed)])
 
 
 def paired_tests(

@@ -1,85 +1,193 @@
-"""Paired tests between the rows of a section, and corrections of their sampled metrics, from the runs' rank tables."""
+"""What rank tables say about the rows of a section: paired tests, corrected estimates, intervals of rank correlations."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from recbole_ext.evaluator.corrected import corrected, sampled_ranks
-from recbole_ext.evaluator.findings import Corrected
+from recbole_ext.evaluator.corrected import Correction, sampled_ranks
+from recbole_ext.evaluator.findings import Corrected, kendall_tau_b
 from recbole_ext.evaluator.metrics import Floats
-from recbole_ext.evaluator.protocols import per_user
+from recbole_ext.evaluator.protocols import negatives_of, per_user
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import DamagedRanks, read_ranks
-from recbole_ext.evaluator.stats import paired_tests
-from recbole_ext.leaderboard.analysis import JOINT, Analysis, Single, pair_key, row_ids, swapped
+from recbole_ext.evaluator.stats import paired_tests, resamples
+from recbole_ext.leaderboard.analysis import (
+    JOINT,
+    Analysis,
+    Order,
+    Single,
+    pair_key,
+    row_ids,
+    rows_key,
+    swapped,
+)
 from recbole_ext.leaderboard.beside import COMPARED
 from recbole_ext.leaderboard.rows import Row, Section, trailing_number
+from recbole_ext.progress import progress
 
-Values = dict[tuple[str, str], Floats]
-"""(protocol, metric) -> [U] per-user values."""
+RESAMPLES = 200
+"""Of the users, for estimates and orders: each costs an EM. The ends of an interval are the 5th and 196th value."""
+
+Name = tuple[str, str]
+"""Protocol (or protocol and estimator, `uni19 mle`) and metric."""
+Values = dict[Name, Floats]
+"""[U] per-user values."""
 
 
-def analyse(section: Section, runs: Path, known: Analysis) -> tuple[Analysis, list[str]]:
+def analyse(
+    section: Section, runs: Path, known: Analysis, deep: bool = True
+) -> tuple[Analysis, list[str]]:
     """What is not known yet of a section, and a line for each rank table that could not be trusted.
 
     Args:
         section: rows on one ground.
         runs: folder of `<run_id>/ranks.parquet`.
         known: what was found before.
+        deep: corrected estimates and intervals of rank correlations too; False stops at the paired tests.
     """
-    alone = {
-        row.label
-        for row in section.rows
-        for protocol, metric in _drawn(row)
-        if (row_ids(row), protocol, metric) not in known.corrected
-    }
-    lacking = alone | {
+    lacking = {
         row.label
         for one, two in itertools.combinations(section.rows, 2)
         for name in _shared(section, one, two)
         if pair_key(one, two, *name)[0] not in known.pairs
         for row in (one, two)
     }
-    values: dict[str, Values] = {}
-    found, damaged = Analysis(), []
+    if deep:
+        lacking |= {
+            row.label
+            for row in section.rows
+            for name in _drawn(row)
+            if (row_ids(row), *name) not in known.corrected
+        }
+        if any((rows_key(section), *name) not in known.taus for name in _orders(section)):
+            lacking |= {row.label for row in section.rows}
+    tables, damaged = _tables(section, lacking, runs)
+    values = {row.label: _values(row, tables[row.label]) for row in _having(section, tables)}
+    found = Analysis(pairs=_pairs(section, values, known))
+    if deep and tables:
+        _deep(section, tables, values, found)
+    return found, damaged
+
+
+def _having(section: Section, tables: Mapping[str, Sequence[RankTable]]) -> Iterator[Row]:
+    return (row for row in section.rows if row.label in tables)
+
+
+def _tables(
+    section: Section, wanted: set[str], runs: Path
+) -> tuple[dict[str, list[RankTable]], list[str]]:
+    """Label -> the rank tables of a row's seeds, for the rows that have them all."""
+    tables: dict[str, list[RankTable]] = {}
+    damaged = []
     for row in section.rows:
         paths = [runs / record.run_id / "ranks.parquet" for record in row.records]
-        if row.label not in lacking or not all(path.is_file() for path in paths):
+        if row.label not in wanted or not all(path.is_file() for path in paths):
             continue
         try:
-            tables = [read_ranks(path)[0] for path in paths]
+            tables[row.label] = [read_ranks(path)[0] for path in paths]
         except DamagedRanks as error:
             error.path.replace(error.path.with_suffix(".parquet.corrupt"))
             damaged.append(
                 f"set aside as ranks.parquet.corrupt, {row.label} is compared with nothing: {error}"
             )
-            continue
-        values[row.label] = _values(row, tables)
-        if row.label in alone:
-            found.corrected |= _corrected(row, tables)
+    return tables, damaged
+
+
+def _pairs(section: Section, values: dict[str, Values], known: Analysis) -> dict:  # type: ignore[type-arg]
+    """Paired tests of all metrics of all rows at once: they share the users, and so the random signs and resamples."""
     columns = [
         (row, name)
         for row in section.rows
         for name in values.get(row.label, ())
         if section.comparable(name[0])
     ]
-    # All metrics of all rows at once: they share the users, and so the random signs and resamples.
     wanted = [
         (i, j)
         for (i, (one, name)), (j, (two, other)) in itertools.combinations(enumerate(columns), 2)
         if name == other and pair_key(one, two, *name)[0] not in known.pairs
     ]
+    out = {}
     if wanted:
         matrix = np.column_stack([values[row.label][name] for row, name in columns])
         for (i, j), paired in paired_tests(matrix, wanted).items():
             key, other_way = pair_key(columns[i][0], columns[j][0], *columns[i][1])
-            found.pairs[key] = swapped(paired) if other_way else paired
-    return found, damaged
+            out[key] = swapped(paired) if other_way else paired
+    return out
+
+
+def _deep(
+    section: Section,
+    tables: Mapping[str, Sequence[RankTable]],
+    values: Mapping[str, Values],
+    found: Analysis,
+) -> None:
+    """Corrected estimates of each row, and intervals of the orders of all of them, on one set of resampled users."""
+    rows = list(_having(section, tables))
+    users = len(next(iter(values[rows[0].label].values())))
+    drawn = np.concatenate(list(resamples(users, RESAMPLES)))
+    replicates: dict[str, dict[Name, Floats]] = {}
+    with progress(f"{section.title}: correcting sampled ranks", len(rows)) as advance:
+        for row in rows:
+            here = {name: drawn @ v / users for name, v in values[row.label].items()}
+            found.corrected |= _corrected(row, tables[row.label], drawn, here)
+            replicates[row.label] = here
+            advance(1, row.label)
+    if len(rows) == len(section.rows) > 1:
+        found.taus |= _taus(section, replicates)
+
+
+def _taus(
+    section: Section, replicates: Mapping[str, Mapping[Name, Floats]]
+) -> dict[Order, tuple[float, float]]:
+    out = {}
+    for order, metric in _orders(section):
+        labels = [
+            label
+            for label, of in replicates.items()
+            if (order, metric) in of and ("full", metric) in of
+        ]
+        taus = [
+            kendall_tau_b(
+                [float(replicates[label]["full", metric][r]) for label in labels],
+                [float(replicates[label][order, metric][r]) for label in labels],
+            )
+            for r in range(RESAMPLES)
+        ]
+        kept = [tau for tau in taus if tau is not None]
+        if kept:
+            low, high = np.quantile(kept, [0.025, 0.975])
+            out[rows_key(section), order, metric] = (float(low), float(high))
+    return out
+
+
+def _orders(section: Section) -> list[Name]:
+    """What orders the rows of a section by a per-positive metric, besides full ranking."""
+    estimators = [
+        f.name
+        for f in dataclasses.fields(Corrected)
+        if f.name in ("plug_in", "bv", "mle", "bv_mle")
+    ]
+    out = []
+    for protocol in section.sampled:
+        metrics = [
+            m
+            for m in COMPARED
+            if sum(
+                row.cell(protocol, m) is not None and row.cell("full", m) is not None
+                for row in section.rows
+            )
+            > 1
+        ]
+        if section.comparable(protocol):
+            out += [(protocol, m) for m in metrics]
+            if protocol.startswith("uni"):
+                out += [(f"{protocol} {kind}", m) for kind in estimators for m in metrics]
+    return out
 
 
 def _values(row: Row, tables: Sequence[RankTable]) -> Values:
@@ -97,7 +205,7 @@ def _values(row: Row, tables: Sequence[RankTable]) -> Values:
     return sums
 
 
-def _drawn(row: Row) -> list[tuple[str, str]]:
+def _drawn(row: Row) -> list[Name]:
     """Protocols with uniformly drawn lists, and the metrics that can be corrected."""
     return [
         (protocol, metric)
@@ -108,34 +216,45 @@ def _drawn(row: Row) -> list[tuple[str, str]]:
     ]
 
 
-def _corrected(row: Row, tables: Sequence[RankTable]) -> dict[Single, Corrected]:
-    """Estimates of the full metric, averaged over seeds."""
+def _corrected(
+    row: Row, tables: Sequence[RankTable], drawn: Floats, replicates: dict[Name, Floats]
+) -> dict[Single, Corrected]:
+    """Estimates of the full metric, averaged over seeds; their resampled values are added to `replicates`."""
     out: dict[Single, Corrected] = {}
     metrics: dict[str, list[str]] = {}
     for protocol, metric in _drawn(row):
         metrics.setdefault(protocol, []).append(metric)
     for protocol, names in metrics.items():
-        m = trailing_number(protocol)
+        m = negatives_of(protocol)
+        assert m is not None
         seeds = []
         for table in tables:
             above, tied = table.lists[protocol]
+            correction = Correction(sampled_ranks(above, tied, table.user, table.negatives, m))
             seeds.append(
-                corrected(sampled_ranks(above, tied, table.user, table.negatives, m), names)
+                (
+                    correction,
+                    correction.estimates(correction.seen.weight[None], names),
+                    correction.estimates(correction.seen.weights(drawn), names),
+                )
             )
         for name in names:
-            fields = {
-                f.name: float(np.mean([getattr(seed[name], f.name) for seed in seeds]))
-                for f in dataclasses.fields(Corrected)
+            points = {
+                k: np.mean([p[name][k] for _, p, _ in seeds], axis=0) for k in seeds[0][1][name]
             }
-            out[row_ids(row), protocol, name] = Corrected(**fields)
+            again = {k: np.mean([d[name][k] for *_, d in seeds], axis=0) for k in points}
+            out[row_ids(row), protocol, name] = seeds[0][0].result(name, points, again)
+            replicates |= {(f"{protocol} {kind}", name): v for kind, v in again.items()}
     return out
 
 
 def _wanted(protocol: str, metric: str) -> bool:
+    if protocol.startswith("recbole-"):
+        return False
     return metric in COMPARED or (protocol == "full" and metric in JOINT)
 
 
-def _shared(section: Section, one: Row, two: Row) -> list[tuple[str, str]]:
+def _shared(section: Section, one: Row, two: Row) -> list[Name]:
     return [
         (protocol, metric)
         for protocol in one.first.metrics

@@ -1,4 +1,5 @@
-"""Paired tests and corrected estimates of the rows of a section, kept beside the records so that a board needs no ranks.
+"""Paired tests, corrected estimates and intervals of rank correlations, kept beside the records so that a board needs no
+ranks.
 
 What has been found once is stored by the runs' ids, which stand for everything that determined them, and is never
 computed again; `analyse` makes what is missing from the runs' rank tables.
@@ -19,7 +20,7 @@ from recbole_ext.evaluator.findings import Corrected, Paired, holm
 from recbole_ext.files import write_atomically
 from recbole_ext.leaderboard.rows import Row, Section
 
-SCHEMA = 1
+SCHEMA = 2
 JOINT = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
 """Metrics of full ranking that rows are compared on, beside the per-positive ones of every protocol."""
 LEVEL = 0.05
@@ -28,21 +29,26 @@ Pair = tuple[str, str, str, str]
 """Run ids of one row and of another (each sorted, joined by `+`; the smaller first), protocol, metric."""
 Single = tuple[str, str, str]
 """Run ids of a row, protocol, metric."""
+Order = tuple[str, str, str]
+"""Digest of the run ids of all rows, what orders them (`uni19`, or `uni19 mle` for an estimate), metric."""
 
 
 @dataclass
 class Analysis:
-    """What is known of pairs of rows, and of rows under a drawn protocol."""
+    """What is known of pairs of rows, of rows under a drawn protocol, and of the orders that protocols give."""
 
     pairs: dict[Pair, Paired] = field(default_factory=dict)
     corrected: dict[Single, Corrected] = field(default_factory=dict)
+    taus: dict[Order, tuple[float, float]] = field(default_factory=dict)
+    """95% bootstrap interval of Kendall's τ-b with full ranking."""
 
     def __bool__(self) -> bool:
-        return bool(self.pairs or self.corrected)
+        return bool(self.pairs or self.corrected or self.taus)
 
     def update(self, other: Analysis) -> None:
         self.pairs |= other.pairs
         self.corrected |= other.corrected
+        self.taus |= other.taus
 
 
 @dataclass(frozen=True)
@@ -86,14 +92,17 @@ def read_analysis(folder: Path) -> tuple[Analysis, list[str]]:
     for path in sorted(folder.rglob("analysis-*.json")):
         try:
             raw = json.loads(path.read_text(encoding="utf-8"))
-            if raw["schema"] > SCHEMA:
-                raise ValueError(f"schema {raw['schema']} is newer than {SCHEMA}")
+            if raw["schema"] != SCHEMA:
+                raise ValueError(f"schema {raw['schema']} where {SCHEMA} is read")
             for entry in raw["pairs"]:
                 pair = (entry["first"], entry["second"], entry["protocol"], entry["metric"])
                 found.pairs[pair] = Paired(**_values(Paired, entry))
             for entry in raw["corrected"]:
                 single = (entry["row"], entry["protocol"], entry["metric"])
                 found.corrected[single] = Corrected(**_values(Corrected, entry))
+            for entry in raw["taus"]:
+                order = (entry["rows"], entry["order"], entry["metric"])
+                found.taus[order] = (float(entry["low"]), float(entry["high"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             damaged.append(f"{path}: no readable analysis ({' '.join(str(error).split())})")
     return found, damaged
@@ -102,9 +111,6 @@ def read_analysis(folder: Path) -> tuple[Analysis, list[str]]:
 def write_analysis(folder: Path, section: Section, known: Analysis) -> None:
     """Write what is known of a section below `folder`."""
     ids = {row_ids(row) for row in section.rows}
-    asked, read = section.first.experiment, section.first.fingerprints
-    ground = "|".join([asked["exclude"], read["data"], read["split"]])
-    name = hashlib.sha256(ground.encode()).hexdigest()[:12]
     pairs = [
         {"first": k[0], "second": k[1], "protocol": k[2], "metric": k[3], **_rounded(value)}
         for k, value in sorted(known.pairs.items())
@@ -115,15 +121,29 @@ def write_analysis(folder: Path, section: Section, known: Analysis) -> None:
         for k, value in sorted(known.corrected.items())
         if k[0] in ids
     ]
-    lists = (
-        ",\n".join(json.dumps(e, sort_keys=True) for e in entries) for entries in (pairs, singles)
-    )
-    text = '{{"schema": {}, "pairs": [\n{}\n], "corrected": [\n{}\n]}}\n'.format(SCHEMA, *lists)
-    write_atomically(folder / f"analysis-{name}.json", text)
+    own = rows_key(section)
+    taus = [
+        {"rows": k[0], "order": k[1], "metric": k[2], "low": _short(low), "high": _short(high)}
+        for k, (low, high) in sorted(known.taus.items())
+        if k[0] == own
+    ]
+    parts = {"pairs": pairs, "corrected": singles, "taus": taus}
+    lists = []
+    for part, entries in parts.items():
+        lines = ",\n".join(json.dumps(entry, sort_keys=True) for entry in entries)
+        lists.append(f'"{part}": [\n{lines}\n]')
+    text = f'{{"schema": {SCHEMA}, {", ".join(lists)}}}\n'
+    write_atomically(folder / f"analysis-{section.ground}.json", text)
 
 
-def _values(kind: type, entry: Mapping[str, Any]) -> dict[str, float]:
-    return {f.name: float(entry[f.name]) for f in dataclasses.fields(kind)}
+def _values(kind: type, entry: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a finding: numbers, and mappings to pairs of numbers."""
+    return {
+        f.name: {k: (float(v[0]), float(v[1])) for k, v in entry[f.name].items()}
+        if isinstance(entry[f.name], Mapping)
+        else float(entry[f.name])
+        for f in dataclasses.fields(kind)
+    }
 
 
 def row_ids(row: Row) -> str:
@@ -140,5 +160,20 @@ def swapped(paired: Paired) -> Paired:
     return Paired(-paired.difference, -paired.high, -paired.low, -paired.effect, paired.p)
 
 
-def _rounded(found: Paired | Corrected) -> dict[str, float]:
-    return {name: round(value, 8) for name, value in dataclasses.asdict(found).items()}
+def rows_key(section: Section) -> str:
+    """Stands for all rows of a section together."""
+    ids = sorted(row_ids(row) for row in section.rows)
+    return hashlib.sha256("|".join(ids).encode()).hexdigest()[:16]
+
+
+def _rounded(found: Paired | Corrected) -> dict[str, Any]:
+    return {
+        name: {k: [_short(low), _short(high)] for k, (low, high) in value.items()}
+        if isinstance(value, dict)
+        else _short(value)
+        for name, value in dataclasses.asdict(found).items()
+    }
+
+
+def _short(value: float) -> float:
+    return round(value, 8)

@@ -11,6 +11,9 @@ from recbole_ext.leaderboard.rows import Cell, Row, Section, places
 COMPARED = ("ndcg_pp@10", "hit_pp@10")
 """Per-positive metrics: where full and sampled ranking differ by sampling alone."""
 
+BY_RECBOLE = ("ndcg@10", "recall@10")
+"""Joint-list metrics, which RecBole's evaluator prints for sampled candidates too."""
+
 
 @dataclass(frozen=True)
 class Standing:
@@ -65,6 +68,8 @@ def verdicts(section: Section, metric: str) -> list[str]:
         return ["There is one row, and no order to change."]
     alike: dict[_Verdict, list[str]] = {}
     for protocol in section.sampled:
+        if not any(row.cell(protocol, metric) for row in section.rows):
+            continue
         alike.setdefault(_verdict(section, protocol, metric), []).append(protocol)
     if len(alike) == 1 and (only := next(iter(alike))).count and not only.fallen:
         return [f"No sampled protocol swaps a pair against full ranking ({only.count} compared)."]

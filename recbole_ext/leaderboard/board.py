@@ -12,6 +12,7 @@ from recbole_ext.files import write_atomically
 from recbole_ext.leaderboard.analysis import Analysis, read_analysis, write_analysis
 from recbole_ext.leaderboard.csvfile import render_csv
 from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.plots import draw
 from recbole_ext.leaderboard.rows import once, sections
 from recbole_ext.leaderboard.sound import flaw
 from recbole_ext.results import ResultRecord, find_records, read_record
@@ -37,9 +38,11 @@ def load_records(folder: Path) -> tuple[list[ResultRecord], list[str]]:
 
 
 def analysed(
-    records: Iterable[ResultRecord], runs_folder: Path, keep_in: Path
+    records: Iterable[ResultRecord], runs_folder: Path, keep_in: Path, deep: bool = True
 ) -> tuple[Analysis, list[str]]:
     """Everything known of rows that may be compared, found now or before; new findings are kept below `keep_in`.
+
+    `deep` includes what only the published page shows: corrected estimates and intervals of rank correlations.
 
     Returns:
         (the analysis, a line for each file that could not be trusted and was left out).
@@ -48,7 +51,7 @@ def analysed(
 
     known, damaged = read_analysis(keep_in)
     for section in sections(records):
-        found, broken = analyse(section, runs_folder, known)
+        found, broken = analyse(section, runs_folder, known, deep)
         damaged += broken
         if found:
             known.update(found)
@@ -117,9 +120,15 @@ def check(board_folder: Path) -> list[str]:
 def _pages(folder: Path) -> dict[Path, str]:
     records, _ = load_records(folder / "records")
     known, _ = read_analysis(folder / "records")
+    plots = {
+        folder / "plots" / name: svg
+        for section in sections(records)
+        for name, svg in draw(section, known).items()
+    }
     return {
         folder / "LEADERBOARD.md": render_markdown(records, known),
-        folder / "leaderboard.csv": render_csv(records),
+        folder / "leaderboard.csv": render_csv(records, known),
+        **plots,
     }
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from recbole_ext.evaluator.findings import Corrected
+from recbole_ext.leaderboard.agreement import ESTIMATORS, Agreement, estimates
 from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts, row_ids
 from recbole_ext.leaderboard.beside import Standing, standings
-from recbole_ext.leaderboard.rows import DECIMALS, Cell, Row, Section
+from recbole_ext.leaderboard.rows import Cell, Row, Section
 
 MISSING = "–"
 
@@ -23,20 +24,23 @@ Parts = tuple[str, ...]
 """The text of a cell in pieces that stand below one another, e.g. `0.1234` and `±0.0012`."""
 
 
+T = TypeVar("T")
+
+
 @dataclass(frozen=True)
-class Column:
-    """A heading and what stands under it."""
+class Column(Generic[T]):
+    """A heading and what stands under it, for rows of any kind T."""
 
     key: str
     heading: str
-    value: Callable[[Row], Any]
+    value: Callable[[T], Any]
     """None where the row has none: shown as a dash."""
     show: Callable[[Any], Parts] = lambda value: (str(value),)
     numeric: bool = True
     priority: int = 0
     """Where a terminal is too narrow, columns with larger numbers go first; 0 stays."""
 
-    def parts(self, row: Row) -> Parts:
+    def parts(self, row: T) -> Parts:
         value = self.value(row)
         return (MISSING,) if value is None else self.show(value)
 
@@ -47,7 +51,9 @@ def _interval(cell: Cell) -> Parts:
     return f"{cell.mean:.4f}", half, seeds
 
 
-def _metric(name: str, heading: str, priority: int, section: Section, found: Verdicts) -> Column:
+def _metric(
+    name: str, heading: str, priority: int, section: Section, found: Verdicts
+) -> Column[Row]:
     letters = {row.label: section.letter(row) for row in section.rows}
 
     def value(row: Row) -> tuple[Cell, list[str]] | None:
@@ -76,7 +82,7 @@ def _mean(values: Iterable[Any]) -> float | None:
     return fmean(known) if known else None
 
 
-def _cost(key: str, heading: str, digits: int, priority: int) -> Column:
+def _cost(key: str, heading: str, digits: int, priority: int) -> Column[Row]:
     def value(row: Row) -> float | None:
         return _mean(r.cost.get(key) for r in row.records)
 
@@ -97,10 +103,10 @@ def _marks(row: Row) -> str:
     return "".join(f"[{number}]" for number in row.marks) or "none"
 
 
-MODEL = Column("model", "Model", lambda row: row.label, numeric=False)
+MODEL: Column[Row] = Column("model", "Model", lambda row: row.label, numeric=False)
 
 
-def main_columns(section: Section, found: Verdicts) -> tuple[Column, ...]:
+def main_columns(section: Section, found: Verdicts) -> tuple[Column[Row], ...]:
     """The first table of a section; `found` puts letters beside significant wins."""
     letters = (Column("row", "Row", section.letter, numeric=False),) if found else ()
     return (
@@ -121,11 +127,11 @@ def main_columns(section: Section, found: Verdicts) -> tuple[Column, ...]:
     )
 
 
-def difference_columns(section: Section, found: Verdicts) -> tuple[Column, ...]:
+def difference_columns(section: Section, found: Verdicts) -> tuple[Column[Row], ...]:
     """The first row's lead over each other row, with its interval, effect size and adjusted p-value."""
     first = section.rows[0].label
 
-    def lead(metric: str, heading: str) -> Column:
+    def lead(metric: str, heading: str) -> Column[Row]:
         def value(row: Row) -> Tested | None:
             return found.get((first, metric), {}).get(row.label)
 
@@ -145,10 +151,11 @@ def _tested(result: Tested) -> Parts:
     )
 
 
-def beside_full(section: Section, metric: str) -> tuple[Column, ...]:
-    """Full ranking, then each sampled protocol with its place and by how much it flatters a row."""
-    drawn_last = sorted(section.sampled, key=lambda name: not name.startswith("expected"))
-    protocols = ["full", *section.sampled]
+def beside_full(section: Section, metric: str) -> tuple[Column[Row], ...]:
+    """Full ranking, then each sampled protocol that has the metric: its place, and by how much it flatters a row."""
+    sampled = [p for p in section.sampled if any(row.cell(p, metric) for row in section.rows)]
+    drawn_last = sorted(sampled, key=lambda name: not name.startswith("expected"))
+    protocols = ["full", *sampled]
     columns = []
     for protocol in protocols:
         found = standings(section, protocol, metric)
@@ -163,55 +170,123 @@ def beside_full(section: Section, metric: str) -> tuple[Column, ...]:
     return (MODEL, *columns)
 
 
-ESTIMATORS = {
-    "naive": "naive",
-    "plug_in": "plug-in",
-    "bv": "BV(0.1)",
-    "mle": "MLE",
-    "bv_mle": "BV-MLE",
-}
-"""Field of `Corrected` -> heading, from what a sampled paper prints to what knows most."""
-
-
-def estimates(
-    section: Section, known: Analysis, protocol: str, metric: str
-) -> dict[str, dict[str, float]]:
-    """`full` and each estimator -> label -> value, of the rows that have all of them."""
-    out: dict[str, dict[str, float]] = {name: {} for name in ("full", *ESTIMATORS)}
-    for row in section.rows:
-        cell, found = (
-            row.cell("full", metric),
-            known.corrected.get((row_ids(row), protocol, metric)),
-        )
-        if cell is None or found is None:
-            continue
-        out["full"][row.label] = cell.compared
-        for name in ESTIMATORS:
-            out[name][row.label] = round(getattr(found, name), DECIMALS)
-    return out
-
-
 def corrected_columns(
     section: Section, known: Analysis, protocol: str, metric: str
-) -> tuple[Column, ...]:
+) -> tuple[Column[Row], ...]:
     """Full ranking, then each estimate of it from one drawn protocol with its place, then what sampling leaves open."""
 
-    def column(name: str, heading: str, values: dict[str, float]) -> Column:
-        def value(row: Row) -> tuple[float, int] | None:
-            own = values.get(row.label)
-            return None if own is None else (own, 1 + sum(other > own for other in values.values()))
-
-        return Column(name, heading, value, lambda shown: (f"{shown[0]:.4f}", f"#{shown[1]}"))
-
-    def interval(row: Row) -> Corrected | None:
+    def corrected(row: Row) -> Corrected | None:
         return known.corrected.get((row_ids(row), protocol, metric))
+
+    def column(name: str, heading: str, values: dict[str, float]) -> Column[Row]:
+        def value(row: Row) -> Parts | None:
+            own, found = values.get(row.label), corrected(row)
+            if own is None or found is None:
+                return None
+            low, high = found.ends.get(name, (None, None))
+            half = "" if low is None or high is None else f"±{(high - low) / 2:.4f}"
+            return f"{own:.4f}", half, f"#{1 + sum(other > own for other in values.values())}"
+
+        return Column(name, heading, value, tuple)
+
+    def ends(found: Corrected) -> Parts:
+        wider = f"(errors x {found.widened:.1f})" if found.widened > 1 else ""
+        return f"[{found.low:.4f}, {found.high:.4f}]", wider
 
     found = estimates(section, known, protocol, metric)
     return (
         MODEL,
         *(column(name, ESTIMATORS.get(name, name), values) for name, values in found.items()),
-        Column("open", "identified", interval, lambda c: (f"[{c.low:.4f}, {c.high:.4f}]",)),
+        Column("open", "identified", corrected, ends),
     )
+
+
+def agreement_columns(full: float | None) -> tuple[Column[Agreement], ...]:
+    """What an order keeps of full ranking's; `full` is full ranking's own resolution, for the heading."""
+
+    def interval(found: Agreement) -> Parts | None:
+        return found.ends and (f"[{found.ends[0]:+.2f}, {found.ends[1]:+.2f}]",)
+
+    of_full = "" if full is None else f" (full {full:.2f})"
+    return (
+        Column("order", "Order by", lambda found: found.heading, numeric=False),
+        Column("tau", "τ-b", lambda found: found.tau, lambda tau: (f"{tau:+.2f}",)),
+        Column("ends", "95% interval", interval, tuple),
+        Column("first", "First kept", lambda found: "yes" if found.first_kept else "no"),
+        Column("swaps", "Swaps", lambda found: f"{len(found.flips)} of {found.pairs}"),
+        Column(
+            "significant",
+            "Significant swaps",
+            lambda found: (
+                sum(flip.significant for flip in found.flips) if full is not None else None
+            ),
+        ),
+        Column("resolution", f"Resolution{of_full}", lambda found: found.resolution, _fixed(2)),
+    )
+
+
+BEYOND = {
+    "coverage@20": ("Coverage@20", 4),
+    "gini@20": ("Gini@20", 4),
+    "popularity@20": ("Popularity@20", 1),
+    "tail@20": ("Tail@20", 4),
+    "novelty@20": ("Novelty@20", 2),
+}
+"""What lists are like -> heading and digits."""
+
+
+def beyond_columns(section: Section) -> tuple[Column[Row], ...]:
+    """Coverage, concentration and popularity of the lists; one column alone where no row has any."""
+
+    def of(name: str) -> Callable[[Row], float | None]:
+        return lambda row: _mean_of_all(r.beyond.get(name) for r in row.records)
+
+    return (
+        MODEL,
+        *(
+            Column(name, heading, of(name), _fixed(digits))
+            for name, (heading, digits) in BEYOND.items()
+            if any(of(name)(row) is not None for row in section.rows)
+        ),
+    )
+
+
+def strata_columns(section: Section, metric: str) -> tuple[Column[Row], ...]:
+    """A metric within each part of the positives."""
+    names = list(dict.fromkeys(name for r in section.records for name in r.strata))
+    names = [name for name in _STRATA if name in names] + sorted(set(names) - set(_STRATA))
+
+    def of(name: str) -> Callable[[Row], tuple[float, float] | None]:
+        def value(row: Row) -> tuple[float, float] | None:
+            entries = [r.strata.get(name, {}).get("metrics", {}).get(metric) for r in row.records]
+            if any(entry is None for entry in entries):
+                return None
+            return (
+                fmean(e["mean"] for e in entries),
+                fmean((e["high"] - e["low"]) / 2 for e in entries),
+            )
+
+        return value
+
+    def heading(name: str) -> str:
+        found = next(r.strata[name] for r in section.records if name in r.strata)
+        return f"{name} ({found['positives']:,})"
+
+    return (
+        MODEL,
+        *(
+            Column(name, heading(name), of(name), lambda v: (f"{v[0]:.4f}", f"±{v[1]:.4f}"))
+            for name in names
+        ),
+    )
+
+
+_STRATA = ("head items", "tail items", "low activity", "middle activity", "high activity")
+
+
+def _mean_of_all(values: Iterable[Any]) -> float | None:
+    known = list(values)
+    return None if any(value is None for value in known) else fmean(known)
 
 
 def _place(standing: Standing) -> Parts:

@@ -4,30 +4,58 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from statistics import fmean
 
+from recbole_ext.leaderboard.agreement import ESTIMATORS
+from recbole_ext.leaderboard.analysis import Analysis, row_ids
 from recbole_ext.leaderboard.rows import DECIMALS, Row, Section, sections, trailing_number
 from recbole_ext.results import ResultRecord
 
 _HEADINGS = (
-    "dataset", "data", "split", "exclude", "model", "label", "seeds", "protocol", "metric", "mean", "low", "high",
-    "sd_over_seeds", "sd_over_draws", "tuned_points", "run_ids",
+    "dataset", "data", "split", "exclude", "model", "label", "seeds", "protocol", "metric", "estimator", "part", "mean",
+    "low", "high", "sd_over_seeds", "sd_over_draws", "tuned_points", "run_ids",
 )  # fmt: skip
 
+_Line = tuple[str, str, str, str, tuple[float | None, ...]]
+"""Protocol, metric, estimator of full ranking, part of the positives, and the five numbers."""
 
-def render_csv(records: Iterable[ResultRecord]) -> str:
-    """One line per row, protocol and metric, sorted by name so that a changed value is a changed line."""
+
+def render_csv(records: Iterable[ResultRecord], known: Analysis | None = None) -> str:
+    """One line per row, protocol and metric, sorted by name so that a changed value is a changed line.
+
+    `estimator` names an estimate of full ranking from a drawn protocol (and `low identified`, `high identified`); `part` a
+    part of the positives.
+    """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(_HEADINGS)
     for section in sections(records):
         for row in sorted(section.rows, key=lambda row: (row.model, row.label)):
-            writer.writerows(_lines(section, row))
+            for *names, numbers in _lines(section, row, known or Analysis()):
+                shown = ("" if number is None else f"{number:.{DECIMALS}f}" for number in numbers)
+                writer.writerow([*_about(row), *names, *shown, *_behind(row)])
     return out.getvalue()
 
 
-def _lines(section: Section, row: Row) -> Iterable[list[object]]:
+def _about(row: Row) -> list[object]:
     asked, read = row.first.experiment, row.first.fingerprints
+    return [
+        asked["dataset"]["name"],
+        read["data"][:12],
+        read["split"][:12],
+        asked["exclude"],
+        row.model,
+        row.label,
+        len(row.records),
+    ]
+
+
+def _behind(row: Row) -> list[object]:
+    return ["" if row.points is None else row.points, " ".join(r.run_id for r in row.records)]
+
+
+def _lines(section: Section, row: Row, known: Analysis) -> Iterator[_Line]:
     names = {
         (protocol, metric)
         for record in row.records
@@ -42,17 +70,22 @@ def _lines(section: Section, row: Row) -> Iterable[list[object]]:
         numbers = (
             (cell.mean, cell.low, cell.high, cell.seed_sd, cell.draw_sd) if cell else (None,) * 5
         )
-        yield [
-            asked["dataset"]["name"],
-            read["data"][:12],
-            read["split"][:12],
-            asked["exclude"],
-            row.model,
-            row.label,
-            len(row.records),
-            protocol,
-            metric,
-            *("" if number is None else f"{number:.{DECIMALS}f}" for number in numbers),
-            "" if row.points is None else row.points,
-            " ".join(record.run_id for record in row.records),
-        ]
+        yield protocol, metric, "", "", numbers
+        found = known.corrected.get((row_ids(row), protocol, metric))
+        if found is not None:
+            for name in ESTIMATORS:
+                low, high = found.ends.get(name, (None, None))
+                yield protocol, metric, name, "", (getattr(found, name), low, high, None, None)
+            yield protocol, metric, "identified", "", (None, found.low, found.high, None, None)
+    for metric in sorted({name for r in row.records for name in r.beyond}, key=_by_name):
+        values = [r.beyond[metric] for r in row.records if metric in r.beyond]
+        yield "full", metric, "", "", (fmean(values), None, None, None, None)
+    for part in sorted({name for r in row.records for name in r.strata}):
+        of = [r.strata[part]["metrics"] for r in row.records if part in r.strata]
+        for metric in sorted(of[0], key=_by_name):
+            ends = (fmean(found[metric][end] for found in of) for end in ("mean", "low", "high"))
+            yield "full", metric, "", part, (*ends, None, None)
+
+
+def _by_name(metric: str) -> tuple[str, int]:
+    return metric.partition("@")[0], trailing_number(metric)

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from statistics import fmean, stdev
 
-from recbole_ext.evaluator.findings import effective_k, kendall_tau_b
+from recbole_ext.evaluator.findings import Paired, effective_k
 from recbole_ext.leaderboard import table
+from recbole_ext.leaderboard.agreement import Agreement, agreements, estimates, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis
 from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
-from recbole_ext.leaderboard.beside import COMPARED, verdicts
+from recbole_ext.leaderboard.beside import BY_RECBOLE, COMPARED
 from recbole_ext.leaderboard.columns import (
-    ESTIMATORS,
+    MODEL,
+    Column,
+    Parts,
+    agreement_columns,
     beside_full,
+    beyond_columns,
     corrected_columns,
     difference_columns,
-    estimates,
     main_columns,
+    strata_columns,
 )
 from recbole_ext.leaderboard.facts import facts, remarks, warnings
-from recbole_ext.leaderboard.labels import listed
-from recbole_ext.leaderboard.over import Standing, over_datasets
-from recbole_ext.leaderboard.rows import Section, sections, trailing_number
+from recbole_ext.leaderboard.labels import flat, listed
+from recbole_ext.leaderboard.links import definitions
+from recbole_ext.leaderboard.over import OverSplits, Standing, over_datasets, over_splits
+from recbole_ext.leaderboard.papers import PaperTable, paper_tables
+from recbole_ext.leaderboard.plots import plots_of
+from recbole_ext.leaderboard.rows import Row, Section, sections, trailing_number
 from recbole_ext.results import ResultRecord
 
 _HEADER = """\
@@ -37,13 +46,19 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
   negatives (mean and ± standard deviation over draws), `expected@M` is its mean over all draws, in closed form.
 * `#2` is the place in the column, equal values share it. `+1`: the protocol shows the row one place higher than full
   ranking does, counted among the rows that have both; it flatters the row. `=`: the same place.
-* *Estimated from uniM*: full ranking as five estimators see it through M drawn negatives (docs/protocols.md). *identified* is
-  all that M negatives can say: every value in it belongs to a rank distribution with the same sampled ranks.
+* *Estimated from uniM*: full ranking as five estimators see it through M drawn negatives, each with half its bootstrap interval
+  over users. *identified* is all that M negatives can say: every value in it belongs to a rank distribution with the same
+  sampled ranks (`errors x 1.5`: none fits them before their errors are widened by that factor).
+* *The order .. against full ranking's*: Kendall's τ-b and its bootstrap interval over users, whether the best row stays first,
+  the pairs that change order and how many of these full ranking tells apart (p < 0.05 after Holm over all pairs), and
+  the share of all pairs that the protocol itself tells apart.
+* Seconds and memory are of the machine that is named, which may have had other work: read them as orders of magnitude.
 * `[1]` is a remark, listed below the table.
 * `>b,c`: better than rows b and c by more than noise: paired randomisation test over users, p < 0.05 after Holm's
   adjustment over every pair and metric of the table. **Bold**: better than every other row. Where runs were not
   compared there are no letters and nothing is bold.
-* [docs/protocols.md](../docs/protocols.md) has the formulas."""
+* Headings lead to the formulas in [docs/protocols.md](../docs/protocols.md). What all this says of sampled protocols is in
+  [docs/sampled-vs-full.md](../docs/sampled-vs-full.md)."""
 
 
 def render_markdown(records: Iterable[ResultRecord], known: Analysis | None = None) -> str:
@@ -51,38 +66,67 @@ def render_markdown(records: Iterable[ResultRecord], known: Analysis | None = No
     blocks = [_HEADER]
     every = sections(records)
     blocks += _over_datasets(over_datasets(every))
+    blocks += _over_splits(over_splits(every, ("recall@20", "ndcg@20")))
     for section in every:
         blocks += _section(section, known or Analysis())
     if len(blocks) == 1:
         blocks.append("No records yet.")
-    return "\n\n".join(blocks) + "\n"
+    page = "\n\n".join(blocks) + "\n"
+    links = definitions(page)
+    return f"{page}\n{links}\n" if links else page
 
 
 def _over_datasets(standings: Sequence[Standing]) -> list[str]:
     """Mean places, a column per dataset."""
     if not standings:
         return []
-    datasets = list(standings[0].places)
-    lines = [
-        f"| Model | Mean place | {' | '.join(map(table.escaped, datasets))} |",
-        "| --- | ---: |" + " ---: |" * len(datasets),
+    columns: list[Column[Standing]] = [
+        Column("model", "Model", lambda s: s.model, numeric=False),
+        Column("mean", "Mean place", lambda s: s.mean, lambda v: (f"{v:.2f}",)),
     ]
-    lines += [
-        f"| {table.escaped(s.model)} | {s.mean:.2f} | {' | '.join(f'{s.places[name]:.2f}' for name in datasets)} |"
-        for s in standings
-    ]
+    for name in standings[0].places:
+        columns.append(
+            Column(name, name, lambda s, name=name: s.places[name], lambda v: (f"{v:.2f}",))  # type: ignore[misc]
+        )
     return [
         "## Over datasets",
-        "\n".join(lines),
+        "\n".join(table.markdown(columns, standings)),
         "* Places by NDCG@20 of full ranking among the models that stand on every dataset here, each by its best row, averaged "
         "over the splits of a dataset.",
     ]
 
 
+def _over_splits(groups: Sequence[OverSplits]) -> list[str]:
+    blocks = ["## Over random splits"] if groups else []
+    for group in groups:
+        asked = group.section.first.experiment["dataset"]
+
+        def column(metric: str, heading: str, group: OverSplits = group) -> Column[str]:
+            def show(values: list[float]) -> Parts:
+                return f"{fmean(values):.4f}", f"(sd {stdev(values):.4f})"
+
+            return Column(metric, heading, lambda model: group.values[model][metric], show)
+
+        columns: list[Column[str]] = [
+            Column("model", "Model", str, numeric=False),
+            column("recall@20", "Recall@20"),
+            column("ndcg@20", "NDCG@20"),
+        ]
+        blocks += [
+            f"### {table.escaped(asked['name'])}, filters {flat(asked['filters'])}",
+            "\n".join(table.markdown(columns, list(group.values))),
+            f"* Mean and standard deviation over {len(group.seeds)} splits (split_seed {listed([str(s) for s in group.seeds])}), "
+            "each model by its best row.",
+        ]
+    return blocks
+
+
 def metric_heading(metric: str) -> str:
-    """`NDCG@10 per positive` of `ndcg_pp@10`."""
-    name = metric.partition("_pp@")[0]
-    return f"{ {'ndcg': 'NDCG', 'hit': 'Hit'}[name] }@{trailing_number(metric)} per positive"
+    """`NDCG@10 per positive` of `ndcg_pp@10`, `NDCG@10` of `ndcg@10`."""
+    name, _, k = metric.partition("@")
+    kind = name.removesuffix("_pp")
+    spelled = {"ndcg": "NDCG", "hit": "Hit", "recall": "Recall"}[kind]
+    return f"{spelled}@{k}{' per positive' if name.endswith('_pp') else ''}"
 
 
 def _section(section: Section, known: Analysis) -> list[str]:
@@ -103,58 +147,129 @@ def _section(section: Section, known: Analysis) -> list[str]:
             "* difference, its 95% bootstrap interval over users, effect size d (mean over standard deviation of the "
             "users' differences), p after Holm",
         ]
+    blocks += _plots(section)
+    for paper in paper_tables(section):
+        blocks += _paper(section, paper)
+    for heading, columns in (
+        ("What the lists are like", beyond_columns(section)),
+        ("Recall@20 within parts of the positives", strata_columns(section, "recall@20")),
+        ("NDCG@20 within parts of the positives", strata_columns(section, "ndcg@20")),
+    ):
+        if len(columns) > 1:
+            blocks += [f"### {heading}", "\n".join(table.markdown(columns, section.rows))]
     if not section.sampled:
         blocks.append("No sampled protocol was asked for.")
-    for metric in COMPARED if section.sampled else ():
-        blocks += [
-            f"### {metric_heading(metric)}, sampled beside full",
-            "\n".join(table.markdown(beside_full(section, metric), section.rows)),
-            _bullets(table.escaped(text) for text in verdicts(section, metric)),
-        ]
-        for protocol in section.sampled:
-            if estimates(section, known, protocol, metric)["full"]:
-                blocks += _corrections(section, known, protocol, metric)
+    for metric in (*COMPARED, *BY_RECBOLE):
+        blocks += _sampled(section, known, metric)
     return [block for block in blocks if block]
 
 
-def _corrections(section: Section, known: Analysis, protocol: str, metric: str) -> list[str]:
+def _plots(section: Section) -> list[str]:
+    return [f"![{alt}](plots/{name})" for name, alt in plots_of(section).items()]
+
+
+def _paper(section: Section, paper: PaperTable) -> list[str]:
+    def pair(metric: str) -> list[Column[Row]]:
+        heading = metric_heading(metric)
+
+        def own(row: Row) -> float | None:
+            cell = row.cell("full", metric)
+            return None if cell is None else cell.mean
+
+        def show(value: float) -> Parts:
+            return (f"{value:.4f}",)
+
+        def theirs(row: Row) -> float | None:
+            return paper.value(row, metric)
+
+        return [
+            Column(metric, heading, own, show),
+            Column(f"their {metric}", "theirs", theirs, show),
+        ]
+
+    columns = [MODEL, *(c for metric in paper.metrics if metric != "hr@20" for c in pair(metric))]
+    rows = [row for row in section.rows if row.model in paper.rows]
+    differences = paper.differences(section)
+    verdict = (
+        f"**Not comparable** because of (theirs in brackets): {table.escaped('; '.join(differences))}."
+        if differences
+        else "Comparable: data, filters, split, exclusion and encoder agree."
+    )
     return [
-        f"### {metric_heading(metric)}, estimated from {protocol}",
-        "\n".join(
-            table.markdown(corrected_columns(section, known, protocol, metric), section.rows)
-        ),
-        _bullets(table.escaped(text) for text in agreement(section, known, protocol, metric)),
+        f"### Beside the paper: {table.escaped(paper.title)}",
+        f"* {verdict}",
+        "\n".join(table.markdown(columns, rows)),
     ]
 
 
-def agreement(section: Section, known: Analysis, protocol: str, metric: str) -> list[str]:
-    """How far the order by each estimate is that of full ranking, and where a sampled cut-off really looks."""
-    found = estimates(section, known, protocol, metric)
-    full = list(found["full"].values())
-    lines = []
-    if len(full) > 1:
-        taus = {name: kendall_tau_b(full, list(found[name].values())) for name in ESTIMATORS}
-        shown = (
-            f"{ESTIMATORS[name]} {'–' if tau is None else f'{tau:+.2f}'}"
-            for name, tau in taus.items()
-        )
-        best = max(found["full"], key=lambda label: found["full"][label])
-        kept = [
-            ESTIMATORS[name]
-            for name in ESTIMATORS
-            if max(found[name], key=lambda label: found[name][label]) == best
+def _sampled(section: Section, known: Analysis, metric: str) -> list[str]:
+    """One metric under every protocol that has it, what the estimates make of it, and how far the orders agree."""
+    columns = beside_full(section, metric)
+    if len(columns) < 3:
+        return []
+    blocks = [
+        f"### {metric_heading(metric)}, sampled beside full",
+        "\n".join(table.markdown(columns, section.rows)),
+    ]
+    if len(section.rows) < 2:
+        return [*blocks, "* There is one row, and no order to change."]
+    blocks.append(_bullets(_incomparable(section)))
+    for protocol in section.sampled:
+        if estimates(section, known, protocol, metric)["full"]:
+            corrected = corrected_columns(section, known, protocol, metric)
+            blocks += [
+                f"### {metric_heading(metric)}, estimated from {protocol}",
+                "\n".join(table.markdown(corrected, section.rows)),
+                f"* {_reach(section, protocol, metric)}",
+            ]
+    found = agreements(section, known, metric)
+    if found:
+        full = full_resolution(section, known, metric)
+        blocks += [
+            f"### {metric_heading(metric)}, the order of {found[0].rows} rows against full ranking's",
+            "\n".join(table.markdown(agreement_columns(full), found)),
+            _bullets(table.escaped(text) for text in flips(found)),
         ]
-        lines = [
-            f"Kendall's τ-b with full ranking over {len(full)} rows: {', '.join(shown)}.",
-            f"{best}, first under full ranking, is first by {listed(kept) if kept else 'none of them'}.",
-        ]
+    return blocks
+
+
+def _incomparable(section: Section) -> list[str]:
+    return [
+        f"{name}: candidate lists differ between rows, so their order is not compared."
+        for name in section.sampled
+        if not section.comparable(name)
+    ]
+
+
+def _reach(section: Section, protocol: str, metric: str) -> str:
     size = section.first.data
     negatives = size["items"] - round(size["interactions"] / size["users"])
     k, m = trailing_number(metric), trailing_number(protocol)
-    return [
-        *lines,
-        f"A cut-off of {k} among {m} looks at a full rank of about {effective_k(k, negatives, m):,.0f}.",
-    ]
+    deep = effective_k(k, negatives, m)
+    return f"A cut-off of {k} among {m} looks at a full rank of about {deep:,.0f}."
+
+
+def flips(found: Sequence[Agreement]) -> list[str]:
+    """The pairs that change order, each with its p-values; a closed form says the same as its drawn twin and is left out."""
+    lines = []
+    for one in found:
+        if one.estimator != "naive" or one.protocol.startswith("expected"):
+            continue
+        if not one.flips:
+            lines.append(f"{one.heading} keeps the order of all {one.pairs} pairs.")
+            continue
+        told = [
+            f"{flip.first} falls below {flip.second} (full {_told(flip.full)}; {one.heading} {_told(flip.here)})"
+            for flip in one.flips
+        ]
+        lines.append(f"{one.heading} swaps {len(told)} of {one.pairs} pairs: {'; '.join(told)}.")
+    return lines
+
+
+def _told(test: tuple[Paired, float] | None) -> str:
+    if test is None:
+        return "not tested"
+    return f"{test[0].difference:+.4f}, p {test[1]:.2g}"
 
 
 def _bullets(lines: Iterable[str]) -> str:

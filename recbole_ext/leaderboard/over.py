@@ -1,12 +1,14 @@
-"""Models over datasets: the mean of their places, one place per dataset."""
+"""Models over datasets: the mean of their places, one place per dataset; and over the random splits of one dataset."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 from recbole_ext.leaderboard.rows import HEADLINE, Section
+from recbole_ext.results import canonical_json
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,52 @@ def over_datasets(sections: Sequence[Section]) -> list[Standing]:
         for model, of in places.items()
     ]
     return sorted(standings, key=lambda s: (s.mean, s.model))
+
+
+@dataclass(frozen=True)
+class OverSplits:
+    """Models over sections that differ in nothing but the seed of the split."""
+
+    section: Section
+    """One of them."""
+    seeds: tuple[int, ...]
+    values: dict[str, dict[str, list[float]]]
+    """Model -> metric of full ranking -> its value on each split; models that stand on every split, best first."""
+
+
+def over_splits(sections: Sequence[Section], metrics: Sequence[str]) -> list[OverSplits]:
+    """Groups of at least two splits of the same data."""
+    groups: dict[str, list[Section]] = {}
+    for section in sections:
+        asked = section.first.experiment
+        split = {k: v for k, v in asked["dataset"]["split"].items() if k != "split_seed"}
+        key = canonical_json(
+            [_dataset(section), section.first.fingerprints["data"], split, asked["exclude"]]
+        )
+        groups.setdefault(key, []).append(section)
+    found = []
+    for group in groups.values():
+        if len(group) < 2:
+            continue
+        models = set.intersection(*({row.model for row in s.rows} for s in group))
+        values = {
+            model: {
+                metric: [_best(section, model, metric) for section in group] for metric in metrics
+            }
+            for model in models
+        }
+        values = {m: v for m, v in values.items() if all(None not in x for x in v.values())}
+        order = sorted(values, key=lambda m: (-fmean(values[m][metrics[-1]]), m))
+        seeds = sorted(s.first.experiment["dataset"]["split"]["split_seed"] for s in group)
+        found.append(OverSplits(group[0], tuple(seeds), {m: values[m] for m in order}))
+    return found
+
+
+def _best(section: Section, model: str, metric: str) -> Any:
+    """A metric of the model's best row of a section."""
+    row = next(row for row in section.rows if row.model == model)
+    cell = row.cell("full", metric)
+    return None if cell is None else cell.mean
 
 
 def _dataset(section: Section) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -76,12 +77,13 @@ class Row:
         entries = [entry for entry in found if entry is not None]
         if len(entries) < len(found):
             return None
+        theirs = protocol.startswith("recbole-")  # RecBole's evaluator gives means only
         means = [float(entry["mean"]) for entry in entries]
         draws = [stdev(entry["draws"]) for entry in entries if len(entry.get("draws", ())) > 1]
         return Cell(
             mean=fmean(means),
-            low=_mean_of(entries, "low"),
-            high=_mean_of(entries, "high"),
+            low=None if theirs else fmean(entry["low"] for entry in entries),
+            high=None if theirs else fmean(entry["high"] for entry in entries),
             seed_sd=stdev(means) if len(means) > 1 else None,
             draw_sd=fmean(draws) if draws else None,
         )
@@ -103,6 +105,13 @@ class Section:
     @property
     def first(self) -> ResultRecord:
         return min((row.first for row in self.rows), key=lambda r: r.run_id)
+
+    @property
+    def ground(self) -> str:
+        """Digest of what makes rows comparable: data, split and what is no candidate."""
+        asked, read = self.first.experiment, self.first.fingerprints
+        text = "|".join([asked["exclude"], read["data"], read["split"]])
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     @property
     def records(self) -> list[ResultRecord]:
@@ -230,12 +239,6 @@ def places(cells: Sequence[Cell | None]) -> list[int | None]:
         None if cell is None else 1 + sum(other > cell.compared for other in known)
         for cell in cells
     ]
-
-
-def _mean_of(entries: Sequence[Mapping[str, Any]], key: str) -> float | None:
-    return (
-        fmean(entry[key] for entry in entries) if all(key in entry for entry in entries) else None
-    )
 
 
 def trailing_number(name: str) -> int:

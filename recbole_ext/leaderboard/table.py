@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Sequence
+from typing import TypeVar
 
 from recbole_ext.leaderboard.columns import Bold, Column, Parts
-from recbole_ext.leaderboard.rows import Row
+from recbole_ext.leaderboard.links import linked
+
+T = TypeVar("T")
 
 _SHORTEST = 8
 """A cell is never cut below this many characters."""
@@ -22,9 +25,11 @@ def _marked(text: str) -> str:
     return f"**{escaped(text)}**" if isinstance(text, Bold) else escaped(text)
 
 
-def markdown(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+def markdown(columns: Sequence[Column[T]], rows: Sequence[T]) -> list[str]:
     """Lines of a markdown table."""
-    filled = [_filled(c.heading, [tuple(map(_marked, c.parts(r))) for r in rows]) for c in columns]
+    filled = [
+        _filled(linked(c.heading), [tuple(map(_marked, c.parts(r))) for r in rows]) for c in columns
+    ]
     aligned = [_aligned(texts, c.numeric) for texts, c in zip(filled, columns, strict=True)]
     for texts, column in zip(aligned, columns, strict=True):
         width = len(texts[0])
@@ -32,7 +37,7 @@ def markdown(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     return [f"| {' | '.join(line)} |" for line in zip(*aligned, strict=True)]
 
 
-def plain(columns: Sequence[Column], rows: Sequence[Row], width: int) -> list[str]:
+def plain(columns: Sequence[Column[T]], rows: Sequence[T], width: int) -> list[str]:
     """Lines of at most `width` characters; columns that had to go for it are named below."""
     kept = list(columns)
     filled = {c.key: _filled(c.heading, [c.parts(row) for row in rows]) for c in columns}

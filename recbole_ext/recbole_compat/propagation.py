@@ -29,7 +29,7 @@ class SymmetricMatrix:
 
 class _Product(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, matrix: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, matrix: torch.Tensor, dense: torch.Tensor) -> Any:
         ctx.matrix = matrix
         return torch.sparse.mm(matrix, dense)
 

@@ -223,7 +223,7 @@ def test_bootstrap_interval_covers_the_true_mean_at_about_its_level():
     rng = np.random.default_rng(4)
     inside = 0
     for trial in range(200):
-        low, high = bootstrap_intervals(rng.exponential(size=(80, 1)), resamples=300, seed=trial)
+        low, high = bootstrap_intervals(rng.exponential(size=(80, 1)), count=300, seed=trial)
         inside += low[0] <= 1.0 <= high[0]
     # 95% nominal; the percentile interval of 80 skewed values undercovers a little. 200 trials: sd 2 points.
     assert 0.86 <= inside / 200 <= 0.99

@@ -1,0 +1,179 @@
+"""Plots of a board as SVG: full against sampled places, and quality against cost. The same bytes for the same records."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from recbole_ext.leaderboard.agreement import ESTIMATORS, estimates
+from recbole_ext.leaderboard.analysis import Analysis
+from recbole_ext.leaderboard.beside import COMPARED
+from recbole_ext.leaderboard.rows import Row, Section, places
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_STYLE: Any = {
+    "svg.hashsalt": "recbole_ext",  # else ids are random
+    "svg.fonttype": "none",  # text stays text
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+_SHORT = {"ndcg_pp@10": "NDCG@10 per positive", "hit_pp@10": "Hit@10 per positive"}
+
+
+def plots_of(section: Section) -> dict[str, str]:
+    """File name -> what it shows, for a section that has something to show."""
+    if len(section.rows) < 2:
+        return {}
+    name = f"{section.first.experiment['dataset']['name']}-{section.ground[:6]}"
+    found = {}
+    if any(row.cell(p, COMPARED[0]) is not None for p in section.sampled for row in section.rows):
+        found[f"{name}-places.svg"] = "Places under full ranking, sampled protocols and estimates"
+    if sum(_seconds(row) is not None for row in section.rows) > 1:
+        found[f"{name}-cost.svg"] = "NDCG@20 against seconds of tuning and training"
+    return found
+
+
+def draw(section: Section, known: Analysis) -> dict[str, str]:
+    """File name -> SVG."""
+    makers = {"places": _places_plot, "cost": _cost_plot}
+    return {
+        name: makers[name.removesuffix(".svg").rpartition("-")[2]](section, known)
+        for name in plots_of(section)
+    }
+
+
+def _colors(section: Section) -> dict[str, Any]:
+    from matplotlib import colormaps
+
+    return {row.label: colormaps["tab10"](i % 10) for i, row in enumerate(section.rows)}
+
+
+def _places_plot(section: Section, known: Analysis) -> str:
+    """A panel per metric and drawn protocol: places under full ranking, as sampled, and as estimated."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    panels: list[tuple[str, list[str], dict[str, list[int | None]]]] = []
+    for metric in COMPARED:
+        naive = [p for p in section.sampled if not p.startswith(("expected", "recbole-"))]
+        naive = [p for p in naive if any(row.cell(p, metric) is not None for row in section.rows)]
+        by_protocol = {p: _cell_places(section, p, metric) for p in ("full", *naive)}
+        panels.append(
+            (f"{_SHORT[metric]}: as sampled", ["full", *naive], _lines(section, by_protocol))
+        )
+        for protocol in naive:
+            values = estimates(section, known, protocol, metric)
+            if not values["full"]:
+                continue
+            by_estimate = {name: _value_places(section, of) for name, of in values.items()}
+            names = ["full", *ESTIMATORS.values()]
+            panels.append(
+                (
+                    f"{_SHORT[metric]}: estimated from {protocol}",
+                    names,
+                    _lines(section, by_estimate),
+                )
+            )
+    width = max(2, len(panels) // len(COMPARED))
+    with mpl.rc_context(_STYLE):
+        figure = Figure(
+            figsize=(4.4 * width, (1.2 + 0.3 * len(section.rows)) * len(COMPARED)),
+            layout="constrained",
+        )
+        axes = figure.subplots(len(COMPARED), width, squeeze=False)
+        for axis, (title, names, lines) in zip(axes.ravel(), panels, strict=False):
+            _bump(axis, title, names, lines, _colors(section))
+        for axis in axes.ravel()[len(panels) :]:
+            axis.set_visible(False)
+        return _svg(figure)
+
+
+def _lines(
+    section: Section, columns: dict[str, dict[str, int | None]]
+) -> dict[str, list[int | None]]:
+    return {row.label: [found[row.label] for found in columns.values()] for row in section.rows}
+
+
+def _cell_places(section: Section, protocol: str, metric: str) -> dict[str, int | None]:
+    cells = [row.cell(protocol, metric) for row in section.rows]
+    return dict(zip([r.label for r in section.rows], places(cells), strict=True))
+
+
+def _value_places(section: Section, values: dict[str, float]) -> dict[str, int | None]:
+    return {
+        row.label: 1 + sum(other > values[row.label] for other in values.values())
+        if row.label in values
+        else None
+        for row in section.rows
+    }
+
+
+def _bump(
+    axis: Axes,
+    title: str,
+    names: Sequence[str],
+    lines: dict[str, list[int | None]],
+    colors: dict[str, Any],
+) -> None:
+    for label, line in lines.items():
+        points = [(x, place) for x, place in enumerate(line) if place is not None]
+        if not points:
+            continue
+        axis.plot(*zip(*points, strict=True), color=colors[label], marker="o", linewidth=2)
+        axis.annotate(
+            f"{label} ", points[0], ha="right", va="center", xytext=(-7, 0),
+            textcoords="offset points", color=colors[label],
+        )  # fmt: skip
+    axis.set_title(title, loc="left", fontsize=10)
+    axis.set_xticks(range(len(names)), names)
+    axis.set_xlim(-0.35 - 0.22 * len(names), len(names) - 0.7)
+    axis.set_ylim(len(lines) + 0.5, 0.5)
+    axis.set_yticks(range(1, len(lines) + 1))
+    axis.spines["bottom"].set_visible(False)
+    axis.tick_params(length=0)
+
+
+def _seconds(row: Row) -> float | None:
+    """Tuning and the mean fit of a row."""
+    fits = [r.cost["fit_seconds"] for r in row.records if r.cost.get("fit_seconds") is not None]
+    if len(fits) < len(row.records):
+        return None
+    tuning = row.first.tuning
+    return float(sum(fits) / len(fits)) + (float(tuning["seconds"]) if tuning else 0.0)
+
+
+def _cost_plot(section: Section, known: Analysis) -> str:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    colors = _colors(section)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axis = figure.subplots()
+        found = [(row, row.cell("full", "ndcg@20"), _seconds(row)) for row in section.rows]
+        shown = [(row, cell, t) for row, cell, t in found if cell is not None and t is not None]
+        for i, (row, cell, seconds) in enumerate(sorted(shown, key=lambda entry: entry[2])):
+            color, half = colors[row.label], cell.half or 0.0
+            axis.errorbar(seconds, cell.mean, yerr=half, fmt="o", color=color, capsize=3)
+            # Above and below in turn, so that neighbours do not cover each other's names.
+            side = 1 if i % 2 else -1
+            axis.annotate(
+                row.label, (seconds, cell.mean + side * half), color=color, ha="center",
+                va="bottom" if side > 0 else "top", xytext=(0, 4 * side), textcoords="offset points",
+            )  # fmt: skip
+        axis.set_xscale("log")
+        axis.margins(x=0.15, y=0.1)
+        axis.set_xlabel("seconds of tuning and of one training, log scale")
+        axis.set_ylabel("NDCG@20, full ranking")
+        return _svg(figure)
+
+
+def _svg(figure: Any) -> str:
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
