@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recbole_ext.config import Settings, model_defaults, properties, read_yaml
+from recbole_ext.config import Settings, model_defaults
 from recbole_ext.data.catalog import find_dataset
 from recbole_ext.experiment import Experiment, Ground
 from recbole_ext.registry import find_model
 from recbole_ext.results import ResultRecord
 from recbole_ext.tune.search import Space
+from recbole_ext.yamlfiles import properties, read_yaml
 
 
 def experiment_of(

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from recbole_ext.config import properties, read_yaml
 from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.yamlfiles import properties, read_yaml
 
 if TYPE_CHECKING:
     from recbole_ext.data.fetch import RemoteFile

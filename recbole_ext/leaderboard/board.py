@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.files import write_atomically
 from recbole_ext.leaderboard.analysis import Analysis, read_analysis, write_analysis
+from recbole_ext.leaderboard.answer import render_answer
 from recbole_ext.leaderboard.csvfile import render_csv
+from recbole_ext.leaderboard.labels import safe
 from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.plots import draw
 from recbole_ext.leaderboard.rows import once, sections
@@ -55,7 +56,7 @@ def analysed(
         damaged += broken
         if found:
             known.update(found)
-            name = _safe(section.first.experiment["dataset"]["name"])
+            name = safe(section.first.experiment["dataset"]["name"])
             write_analysis(keep_in / name, section, known)
     return known, damaged
 
@@ -63,8 +64,8 @@ def analysed(
 def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[str]]:
     """Copy the records of `runs_folder` to `board_folder/records/<dataset>/<model>/` and write the board anew.
 
-    Nothing is removed, and a published record gives way only to a later one of the same run. Without new
-    records the board is written from those already published.
+    No record is removed, and a published one gives way only to a later one of the same run. Without new records the board
+    is written from those already published.
 
     Returns:
         (the files written, remarks on rank tables that could not be trusted).
@@ -88,9 +89,12 @@ def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[str
             write_atomically(path, record.to_json())
             written.append(path)
     _, remarks = analysed(records, runs_folder, board_folder / "records")
-    for path, text in _pages(board_folder).items():
+    pages = _pages(board_folder)
+    for path, text in pages.items():
         write_atomically(path, text)
         written.append(path)
+    for path in _orphans(board_folder, pages):
+        path.unlink()
     return written, remarks
 
 
@@ -100,8 +104,9 @@ def check(board_folder: Path) -> list[str]:
     damaged += read_analysis(board_folder / "records")[1]
     if damaged:
         return damaged
-    lines: list[str] = []
-    for path, text in _pages(board_folder).items():
+    pages = _pages(board_folder)
+    lines = [f"{path.name} shows no section" for path in _orphans(board_folder, pages)]
+    for path, text in pages.items():
         if not path.is_file():
             lines.append(f"{path.name} is missing")
             continue
@@ -128,17 +133,18 @@ def _pages(folder: Path) -> dict[Path, str]:
     return {
         folder / "LEADERBOARD.md": render_markdown(records, known),
         folder / "leaderboard.csv": render_csv(records, known),
+        folder.parent / "docs" / "sampled-vs-full.md": render_answer(records, known),
         **plots,
     }
+
+
+def _orphans(folder: Path, pages: Iterable[Path]) -> list[Path]:
+    """Plots of sections that are no more."""
+    return sorted(set((folder / "plots").glob("*.svg")) - set(pages))
 
 
 def _place(record: ResultRecord) -> Path:
     asked = record.experiment
     return Path(
-        "records", _safe(asked["dataset"]["name"]), _safe(asked["model"]), f"{record.run_id}.json"
+        "records", safe(asked["dataset"]["name"]), safe(asked["model"]), f"{record.run_id}.json"
     )
-
-
-def _safe(name: object) -> str:
-    """A name from a record is not a path: no separators, no dots to climb with."""
-    return re.sub(r"[^\w.@+-]", "_", str(name)).lstrip(".") or "_"

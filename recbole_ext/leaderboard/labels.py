@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,11 @@ def flat(value: Any) -> str:
 def listed(words: Sequence[str]) -> str:
     """`A`, `A and B`, `A, B and C`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def safe(name: object) -> str:
+    """A name from a record is not a path: no separators, no dots to climb with."""
+    return re.sub(r"[^\w.@+-]", "_", str(name)).lstrip(".") or "_"
 
 
 def row_labels(records: Sequence[ResultRecord]) -> list[str]:

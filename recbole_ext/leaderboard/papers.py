@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from recbole_ext.config import properties, read_yaml
 from recbole_ext.leaderboard.labels import flat
 from recbole_ext.leaderboard.rows import Row, Section
 from recbole_ext.results import ResultRecord
+from recbole_ext.yamlfiles import properties, read_yaml
 
 
 @dataclass(frozen=True)

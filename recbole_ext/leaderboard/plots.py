@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from recbole_ext.leaderboard.agreement import ESTIMATORS, estimates
 from recbole_ext.leaderboard.analysis import Analysis
 from recbole_ext.leaderboard.beside import COMPARED
+from recbole_ext.leaderboard.labels import safe
 from recbole_ext.leaderboard.rows import Row, Section, places
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def plots_of(section: Section) -> dict[str, str]:
     """File name -> what it shows, for a section that has something to show."""
     if len(section.rows) < 2:
         return {}
-    name = f"{section.first.experiment['dataset']['name']}-{section.ground[:6]}"
+    name = f"{safe(section.first.experiment['dataset']['name'])}-{section.ground[:6]}"
     found = {}
     if any(row.cell(p, COMPARED[0]) is not None for p in section.sampled for row in section.rows):
         found[f"{name}-places.svg"] = "Places under full ranking, sampled protocols and estimates"

@@ -25,10 +25,14 @@ def _marked(text: str) -> str:
     return f"**{escaped(text)}**" if isinstance(text, Bold) else escaped(text)
 
 
-def markdown(columns: Sequence[Column[T]], rows: Sequence[T]) -> list[str]:
-    """Lines of a markdown table."""
+def markdown(columns: Sequence[Column[T]], rows: Sequence[T], link: bool = True) -> list[str]:
+    """Lines of a markdown table; with `link`, headings lead to their formulas."""
     filled = [
-        _filled(linked(c.heading), [tuple(map(_marked, c.parts(r))) for r in rows]) for c in columns
+        _filled(
+            linked(c.heading) if link else c.heading,
+            [tuple(map(_marked, c.parts(r))) for r in rows],
+        )
+        for c in columns
     ]
     aligned = [_aligned(texts, c.numeric) for texts, c in zip(filled, columns, strict=True)]
     for texts, column in zip(aligned, columns, strict=True):

@@ -32,13 +32,18 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
     folder = tmp_path / "leaderboard"
     written, _ = board.publish(runs, folder)
     assert folder / "records" / "d" / "B" / f"{BOARD[1].run_id}.json" in written
-    assert len(written) == len(BOARD) + 2 and board.check(folder) == []
-    pages = [folder / "LEADERBOARD.md", folder / "leaderboard.csv"]
+    pages = [
+        folder / "LEADERBOARD.md",
+        folder / "leaderboard.csv",
+        tmp_path / "docs" / "sampled-vs-full.md",
+        *sorted((folder / "plots").glob("*.svg"), reverse=True),
+    ]
+    assert written[len(BOARD) :] == pages and len(pages) == 5 and board.check(folder) == []
     before = [page.read_bytes() for page in pages]
     assert all(b"\r" not in text and text.endswith(b"\n") for text in before)
     for page in pages:
         page.unlink()
-    assert board.check(folder) == ["LEADERBOARD.md is missing", "leaderboard.csv is missing"]
+    assert board.check(folder) == [f"{page.name} is missing" for page in pages]
     assert board.publish(runs, folder) == (
         pages,
         [],
@@ -47,6 +52,10 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
     pages[0].unlink()
     board.publish(tmp_path / "no runs here", folder)  # the records beside it are enough
     assert [page.read_bytes() for page in pages] == before
+    (folder / "plots" / "old-places.svg").write_text("<svg/>")
+    assert board.check(folder) == ["old-places.svg shows no section"]
+    board.publish(runs, folder)
+    assert board.check(folder) == []
 
 
 def test_nothing_is_removed(runs, tmp_path):

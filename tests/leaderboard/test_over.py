@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recbole_ext.leaderboard.markdown import render_markdown
-from recbole_ext.leaderboard.over import over_datasets
+from recbole_ext.leaderboard.over import over_datasets, over_splits
 from recbole_ext.leaderboard.rows import sections
 from tests.leaderboard.factory import record
 
@@ -33,9 +33,18 @@ def test_places_are_averaged_over_splits_and_then_over_datasets():
         ("C", {"one": 3, "two": 2.5}, 2.75),
     ]
     page = render_markdown(board())
-    assert "| A | 1.50 | 1.00 | 2.00 |" in page and page.index("## Over datasets") < page.index(
-        "## one"
-    )
+    assert "| A     |       1.50 | 1.00 | 2.00 |" in page
+    assert page.index("## Over datasets") < page.index("## one")
+
+
+def test_random_splits_have_a_mean_and_a_deviation():
+    (group,) = over_splits(sections(board()), ("recall@20", "ndcg@20"))
+    assert group.seeds == (1, 2) and list(group.values) == ["B", "A", "C"]
+    assert group.values["B"]["ndcg@20"] == [0.3, 0.2]
+    page = render_markdown(board())
+    line = next(x for x in page.split("## Over random splits")[1].splitlines() if "| B " in x)
+    assert "0.2500 (sd 0.0707)" in line
+    assert over_splits(sections(board()[:5]), ("ndcg@20",)) == []
 
 
 def test_one_dataset_has_no_mean():

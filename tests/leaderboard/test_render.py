@@ -43,13 +43,19 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
   negatives (mean and ± standard deviation over draws), `expected@M` is its mean over all draws, in closed form.
 * `#2` is the place in the column, equal values share it. `+1`: the protocol shows the row one place higher than full
   ranking does, counted among the rows that have both; it flatters the row. `=`: the same place.
-* *Estimated from uniM*: full ranking as five estimators see it through M drawn negatives (docs/protocols.md). *identified* is
-  all that M negatives can say: every value in it belongs to a rank distribution with the same sampled ranks.
+* *Estimated from uniM*: full ranking as five estimators see it through M drawn negatives, each with half its bootstrap interval
+  over users. *identified* is all that M negatives can say: every value in it belongs to a rank distribution with the same
+  sampled ranks (`errors x 1.5`: none fits them before their errors are widened by that factor).
+* *The order .. against full ranking's*: Kendall's τ-b and its bootstrap interval over users, whether the best row stays first,
+  the pairs that change order and how many of these full ranking tells apart (p < 0.05 after Holm over all pairs), and
+  the share of all pairs that the protocol itself tells apart.
+* Seconds and memory are of the machine that is named, which may have had other work: read them as orders of magnitude.
 * `[1]` is a remark, listed below the table.
 * `>b,c`: better than rows b and c by more than noise: paired randomisation test over users, p < 0.05 after Holm's
   adjustment over every pair and metric of the table. **Bold**: better than every other row. Where runs were not
   compared there are no letters and nothing is bold.
-* [docs/protocols.md](../docs/protocols.md) has the formulas.
+* Headings lead to the formulas in [docs/protocols.md](../docs/protocols.md). What all this says of sampled protocols is in
+  [docs/sampled-vs-full.md](../docs/sampled-vs-full.md).
 
 ## d
 
@@ -61,7 +67,7 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
 
 ### Full ranking
 
-| Model | Rank |                  Recall@10 |                  Recall@20 |                    NDCG@10 |                    NDCG@20 | Tuning    | Seeds | Tune s | Fit s | Eval s | Peak MB | Flags |
+| Model | Rank |                [Recall@10] |                [Recall@20] |                  [NDCG@10] |                  [NDCG@20] | Tuning    | Seeds | Tune s | Fit s | Eval s | Peak MB | Flags |
 | ----- | ---: | -------------------------: | -------------------------: | -------------------------: | -------------------------: | --------- | ----: | -----: | ----: | -----: | ------: | ----- |
 | A     |    1 | 0.5000 ±0.0100             | 0.5000 ±0.0100             | 0.5000 ±0.0100             | 0.5000 ±0.0100             | untuned   |     1 |      – |   1.5 |    0.5 |     100 | none  |
 | B     |    2 | 0.4000 ±0.0100             | 0.4000 ±0.0100             | 0.4000 ±0.0100             | 0.4000 ±0.0100             | 64 points |     1 |    2.0 |   1.5 |    0.5 |     100 | none  |
@@ -71,29 +77,47 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
 
 * [1] weights not saved: disk full (D)
 
+![Places under full ranking, sampled protocols and estimates](plots/d-00117b-places.svg)
+
+![NDCG@20 against seconds of tuning and training](plots/d-00117b-cost.svg)
+
 ### NDCG@10 per positive, sampled beside full
 
-| Model |      full |  expected@19 |                uni19 |
-| ----- | --------: | -----------: | -------------------: |
-| A     | 0.2500 #1 | 0.5000 #3 -1 | 0.5000 ±0.0141 #3 -1 |
-| B     | 0.2000 #2 | 0.6000 #2 +1 | 0.6000 ±0.0141 #2 +1 |
-| C     | 0.1550 #3 | 0.4100 #4  = | 0.4100 ±0.0141 #4  = |
-| D     | 0.1000 #4 |            – |                    – |
-| LM    |         – | 0.9000 #1  – | 0.9000 ±0.0141 #1  – |
+| Model |    [full] | [expected@19] |              [uni19] |
+| ----- | --------: | ------------: | -------------------: |
+| A     | 0.2500 #1 |  0.5000 #3 -1 | 0.5000 ±0.0141 #3 -1 |
+| B     | 0.2000 #2 |  0.6000 #2 +1 | 0.6000 ±0.0141 #2 +1 |
+| C     | 0.1550 #3 |  0.4100 #4  = | 0.4100 ±0.0141 #4  = |
+| D     | 0.1000 #4 |             – |                    – |
+| LM    |         – |  0.9000 #1  – | 0.9000 ±0.0141 #1  – |
 
-* expected@19 and uni19 swap 1 of 3 pairs: A falls below B.
+### NDCG@10 per positive, the order of 3 rows against full ranking's
+
+| Order by    | [τ-b] | [95% interval] | [First kept] | [Swaps] | [Significant swaps] | [Resolution] |
+| ----------- | ----: | -------------: | -----------: | ------: | ------------------: | -----------: |
+| expected@19 | +0.33 |              – |           no |  1 of 3 |                   – |            – |
+| uni19       | +0.33 |              – |           no |  1 of 3 |                   – |            – |
+
+* uni19 swaps 1 of 3 pairs: A falls below B (full not tested; uni19 not tested).
 
 ### Hit@10 per positive, sampled beside full
 
-| Model |      full |  expected@19 |                uni19 |
-| ----- | --------: | -----------: | -------------------: |
-| A     | 0.2500 #1 | 0.5000 #3 -1 | 0.5000 ±0.0141 #3 -1 |
-| B     | 0.2000 #2 | 0.6000 #2 +1 | 0.6000 ±0.0141 #2 +1 |
-| C     | 0.1550 #3 | 0.4100 #4  = | 0.4100 ±0.0141 #4  = |
-| D     | 0.1000 #4 |            – |                    – |
-| LM    |         – | 0.9000 #1  – | 0.9000 ±0.0141 #1  – |
+| Model |    [full] | [expected@19] |              [uni19] |
+| ----- | --------: | ------------: | -------------------: |
+| A     | 0.2500 #1 |  0.5000 #3 -1 | 0.5000 ±0.0141 #3 -1 |
+| B     | 0.2000 #2 |  0.6000 #2 +1 | 0.6000 ±0.0141 #2 +1 |
+| C     | 0.1550 #3 |  0.4100 #4  = | 0.4100 ±0.0141 #4  = |
+| D     | 0.1000 #4 |             – |                    – |
+| LM    |         – |  0.9000 #1  – | 0.9000 ±0.0141 #1  – |
 
-* expected@19 and uni19 swap 1 of 3 pairs: A falls below B.
+### Hit@10 per positive, the order of 3 rows against full ranking's
+
+| Order by    | [τ-b] | [95% interval] | [First kept] | [Swaps] | [Significant swaps] | [Resolution] |
+| ----------- | ----: | -------------: | -----------: | ------: | ------------------: | -----------: |
+| expected@19 | +0.33 |              – |           no |  1 of 3 |                   – |            – |
+| uni19       | +0.33 |              – |           no |  1 of 3 |                   – |            – |
+
+* uni19 swaps 1 of 3 pairs: A falls below B (full not tested; uni19 not tested).
 
 ## other
 
@@ -105,25 +129,39 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
 
 ### Full ranking
 
-| Model | Rank |      Recall@10 |      Recall@20 |        NDCG@10 |        NDCG@20 | Tuning        | Seeds | Tune s | Fit s | Eval s | Peak MB | Flags |
+| Model | Rank |    [Recall@10] |    [Recall@20] |      [NDCG@10] |      [NDCG@20] | Tuning        | Seeds | Tune s | Fit s | Eval s | Peak MB | Flags |
 | ----- | ---: | -------------: | -------------: | -------------: | -------------: | ------------- | ----: | -----: | ----: | -----: | ------: | ----- |
 | E     |    1 | 0.3000 ±0.0100 | 0.3000 ±0.0100 | 0.3000 ±0.0100 | 0.3000 ±0.0100 | no parameters |     1 |      – |   1.5 |    0.5 |     100 | none  |
 
 ### NDCG@10 per positive, sampled beside full
 
-| Model |      full | expected@19 |               uni19 |
-| ----- | --------: | ----------: | ------------------: |
-| E     | 0.1500 #1 | 0.3000 #1 = | 0.3000 ±0.0141 #1 = |
+| Model |    [full] | [expected@19] |             [uni19] |
+| ----- | --------: | ------------: | ------------------: |
+| E     | 0.1500 #1 |   0.3000 #1 = | 0.3000 ±0.0141 #1 = |
 
 * There is one row, and no order to change.
 
 ### Hit@10 per positive, sampled beside full
 
-| Model |      full | expected@19 |               uni19 |
-| ----- | --------: | ----------: | ------------------: |
-| E     | 0.1500 #1 | 0.3000 #1 = | 0.3000 ±0.0141 #1 = |
+| Model |    [full] | [expected@19] |             [uni19] |
+| ----- | --------: | ------------: | ------------------: |
+| E     | 0.1500 #1 |   0.3000 #1 = | 0.3000 ±0.0141 #1 = |
 
 * There is one row, and no order to change.
+
+[95% interval]: ../docs/protocols.md#agreement-of-orders
+[First kept]: ../docs/protocols.md#agreement-of-orders
+[NDCG@10]: ../docs/protocols.md#joint-list-metrics-full-only
+[NDCG@20]: ../docs/protocols.md#joint-list-metrics-full-only
+[Recall@10]: ../docs/protocols.md#joint-list-metrics-full-only
+[Recall@20]: ../docs/protocols.md#joint-list-metrics-full-only
+[Resolution]: ../docs/protocols.md#agreement-of-orders
+[Significant swaps]: ../docs/protocols.md#agreement-of-orders
+[Swaps]: ../docs/protocols.md#agreement-of-orders
+[expected@19]: ../docs/protocols.md#expected-sampled-metric
+[full]: ../docs/protocols.md#who-is-ranked-against-whom
+[uni19]: ../docs/protocols.md#who-is-ranked-against-whom
+[τ-b]: ../docs/protocols.md#agreement-of-orders
 """
 
 
@@ -241,7 +279,7 @@ def test_csv_is_long_sorted_and_has_six_decimals():
     seeds = [BOARD[2].run_id, BOARD[3].run_id]
     assert row == {
         "dataset": "d", "data": "d" * 12, "split": "5" * 12, "exclude": "train", "model": "C", "label": "C",
-        "seeds": "2", "protocol": "uni19", "metric": "ndcg_pp@10", "mean": "0.410000", "low": "0.400000",
+        "seeds": "2", "protocol": "uni19", "metric": "ndcg_pp@10", "estimator": "", "part": "", "mean": "0.410000", "low": "0.400000",
         "high": "0.420000", "sd_over_seeds": "0.014142", "sd_over_draws": "0.014142", "tuned_points": "",
         "run_ids": " ".join(seeds),
     }  # fmt: skip

@@ -1,0 +1,157 @@
+"""docs/sampled-vs-full.md: does sampling rank models as full ranking does, and do corrections help? From the records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from recbole_ext.leaderboard import table
+from recbole_ext.leaderboard.agreement import Agreement, agreements
+from recbole_ext.leaderboard.analysis import Analysis
+from recbole_ext.leaderboard.beside import COMPARED
+from recbole_ext.leaderboard.columns import Column
+from recbole_ext.leaderboard.facts import facts
+from recbole_ext.leaderboard.labels import listed
+from recbole_ext.leaderboard.rows import Section, sections
+from recbole_ext.results import ResultRecord
+
+FEWEST = 4
+"""Rows of a section that has an order worth comparing."""
+
+_HEAD = """\
+# Does a sampled evaluation rank models as full ranking does?
+
+Written by `python run_bench.py board --publish` from the records in `leaderboard/records`; do not edit.
+
+Papers that score a positive among M drawn negatives and papers that rank the whole catalogue print numbers that are
+not comparable. Do they at least order models alike? Each dataset below was ranked once, by one pass over each model's scores, and read
+under every protocol; only the candidates differ. Terms and formulas: [protocols.md](protocols.md); every number behind this
+page: [the leaderboard](../leaderboard/LEADERBOARD.md).
+
+τ-b is Kendall's rank correlation with the order of full ranking, in brackets its 95% bootstrap interval over users; a *swap*
+is a pair of models that stands the other way round than under full ranking, a *significant* one is a pair that full
+ranking tells apart (paired randomisation test, p < 0.05 after Holm over all pairs)."""
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """One kind of order over all datasets and metrics."""
+
+    heading: str
+    cases: Sequence[Agreement]
+
+    @property
+    def kept(self) -> str:
+        return f"{sum(case.first_kept for case in self.cases)} of {len(self.cases)}"
+
+    @property
+    def swaps(self) -> str:
+        return f"{sum(len(c.flips) for c in self.cases)} of {sum(c.pairs for c in self.cases)}"
+
+    @property
+    def significant(self) -> int:
+        return sum(flip.significant for case in self.cases for flip in case.flips)
+
+    @property
+    def tau(self) -> float:
+        return fmean(case.tau for case in self.cases if case.tau is not None)
+
+
+def render_answer(records: Iterable[ResultRecord], known: Analysis) -> str:
+    """The page; the same bytes whatever order the records come in."""
+    blocks = [_HEAD]
+    told = []
+    for section in sections(records):
+        found = {metric: _drawn(agreements(section, known, metric)) for metric in COMPARED}
+        if len(section.rows) >= FEWEST and any(found.values()):
+            told.append((section, found))
+    if not told:
+        return f"{_HEAD}\n\nNo dataset has {FEWEST} models that were ranked both ways yet.\n"
+    blocks += _overall([case for _, found in told for cases in found.values() for case in cases])
+    for section, found in told:
+        blocks += _dataset(section, found)
+    return "\n\n".join(blocks) + "\n"
+
+
+def _drawn(found: Sequence[Agreement]) -> list[Agreement]:
+    """Without the closed forms, which say what their drawn twins say."""
+    return [case for case in found if not case.protocol.startswith("expected")]
+
+
+def _overall(cases: Sequence[Agreement]) -> list[str]:
+    by_heading: dict[str, list[Agreement]] = {}
+    for case in cases:
+        by_heading.setdefault(case.heading, []).append(case)
+    columns: list[Column[_Sum]] = [
+        Column("order", "Order by", lambda s: s.heading, numeric=False),
+        Column("tau", "Mean τ-b", lambda s: s.tau, lambda tau: (f"{tau:+.2f}",)),
+        Column("kept", "Best model kept", lambda s: s.kept),
+        Column("swaps", "Swaps", lambda s: s.swaps),
+        Column("significant", "Significant swaps", lambda s: s.significant),
+    ]
+    sums = [_Sum(heading, of) for heading, of in by_heading.items()]
+    return [
+        "## Over all datasets",
+        "\n".join(table.markdown(columns, sums, link=False)),
+        "* Over NDCG@10 and Hit@10 per positive on each dataset below. `naive` is what the protocol itself prints.",
+    ]
+
+
+def _dataset(section: Section, found: dict[str, list[Agreement]]) -> list[str]:
+    blocks = [f"## {table.escaped(section.title)}", f"* {table.escaped(facts(section)[0])}"]
+    for metric, cases in found.items():
+        if not cases:
+            continue
+        name = {"ndcg": "NDCG@10", "hit": "Hit@10"}[metric.partition("_")[0]]
+        columns: list[Column[Agreement]] = [
+            Column("order", "Order by", lambda case: case.heading, numeric=False),
+            Column("tau", "τ-b", _tau, tuple),
+            Column("kept", "Best model kept", lambda case: "yes" if case.first_kept else "no"),
+            Column("swaps", "Swaps", lambda case: f"{len(case.flips)} of {case.pairs}"),
+            Column(
+                "significant",
+                "Significant swaps",
+                lambda case: sum(f.significant for f in case.flips),
+            ),
+        ]
+        blocks += [
+            f"### {name} per positive",
+            "\n".join(f"* {table.escaped(line)}" for line in _sentences(cases)),
+            "\n".join(table.markdown(columns, cases, link=False)),
+        ]
+    return blocks
+
+
+def _tau(case: Agreement) -> tuple[str, str] | None:
+    if case.tau is None:
+        return None
+    ends = "" if case.ends is None else f"[{case.ends[0]:+.2f}, {case.ends[1]:+.2f}]"
+    return f"{case.tau:+.2f}", ends
+
+
+def _sentences(cases: Sequence[Agreement]) -> list[str]:
+    """What each drawn protocol does to the order, and which of its estimates does best."""
+    lines = []
+    for naive in cases:
+        if naive.estimator != "naive":
+            continue
+        wrong = [f"{f.first} under {f.second}" for f in naive.flips if f.significant]
+        start = f"{naive.protocol} " + (
+            f"keeps {naive.first} first"
+            if naive.first_kept
+            else f"puts another model before {naive.first}"
+        )
+        what = f"{start} and swaps {len(naive.flips)} of {naive.pairs} pairs"
+        what += f", against a significant difference: {listed(wrong)}" if wrong else ""
+        fixed = [
+            c
+            for c in cases
+            if c.protocol == naive.protocol and c.estimator != "naive" and c.tau is not None
+        ]
+        if fixed:
+            best = max(c.tau for c in fixed if c.tau is not None)
+            names = [c.heading.partition(", ")[2] for c in fixed if c.tau == best]
+            what += f". Of its corrections {listed(names)} come{'s' if len(names) == 1 else ''} closest (τ-b {best:+.2f})"
+        lines.append(f"{what}.")
+    return lines
