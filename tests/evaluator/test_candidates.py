@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator.candidates import draw_lists, lists_sha256
+from recbole_ext.evaluator.candidates import draw_lists, draw_popular_lists, lists_sha256
 from recbole_ext.evaluator.ranks import make_task
 from recbole_ext.hashing import token_hashes
 
@@ -124,3 +124,64 @@ def test_a_rank_table_survives_its_file_and_damage_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(HarnessError, match="not a readable rank table"):
         read_ranks(path)
+
+
+def popular(task, popularity, m, draws=1, key="key"):
+    items = task.n_items
+    return draw_popular_lists(task, NAMES, NAMES[:items], popularity, m, draws, key)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 3))
+def test_popular_lists_hold_distinct_negatives_that_were_trained_on(seed, draws):
+    task, (u, i, _) = random_task(seed)
+    popularity = np.random.default_rng(seed).integers(0, 50, 30)
+    taken = set(zip(u.tolist(), i.tolist(), strict=True))
+    left = [
+        {j for j in range(30) if popularity[j] and (int(user), j) not in taken}
+        for user in task.users
+    ]
+    m = min(map(len, left))
+    if m == 0:
+        return
+    lists = popular(task, popularity, m, draws)
+    for p, row in enumerate(task.row_of_positive):
+        for drawn in lists[p]:
+            assert len(set(drawn.tolist())) == m and set(drawn.tolist()) <= left[row]
+            assert drawn.tolist() == sorted(drawn.tolist())
+    np.testing.assert_array_equal(lists, popular(task, popularity, m, draws))
+
+
+def test_popular_drawing_is_in_proportion():
+    """4,000 draws of one item each: chi-square against the popularity of the negatives."""
+    task = make_task(6, (np.array([0]), np.array([2])), (np.array([0]), np.array([5])))
+    popularity = np.array([1, 2, 40, 3, 4, 90])
+    counts = np.bincount(popular(task, popularity, 1, 4000).ravel(), minlength=6)
+    assert counts[[2, 5]].sum() == 0
+    expected = 4000 * np.array([1, 2, 3, 4]) / 10
+    statistic = ((counts[[0, 1, 3, 4]] - expected) ** 2 / expected).sum()
+    assert statistic < scipy_stats.chi2(3).ppf(0.999)
+
+
+def test_the_second_of_two_is_drawn_from_what_is_left():
+    """Successive sampling without replacement: P(first i, then j) = p_i p_j / (1 - p_i)."""
+    task = make_task(4, (np.array([0]), np.array([3])), (np.array([], int), np.array([], int)))
+    popularity = np.array([6, 3, 1, 5])
+    lists = popular(task, popularity, 2, 6000)[0]
+    p = np.array([0.6, 0.3, 0.1])
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        expected = p[i] * p[j] / (1 - p[i]) + p[j] * p[i] / (1 - p[j])
+        share = ((lists[:, 0] == i) & (lists[:, 1] == j)).mean()
+        # 6,000 draws: standard error at most 0.0065
+        assert share == pytest.approx(expected, abs=0.025)
+
+
+def test_popular_lists_do_not_depend_on_other_users_and_too_few_negatives_are_said():
+    task, (u, i, test) = random_task(3)
+    popularity = np.arange(1, 31)
+    lists = popular(task, popularity, 4, 2)
+    kept = u != task.users[0]
+    fewer = make_task(30, (u[test & kept], i[test & kept]), (u[~test & kept], i[~test & kept]))
+    np.testing.assert_array_equal(lists[task.pos_indptr[1] :], popular(fewer, popularity, 4, 2))
+    with pytest.raises(HarnessError, match="pop29 needs 29 negatives that occur in training"):
+        popular(task, popularity, 29)
