@@ -4,101 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recbole_ext.arguments import HELP, Arguments, as_count, as_names, as_path, parse
 from recbole_ext.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
     from recbole_ext.data.build import Supply
     from recbole_ext.results import ResultRecord
-
-HELP = """\
-recbole_ext: recommenders with and without language models, ranked on the same data, candidates and budget.
-
-  python run_bench.py --model=Pop,EASE,L3AE --dataset=ml-100k     run, then print the board
-  python run_bench.py --model=L3AE --dataset=ml-100k --tune       search the model's grid on validation first
-  python run_bench.py --model=BPR --dataset=mine --data-path=DIR  your own atomic files: DIR/mine/mine.inter
-
-Commands (run is the default):
-  run       train, rank, write a record under runs/, print the board
-  board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
-            --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=)
-  data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
-            official files, data build NAME makes the dataset from them and compares it with what was published
-  show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196
-  list      models, datasets and protocols; list MODEL shows its keys, defaults and search space
-  doctor    which versions are here, what is missing, what to type
-
-Options of run:
-  --model=A,B          names as in `list`; NAME@recbole is RecBole's where ours has the same name
-  --dataset=NAME       a bundled dataset or a folder under --data-path
-  --data-path=DIR      where your datasets are
-  --source-dir=DIR     official files fetched by hand; with it nothing is downloaded
-  --allow-pickle       read official files that are pickles (CoLLM's): tables only, nothing that could run
-  --mirror=URL         take official files from here (or set RECBOLE_EXT_MIRROR)
-  --protocols=A,B      full, uniM (M frozen negatives), expected@M (its mean over all draws)
-  --tune[=N]           search the grid in the model's YAML, on validation only; N points drawn from it, else all
-  --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
-  --records=DIR        where runs go (default runs/)
-  --force              run again what is finished
-  --json               print the records as JSON lines on standard output
-  --KEY=VALUE          any key of the model, dataset or protocol (see `list MODEL`); --MODEL.KEY=VALUE for one model
-"""
-
-_FLAGS = ("force", "json", "tune", "publish", "check", "allow-pickle")
-_COMMANDS = ("run", "board", "data", "show", "list", "doctor")
-
-
-@dataclass
-class Arguments:
-    """A command line, taken apart but not yet believed."""
-
-    command: str
-    words: list[str] = field(default_factory=list)
-    options: dict[str, str] = field(default_factory=dict)
-    flags: set[str] = field(default_factory=set)
-
-    def take(self, name: str, default: str | None = None) -> str | None:
-        return self.options.pop(name, default)
-
-    def finish(self, *allowed_flags: str) -> None:
-        """Refuse what the command does not know."""
-        known = ["model", "dataset", "data-path", "records", *allowed_flags]
-        for name in [*self.options, *sorted(self.flags - set(allowed_flags))]:
-            raise HarnessError(f"--{name} is not an option of {self.command}{nearest(name, known)}")
-
-
-def parse(argv: list[str]) -> Arguments:
-    """Split `--key=value`, `--key value` for the options that need one, flags and words."""
-    arguments = Arguments("run")
-    rest = list(argv)
-    if rest and not rest[0].startswith("-"):
-        arguments.command = rest.pop(0)
-        if arguments.command not in _COMMANDS:
-            raise HarnessError(
-                f"command '{arguments.command}' is unknown ({', '.join(_COMMANDS)})"
-                f"{nearest(arguments.command, _COMMANDS)}"
-            )
-    while rest:
-        word = rest.pop(0)
-        if not word.startswith("--"):
-            arguments.words.append(word)
-            continue
-        name, equals, value = word[2:].partition("=")
-        name = name.replace("_", "-") if name in ("data_path", "source_dir") else name
-        if not equals and name in _FLAGS:
-            arguments.flags.add(name)
-            continue
-        if not equals and rest and not rest[0].startswith("--"):
-            equals, value = "=", rest.pop(0)
-        if not equals:
-            raise HarnessError(f"--{name} needs a value: --{name}=...{nearest(name, _FLAGS)}")
-        if name in arguments.options:
-            raise HarnessError(f"--{name} stands twice; give it once")
-        arguments.options[name] = value
-    return arguments
 
 
 def main(argv: list[str]) -> int:
@@ -133,7 +48,7 @@ def main(argv: list[str]) -> int:
 def _supply(arguments: Arguments) -> Supply:
     from recbole_ext.data.build import Supply
 
-    source_dir, mirror = _path(arguments.take("source-dir")), arguments.take("mirror")
+    source_dir, mirror = as_path(arguments.take("source-dir")), arguments.take("mirror")
     if source_dir is not None and not source_dir.is_dir():
         raise HarnessError(f"--source-dir={source_dir}: no such folder")
     plain = Supply(source_dir=source_dir, allow_pickle="allow-pickle" in arguments.flags)
@@ -141,37 +56,32 @@ def _supply(arguments: Arguments) -> Supply:
     return replace(plain, mirror=mirror) if mirror else plain
 
 
-def _names(text: str | None, option: str) -> list[str]:
-    names = [name for name in (text or "").split(",") if name]
-    if not names:
-        raise HarnessError(f"--{option}=NAME is missing; see: python run_bench.py list")
-    return list(dict.fromkeys(names))
-
-
-def _count(text: str, option: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise HarnessError(f"--{option}={text}: must be a whole number from 1")
-    return int(text)
-
-
-def _path(text: str | None) -> Path | None:
-    return None if text is None else Path(text).expanduser()
-
-
 def _run(arguments: Arguments) -> int:
     from recbole_ext.config import resolve
     from recbole_ext.data.catalog import find_dataset
-    from recbole_ext.registry import find_model
+    from recbole_ext.registry import find_model, other_system
 
     if arguments.words:
         raise HarnessError(f"'{arguments.words[0]}' is not an option; write --key=value")
-    specs = [find_model(name) for name in _names(arguments.take("model"), "model")]
-    dataset_name = _names(arguments.take("dataset"), "dataset")
+    names, run_file = (
+        as_names(arguments.take("model"), "model"),
+        as_path(arguments.take("run-file")),
+    )
+    if run_file is not None and (
+        len(names) > 1 or {"tune", "seeds"} & {*arguments.options, *arguments.flags}
+    ):
+        raise HarnessError(
+            "--run-file is one system's: give one --model=ITSNAME, no --tune and no --seeds"
+        )
+    specs = [other_system(name) if run_file else find_model(name) for name in names]
+    dataset_name = as_names(arguments.take("dataset"), "dataset")
     if len(dataset_name) > 1:
         raise HarnessError(f"--dataset={','.join(dataset_name)}: one dataset per command")
-    dataset = find_dataset(dataset_name[0], _path(arguments.take("data-path")), _supply(arguments))
+    dataset = find_dataset(
+        dataset_name[0], as_path(arguments.take("data-path")), _supply(arguments)
+    )
     records = Path(arguments.take("records") or "runs").expanduser()
-    seeds = _count(arguments.take("seeds") or "1", "seeds")
+    seeds = as_count(arguments.take("seeds") or "1", "seeds")
     limit = arguments.take("tune")
     tune = limit is not None or "tune" in arguments.flags
     unknown = arguments.flags - {"force", "json", "tune"}
@@ -184,20 +94,22 @@ def _run(arguments: Arguments) -> int:
     from recbole_ext.experiment import Ground, check_memory, prepare
     from recbole_ext.progress import say
     from recbole_ext.run import execute, finished
+    from recbole_ext.run_file import RunFile
     from recbole_ext.tune.search import Space
 
+    source = RunFile(run_file) if run_file else None
     ground = Ground(dataset, settings[0].dataset, settings[0].evaluation)
     experiments = []
     for spec, values in zip(specs, settings, strict=True):
         first = int(values.run["seed"])
         space = (
-            Space(values.space, _count(limit, "tune") if limit else None, first)
+            Space(values.space, as_count(limit, "tune") if limit else None, first)
             if tune and values.space
             else None
         )
         for step in range(seeds):
             values.run["seed"] = first + step
-            experiments.append(prepare(spec, values, ground, space))
+            experiments.append(prepare(spec, values, ground, space, source))
     if tune and all(experiment.space is None for experiment in experiments):
         raise HarnessError(
             f"--tune: {specs[0].name} has no search space; add `space:` to properties/model/{specs[0].name}.yaml"
@@ -220,10 +132,12 @@ def _run(arguments: Arguments) -> int:
             say(f"{model}: no search space, run untuned")
         record = execute(experiment, records, force)
         done.append(record)
-        headline = record.experiment["valid_metric"]
-        if experiment in waiting:
+        headline, value = record.experiment["valid_metric"], record.validation["value"]
+        if experiment in waiting and value is None:
+            say(f"{model}: ranked from {run_file} -> {records / record.run_id}")
+        elif experiment in waiting:
             say(
-                f"{model}: seed {seed}, validation {headline} {record.validation['value']:.4f}, "
+                f"{model}: seed {seed}, validation {headline} {value:.4f}, "
                 f"fit {record.cost['fit_seconds']:.1f} s -> {records / record.run_id}"
             )
     if "json" in arguments.flags:
@@ -266,12 +180,12 @@ def _board(arguments: Arguments) -> int:
 
     published = Path("leaderboard")
     model = arguments.take("model")
-    models = _names(model, "model") if model else None
+    models = as_names(model, "model") if model else None
     dataset = arguments.take("dataset")
-    records = _path(arguments.take("records"))
+    records = as_path(arguments.take("records"))
     verify = arguments.take("verify")
-    seed = _count(arguments.take("seed") or "1", "seed")
-    data_path = _path(arguments.take("data-path"))
+    seed = as_count(arguments.take("seed") or "1", "seed")
+    data_path = as_path(arguments.take("data-path"))
     arguments.finish("publish", "check")
     if "publish" in arguments.flags:
         written, remarks = board.publish(records or Path("runs"), published)
@@ -295,7 +209,7 @@ def _board(arguments: Arguments) -> int:
 
         found, _ = board.load_records(records or published / "records")
         return verify_records(
-            _narrowed(found, dataset, models), _count(verify, "verify"), seed, data_path
+            _narrowed(found, dataset, models), as_count(verify, "verify"), seed, data_path
         )
     print(_board_text(records or Path("runs"), dataset, models))
     return 0
@@ -308,7 +222,7 @@ def _data(arguments: Arguments) -> int:
     from recbole_ext.data.catalog import dataset_names, find_dataset, load_dataset
     from recbole_ext.data.splits import make_split
 
-    data_path, supply = _path(arguments.take("data-path")), _supply(arguments)
+    data_path, supply = as_path(arguments.take("data-path")), _supply(arguments)
     actions = ("get", "build", "card")
     if len(arguments.words) != 2 or arguments.words[0] not in actions:
         word = arguments.words[0] if arguments.words else ""
@@ -345,11 +259,11 @@ def _show(arguments: Arguments) -> int:
     from recbole_ext.show import top_items
 
     records = Path(arguments.take("records") or "runs").expanduser()
-    model = _names(arguments.take("model"), "model")[0]
-    dataset = _names(arguments.take("dataset"), "dataset")[0]
+    model = as_names(arguments.take("model"), "model")[0]
+    dataset = as_names(arguments.take("dataset"), "dataset")[0]
     user = arguments.take("user")
-    k = _count(arguments.take("k") or "10", "k")
-    data_path = _path(arguments.take("data-path"))
+    k = as_count(arguments.take("k") or "10", "k")
+    data_path = as_path(arguments.take("data-path"))
     arguments.finish()
     if user is None:
         raise HarnessError("--user=TOKEN is missing: whose list?")
@@ -365,7 +279,7 @@ def _list(arguments: Arguments) -> int:
     from recbole_ext.recbole_compat import recbole_models
     from recbole_ext.registry import MODELS, find_model
 
-    data_path = _path(arguments.take("data-path"))
+    data_path = as_path(arguments.take("data-path"))
     arguments.finish()
     if arguments.words:
         spec = find_model(arguments.words[0])

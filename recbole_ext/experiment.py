@@ -26,6 +26,7 @@ from recbole_ext.files import default_cache
 from recbole_ext.progress import progress
 from recbole_ext.registry import ModelSpec
 from recbole_ext.results import run_id
+from recbole_ext.run_file import RunFile
 from recbole_ext.text import (
     Embeddings,
     choose_fields,
@@ -150,6 +151,8 @@ class Experiment:
     ground: Ground
     space: Space | None = None
     """Searched on validation first, None for the parameters as they are."""
+    run_file: RunFile | None = None
+    """Scores of another system, in place of a model."""
 
     def describe(self) -> dict[str, Any]:
         """Canonical JSON form: what was asked for."""
@@ -214,6 +217,8 @@ class Experiment:
         if self.texts is not None:
             found["text"] = texts_fingerprint(self.texts[1])
             found["encoder"] = self.encoder.fingerprint
+        if self.run_file is not None:
+            found["run_file"] = self.run_file.fingerprint
         return found
 
     @cached_property
@@ -247,7 +252,11 @@ class Experiment:
 
 
 def prepare(
-    model: ModelSpec, settings: Settings, ground: Ground, space: Space | None = None
+    model: ModelSpec,
+    settings: Settings,
+    ground: Ground,
+    space: Space | None = None,
+    run_file: RunFile | None = None,
 ) -> Experiment:
     """Fix what `auto` means on this machine and check what can be checked before any work."""
     import torch
@@ -263,9 +272,12 @@ def prepare(
     for protocol in settings.evaluation["protocols"]:
         protocols.negatives_of(protocol)
     protocols.check_metric(settings.evaluation["valid_metric"], ())
+    theirs = [p for p in settings.evaluation["protocols"] if p.startswith("recbole-")]
+    if theirs and run_file is not None:
+        raise HarnessError(f"{theirs[0]} asks RecBole to score a model; a run file has none")
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
-    return Experiment(model, dataclasses.replace(settings, run=run), ground, space)
+    return Experiment(model, dataclasses.replace(settings, run=run), ground, space, run_file)
 
 
 def check_memory(experiment: Experiment) -> None:
@@ -274,6 +286,8 @@ def check_memory(experiment: Experiment) -> None:
     Raises:
         HarnessError: the line says what is needed, what is free, and the largest catalogue that fits.
     """
+    if experiment.run_file is not None:
+        return
     model = experiment.model.load()
     plan = getattr(model, "planned_bytes", None)
     if plan is None:

@@ -27,7 +27,8 @@ class ModelSpec:
     target: str
     """`module:Class` of a RecBole subclass, or `recbole:Name`."""
     trainer: str
-    """`closed_form` (the model has `solve` and `families`) or `recbole` (RecBole's own trainer)."""
+    """`closed_form` (the model has `solve` and `families`), `recbole` (RecBole's own trainer) or `run_file` (nothing is
+    trained)."""
     scoring: str = "full"
     """What the model can score: `full` (every item)."""
     inputs: tuple[str, ...] = ()
@@ -75,6 +76,19 @@ MODELS = {
 
 _REVISIONS = {"LightGCN": 2}
 """Of RecBole's models; those that are not named have 1."""
+
+
+def other_system(name: str) -> ModelSpec:
+    """The row of a system that is known by a run file only.
+
+    Raises:
+        HarnessError: the name belongs to a model here.
+    """
+    if name in MODELS or name.removesuffix("@recbole") in recbole_compat.recbole_models():
+        raise HarnessError(
+            f"--model={name} is a model here; give the run file's system another name"
+        )
+    return ModelSpec(name=name, target="", trainer="run_file")
 
 
 def find_model(name: str) -> ModelSpec:

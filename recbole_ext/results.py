@@ -33,7 +33,7 @@ class ResultRecord:
     `tune` (None, or `stages`, `trials`, and since draws from a grid exist `limit` and `seed`)."""
     fingerprints: dict[str, str]
     """sha256 of what the run read: `data` (interactions after filters), `split`, and, for a model that reads text,
-    `text` (the item texts) and `encoder` (weights and pooling)."""
+    `text` (the item texts) and `encoder` (weights and pooling); for another system's, `run_file`."""
     data: dict[str, Any]
     """Sizes: `users`, `items`, `interactions`, `train`, `valid`, `test`, `test_users`."""
     candidates: dict[str, str]
@@ -42,7 +42,7 @@ class ResultRecord:
     """Protocol -> metric@k -> `mean` over test users and the 95% bootstrap interval `low`, `high`; for protocols with
     several draws also `draws`, the mean of each draw. Of RecBole's own evaluator there is the `mean` only."""
     validation: dict[str, Any]
-    """`metric` and its `value` at the chosen point or epoch; what selection was allowed to see."""
+    """`metric` and its `value` at the chosen point or epoch (None for a run file); what selection was allowed to see."""
     params: dict[str, Any]
     """The parameters of the model that was tested, after tuning."""
     tuning: dict[str, Any] | None

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,16 @@ from recbole_ext import recbole_compat
 from recbole_ext.data.splits import TRAIN
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
-from recbole_ext.evaluator.ranks import RankTable, rank
+from recbole_ext.evaluator.ranks import Ints, RankTable, rank
 from recbole_ext.experiment import Experiment, Ground
 from recbole_ext.progress import progress
 from recbole_ext.trainer.closed_form import ClosedFormTrainer, evaluate_family
 from recbole_ext.tune.search import Point, Search, Space, Trial, search
 from recbole_ext.tune.trials import TrialLog, remembered
 from recbole_ext.weights import load_weights
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -132,9 +135,8 @@ class Training:
             params = {**self.experiment.settings.params, **point}
             try:
                 fitted = self.fit(params, f"{self.experiment.model.name} {point}")
-            except (
-                HarnessError
-            ) as error:  # e.g. scores that are no numbers: this point is out, the others are not
+            except HarnessError as error:
+                # E.g. scores that are no numbers: this point is out, the others are not
                 seconds = round(time.perf_counter() - begun, 3)
                 yield Trial(point, None, seconds, error=str(error))
                 continue
@@ -143,12 +145,22 @@ class Training:
 
 
 def rank_test(fitted: Fitted, ground: Ground) -> RankTable:
-    """Rank the test positives, and keep each user's list down to the deepest cut-off."""
+    """Rank the test positives by a model."""
     history = ground.split.pairs(ground.data, *ground.seen_at_test)
     scores = recbole_compat.score_function(fitted.model, fitted.bench, ground.data, history)
+    return rank_scores(scores, ground)
+
+
+def rank_scores(scores: Callable[[Ints], torch.Tensor], ground: Ground) -> RankTable:
+    """Rank the test positives, and keep each user's list down to the deepest cut-off.
+
+    Args:
+        scores: users [B] -> [B, n_items].
+        ground: what is ranked.
+    """
     with progress("ranking test users", len(ground.test_task.users)) as advance:
 
-        def counted(users: Any) -> Iterator[Any]:
+        def counted(users: Ints) -> Iterator[torch.Tensor]:
             yield scores(users)
             advance(len(users))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from recbole_ext.evaluator.findings import Paired
+from recbole_ext.evaluator.findings import Paired, kendall_tau_b
 from recbole_ext.evaluator.metrics import Floats
 
 
@@ -47,6 +47,23 @@ def bootstrap_means(values: Floats, count: int = 1000, seed: int = 0) -> Floats:
     """[count, M] means of the columns of `values` [U, M] over users drawn with replacement."""
     users = len(values)
     return np.concatenate([block @ values / users for block in resamples(users, count, seed)])
+
+
+def tau_interval(one: Floats, other: Floats, level: float = 0.95) -> tuple[float, float] | None:
+    """Percentile interval of Kendall's τ-b between two orders of S systems, from resampled means [R, S] of each.
+
+    Resamples in which one side is all ties have no τ and are left out; None where no resample has one.
+    """
+    found = [
+        tau
+        for a, b in zip(one.tolist(), other.tolist(), strict=True)
+        if (tau := kendall_tau_b(a, b)) is not None
+    ]
+    if not found:
+        return None
+    tail = (1.0 - level) / 2.0
+    low, high = np.quantile(found, [tail, 1.0 - tail])
+    return float(low), float(high)
 
 
 def paired_tests(

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from recbole_ext.evaluator.corrected import Correction, sampled_ranks
-from recbole_ext.evaluator.findings import Corrected, kendall_tau_b
+from recbole_ext.evaluator.findings import Corrected
 from recbole_ext.evaluator.metrics import Floats
 from recbole_ext.evaluator.protocols import negatives_of, per_user
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import DamagedRanks, read_ranks
-from recbole_ext.evaluator.stats import paired_tests, resamples
+from recbole_ext.evaluator.stats import paired_tests, resamples, tau_interval
 from recbole_ext.leaderboard.analysis import (
     JOINT,
     Analysis,
@@ -151,17 +151,13 @@ def _taus(
             for label, of in replicates.items()
             if (order, metric) in of and ("full", metric) in of
         ]
-        taus = [
-            kendall_tau_b(
-                [float(replicates[label]["full", metric][r]) for label in labels],
-                [float(replicates[label][order, metric][r]) for label in labels],
-            )
-            for r in range(RESAMPLES)
-        ]
-        kept = [tau for tau in taus if tau is not None]
-        if kept:
-            low, high = np.quantile(kept, [0.025, 0.975])
-            out[rows_key(section), order, metric] = (float(low), float(high))
+        full, here = (
+            np.column_stack([replicates[label][name, metric] for label in labels])
+            for name in ("full", order)
+        )
+        interval = tau_interval(full, here)
+        if interval is not None:
+            out[rows_key(section), order, metric] = interval
     return out
 
 

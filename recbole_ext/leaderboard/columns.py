@@ -92,6 +92,8 @@ def _cost(key: str, heading: str, digits: int, priority: int) -> Column[Row]:
 def _tuning(row: Row) -> str:
     if row.points is not None:
         return f"{row.points} points"
+    if "run_file" in row.first.fingerprints:
+        return "run file"
     return "untuned" if row.first.params else "no parameters"
 
 

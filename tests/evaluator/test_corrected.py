@@ -16,6 +16,7 @@ from recbole_ext.evaluator.corrected import (
 )
 from recbole_ext.evaluator.findings import effective_k, kendall_tau_b
 from recbole_ext.evaluator.sampled import hypergeometric
+from recbole_ext.evaluator.stats import resamples
 
 NAMES = ("hit_pp@10", "ndcg_pp@10", "mrr_pp")
 
@@ -146,3 +147,49 @@ def test_kendalls_tau_b_is_scipys(pairs):
     expected = scipy_stats.kendalltau(a, b).statistic
     found = kendall_tau_b(a, b)
     assert found is None if np.isnan(expected) else found == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_interval_of_an_estimate_covers_its_expectation():
+    """The rank plug-in is linear in what was seen, so that its expectation is known; 95% of 100 is 95 with deviation 2.2."""
+    rng = np.random.default_rng(6)
+    n, m, users = 300, 10, 250
+    name = "hit_pp@50"
+    inside = 0
+    table = hypergeometric(np.arange(n + 1), n, m)
+    law = scipy_stats.betabinom(n, 0.5, 4).pmf(np.arange(n + 1))
+    expected = law @ table @ metric_at(name, n * np.arange(m + 1) // m)
+    for seed in range(100):
+        above = scipy_stats.betabinom(n, 0.5, 4).rvs(users, random_state=rng)
+        seen = drawn(rng, above, np.full(users, n), m)
+        weights = np.concatenate(list(resamples(users, 200, seed)))
+        correction = Correction(seen)
+        again = np.einsum("rbx,bx->r", seen.weights(weights), correction.plug_in(name))
+        low, high = np.quantile(again, [0.025, 0.975])
+        inside += low <= expected <= high
+    assert 87 <= inside <= 100
+
+
+def test_resampled_estimates_are_the_estimates_of_resampled_users():
+    rng = np.random.default_rng(8)
+    users, n, m = 40, 60, 12
+    above = rng.integers(0, n, users)
+    x = rng.hypergeometric(above[:, None], (n - above)[:, None], m, (users, 2))
+    count = rng.multinomial(users, np.ones(users) / users)
+    again = np.repeat(np.arange(users), count)
+    direct = sampled_ranks(x[again], 0 * x[again], np.arange(users), np.full(users, n), m)
+    seen = sampled_ranks(x, 0 * x, np.arange(users), np.full(users, n), m)
+    estimates = Correction(seen).estimates(seen.weights(count[None].astype(float)), NAMES)
+    for name, value in corrected(direct, NAMES).items():
+        for kind, found in estimates[name].items():
+            assert found[0] == pytest.approx(getattr(value, kind), abs=1e-10), (name, kind)
+
+
+def test_sampled_ranks_that_no_distribution_gives_widen_the_errors():
+    """Every positive above nine of ten negatives or below all: no mixture of hypergeometric laws is that sharp."""
+    x = np.repeat([[0], [10]], 4000, axis=0)
+    x[::3] = 9
+    seen = sampled_ranks(x, 0 * x, np.arange(8000), np.full(8000, 500), 10)
+    found = corrected(seen, ["hit_pp@10"])["hit_pp@10"]
+    assert found.widened > 1.5 and 0 <= found.low <= found.high <= 1
+    fair = drawn(np.random.default_rng(0), np.full(50, 100), np.full(50, 500), 10)
+    assert corrected(fair, ["hit_pp@10"])["hit_pp@10"].widened == 1

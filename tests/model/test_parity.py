@@ -88,7 +88,6 @@ def test_candidate_lists_of_ml_100k_are_pinned():
 PINNED = {
     "uni19": "4f9ac8d140262d135ea7fa05942b59caa17ce0bd227b97e435f71505872f2a26",
     "pop100": "2bf78d7c1552e41a2e6dc483ab142f7900c0e8ea7966eea32bd19dd75052925e",
-    "pop100": "2bf78d7c1552e41a2e6dc483ab142f7900c0e8ea7966eea32bd19dd75052925e",
     "uni100": "46ac9ed93cd2f81e4cb410108bb080f0e945a94098d5d16c5738501b1aa79eaf",
 }
 

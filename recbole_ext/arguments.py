@@ -1,0 +1,113 @@
+"""What stands on the command line: taken apart here, believed nowhere. `HELP` is what --help prints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recbole_ext.errors import HarnessError, nearest
+
+HELP = """\
+recbole_ext: recommenders with and without language models, ranked on the same data, candidates and budget.
+
+  python run_bench.py --model=Pop,EASE,L3AE --dataset=ml-100k     run, then print the board
+  python run_bench.py --model=L3AE --dataset=ml-100k --tune       search the model's grid on validation first
+  python run_bench.py --model=BPR --dataset=mine --data-path=DIR  your own atomic files: DIR/mine/mine.inter
+
+Commands (run is the default):
+  run       train, rank, write a record under runs/, print the board
+  board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
+            --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=)
+  data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
+            official files, data build NAME makes the dataset from them and compares it with what was published
+  show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196
+  list      models, datasets and protocols; list MODEL shows its keys, defaults and search space
+  doctor    which versions are here, what is missing, what to type
+
+Options of run:
+  --model=A,B          names as in `list`; NAME@recbole is RecBole's where ours has the same name
+  --dataset=NAME       a bundled dataset or a folder under --data-path
+  --data-path=DIR      where your datasets are
+  --source-dir=DIR     official files fetched by hand; with it nothing is downloaded
+  --allow-pickle       read official files that are pickles (CoLLM's): tables only, nothing that could run
+  --mirror=URL         take official files from here (or set RECBOLE_EXT_MIRROR)
+  --protocols=A,B      full, uniM (M frozen negatives), popM (drawn by popularity), expected@M (uniM's mean over all
+                       draws), recbole-uniM (RecBole's own evaluator, slow)
+  --run-file=FILE      csv or parquet (user, item, score or rank) of another system, named by --model, as a row here
+  --tune[=N]           search the grid in the model's YAML, on validation only; N points drawn from it, else all
+  --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
+  --records=DIR        where runs go (default runs/)
+  --force              run again what is finished
+  --json               print the records as JSON lines on standard output
+  --KEY=VALUE          any key of the model, dataset or protocol (see `list MODEL`); --MODEL.KEY=VALUE for one model
+"""
+
+FLAGS = ("force", "json", "tune", "publish", "check", "allow-pickle")
+COMMANDS = ("run", "board", "data", "show", "list", "doctor")
+
+
+@dataclass
+class Arguments:
+    """A command line, taken apart but not yet believed."""
+
+    command: str
+    words: list[str] = field(default_factory=list)
+    options: dict[str, str] = field(default_factory=dict)
+    flags: set[str] = field(default_factory=set)
+
+    def take(self, name: str, default: str | None = None) -> str | None:
+        return self.options.pop(name, default)
+
+    def finish(self, *allowed_flags: str) -> None:
+        """Refuse what the command does not know."""
+        known = ["model", "dataset", "data-path", "records", *allowed_flags]
+        for name in [*self.options, *sorted(self.flags - set(allowed_flags))]:
+            raise HarnessError(f"--{name} is not an option of {self.command}{nearest(name, known)}")
+
+
+def parse(argv: list[str]) -> Arguments:
+    """Split `--key=value`, `--key value` for the options that need one, flags and words."""
+    arguments = Arguments("run")
+    rest = list(argv)
+    if rest and not rest[0].startswith("-"):
+        arguments.command = rest.pop(0)
+        if arguments.command not in COMMANDS:
+            raise HarnessError(
+                f"command '{arguments.command}' is unknown ({', '.join(COMMANDS)})"
+                f"{nearest(arguments.command, COMMANDS)}"
+            )
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            arguments.words.append(word)
+            continue
+        name, equals, value = word[2:].partition("=")
+        name = name.replace("_", "-") if name in ("data_path", "source_dir", "run_file") else name
+        if not equals and name in FLAGS:
+            arguments.flags.add(name)
+            continue
+        if not equals and rest and not rest[0].startswith("--"):
+            equals, value = "=", rest.pop(0)
+        if not equals:
+            raise HarnessError(f"--{name} needs a value: --{name}=...{nearest(name, FLAGS)}")
+        if name in arguments.options:
+            raise HarnessError(f"--{name} stands twice; give it once")
+        arguments.options[name] = value
+    return arguments
+
+
+def as_names(text: str | None, option: str) -> list[str]:
+    names = [name for name in (text or "").split(",") if name]
+    if not names:
+        raise HarnessError(f"--{option}=NAME is missing; see: python run_bench.py list")
+    return list(dict.fromkeys(names))
+
+
+def as_count(text: str, option: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise HarnessError(f"--{option}={text}: must be a whole number from 1")
+    return int(text)
+
+
+def as_path(text: str | None) -> Path | None:
+    return None if text is None else Path(text).expanduser()

@@ -1,0 +1,141 @@
+"""From an experiment to ranked test positives: by a model that is trained here, or by another system's run file."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from recbole_ext import recbole_compat
+from recbole_ext.errors import HarnessError
+from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator.ranks import RankTable
+from recbole_ext.experiment import Experiment
+from recbole_ext.progress import say
+from recbole_ext.text import Embeddings
+from recbole_ext.training import Fitted, Training, rank_scores, rank_test
+from recbole_ext.tune.search import Search, Space
+from recbole_ext.tune.trials import TrialLog
+from recbole_ext.weights import save_weights
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of training and scoring, before any metric is read off it."""
+
+    table: RankTable
+    seconds: float
+    """Of ranking the test positives."""
+    params: dict[str, Any]
+    """Of the model that was tested."""
+    value: float | None = None
+    """Validation score, None for a run file."""
+    tuning: dict[str, Any] | None = None
+    text: dict[str, Any] | None = None
+    cost: dict[str, Any] = field(default_factory=dict)
+    flags: list[str] = field(default_factory=list)
+    theirs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    """Protocol -> metrics by RecBole's own evaluator."""
+
+
+def read(experiment: Experiment) -> Outcome:
+    """Rank by a run file."""
+    assert experiment.run_file is not None
+    ground = experiment.ground
+    listed = experiment.run_file.read(ground.data)
+    flags = listed.remarks(ground.test_task)
+    begun = time.perf_counter()
+    table = rank_scores(listed.scores, ground)
+    return Outcome(table, time.perf_counter() - begun, {}, flags=flags)
+
+
+def train(experiment: Experiment, folder: Path) -> Outcome:
+    """Embed, tune, fit and rank; weights go below `folder`, trials beside it."""
+    settings, ground = experiment.settings, experiment.ground
+    embeddings = experiment.embeddings()
+    vectors = embeddings.vectors if embeddings is not None else None
+    with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
+        training = Training(experiment, vectors, Path(scratch))
+        tuning, params = None, dict(settings.params)
+        if experiment.space is not None:
+            found = _search(training, experiment.space, folder.parent)
+            params.update(found.best)
+            tuning = _told(found, settings.evaluation["valid_metric"])
+        begun = time.perf_counter()
+        fitted = training.fit(params, experiment.model.name)
+        fit_seconds = time.perf_counter() - begun
+        begun = time.perf_counter()
+        table = rank_test(fitted, ground)
+        seconds = time.perf_counter() - begun
+        theirs = {
+            protocol: _by_recbole(fitted, protocol, settings.evaluation["ks"])
+            for protocol in settings.evaluation["protocols"]
+            if protocol.startswith("recbole-")
+        }
+        flags = ["untuned"] if params and experiment.space is None else []
+        if settings.run["save_weights"]:
+            flags += _save_weights(fitted.model, folder)
+    cost = {
+        "fit_seconds": round(fit_seconds, 3),
+        "encode_seconds": round(embeddings.seconds, 3) if embeddings else None,
+        "parameters": sum(v.numel() for v in fitted.model.state_dict().values()),
+        "epochs": fitted.epochs,
+    }
+    text = _text(experiment, embeddings)
+    return Outcome(table, seconds, params, fitted.value, tuning, text, cost, flags, theirs)
+
+
+def _told(found: Search, metric: str) -> dict[str, Any]:
+    """A search as a record has it."""
+    return {
+        "metric": metric,
+        "points": len(found.trials),
+        "seconds": round(sum(trial.seconds for trial in found.trials), 3),
+        "best": found.best,
+        "trials": [
+            {k: v for k, v in dataclasses.asdict(trial).items() if v is not None}
+            for trial in found.trials
+        ],
+    }
+
+
+def _search(training: Training, space: Space, records: Path) -> Search:
+    """Search once, whoever asks: runs that differ in seed or protocol share it, a second process waits for it."""
+    from filelock import FileLock
+
+    name = training.experiment.search_id
+    with FileLock(records / ".locks" / f"{name}.trials.lock"):
+        return training.tune(space, TrialLog(records / ".trials" / f"{name}.jsonl"))
+
+
+def _by_recbole(fitted: Fitted, protocol: str, ks: list[int]) -> dict[str, dict[str, float]]:
+    m = protocols.negatives_of(protocol)
+    say(f"RecBole's own evaluator, {m} negatives per positive: this takes its time")
+    found = recbole_compat.evaluate(fitted.bench, fitted.model, ks, m)
+    return {name: {"mean": value} for name, value in found.items()}
+
+
+def _save_weights(model: Any, folder: Path) -> list[str]:
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / ".weights.safetensors"
+    try:
+        save_weights(model, temporary)
+    except HarnessError as error:
+        return [f"weights not saved: {error}"]
+    temporary.replace(folder / "weights.safetensors")
+    return []
+
+
+def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, Any] | None:
+    if experiment.texts is None or embeddings is None:
+        return None
+    fields, texts = experiment.texts
+    return {
+        "encoder": embeddings.encoder,
+        "dim": int(embeddings.vectors.shape[1]),
+        "fields": fields,
+        "coverage": round(sum(bool(text) for text in texts) / len(texts), 4),
+    }
