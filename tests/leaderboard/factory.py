@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from recbole_ext.results import ResultRecord, run_id
 
 KS = (10, 20)
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"
 
 
 def entry(mean: float, draws: list[float] | None = None) -> dict[str, Any]:
