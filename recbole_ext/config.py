@@ -33,14 +33,14 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
         theirs = recbole_root() / "properties" / "model" / f"{plain}.yaml"
         if theirs.stat().st_size:
             params.update(read_yaml(theirs))
+    if "item_text" in spec.inputs:
+        params.update(overall["text"])
     space: list[dict[str, list[Any]]] = []
     ours = properties() / "model" / f"{plain}.yaml"
     if ours.is_file() and (spec.trainer != "recbole" or spec.name == plain):
         found = read_yaml(ours)
         params.update(found.get("params") or {})
         space = found.get("space") or []
-    if "item_text" in spec.inputs:
-        params.update(overall["text"])
     return ModelDefaults(params, space)
 
 

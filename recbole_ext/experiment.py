@@ -292,17 +292,16 @@ def check_memory(experiment: Experiment) -> None:
     plan = getattr(model, "planned_bytes", None)
     if plan is None:
         return
-    precision = experiment.settings.params["precision"]
-    items = len(experiment.ground.data.item_tokens)
-    needed, free = (
-        plan(items, precision),
-        environment.free_memory(experiment.settings.run["device"]),
-    )
+    params, data = experiment.settings.params, experiment.ground.data
+    sizes = len(data.user_tokens), len(data.item_tokens)
+    needed = plan(*sizes, params)
+    free = environment.free_memory(experiment.settings.run["device"])
     if needed > free:
-        fits = int(items * (free / needed) ** 0.5)
-        hint = ", or --precision=float32" if plan(items, "float32") <= free else ""
+        fits = int(min(sizes) * (free / needed) ** 0.5)
+        narrow = plan(*sizes, {**params, "precision": "float32"})
+        hint = ", or --precision=float32" if narrow <= free else ""
         raise HarnessError(
-            f"{experiment.model.name} on {experiment.ground.spec.name} ({items:,} items) needs about "
-            f"{needed / 2**30:.1f} GiB for item-by-item matrices, {free / 2**30:.1f} GiB are free; about {fits:,} items "
-            f"fit: raise --min_item{hint}"
+            f"{experiment.model.name} on {experiment.ground.spec.name} ({sizes[0]:,} users, {sizes[1]:,} items) needs about "
+            f"{needed / 2**30:.1f} GiB for a matrix of the smaller side, {free / 2**30:.1f} GiB are free; about {fits:,} "
+            f"fit: raise --min_item or --min_user{hint}"
         )

@@ -45,6 +45,17 @@ class ModelSpec:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
 
 
+_L3AE = Paper(
+    "LLM-Enhanced Linear Autoencoders for Recommendation",
+    "CIKM 2025",
+    "https://github.com/jaewan7599/L3AE_CIKM2025",
+)
+_JEUNEN = Paper(
+    "Closed-Form Models for Collaborative Filtering with Side-Information",
+    "RecSys 2020",
+    "https://doi.org/10.1145/3383313.3418480",
+)
+
 MODELS = {
     spec.name: spec
     for spec in (
@@ -64,11 +75,24 @@ MODELS = {
             target="recbole_ext.model.l3ae:L3AE",
             trainer="closed_form",
             inputs=("item_text",),
-            paper=Paper(
-                "LLM-Enhanced Linear Autoencoders for Recommendation",
-                "CIKM 2025",
-                "https://github.com/jaewan7599/L3AE_CIKM2025",
-            ),
+            paper=_L3AE,
+        ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.{target}",
+                trainer="closed_form",
+                inputs=("item_text",),
+                paper=paper,
+            )
+            for name, target, paper in (
+                ("CosineText", "semantic:CosineText", _L3AE),
+                ("SemanticEASE", "semantic:SemanticEASE", _L3AE),
+                ("CEASE", "cease:CEASE", _JEUNEN),
+                ("AddEASE", "cease:AddEASE", _JEUNEN),
+                ("LLMCEASE", "cease:CEASE", _L3AE),
+                ("LLMAddEASE", "cease:AddEASE", _L3AE),
+            )
         ),
     )
 }

@@ -41,11 +41,13 @@ def experiment_of(
         if tune is None
         else Space(tune["stages"], tune.get("limit"), tune.get("seed", asked["seed"]))
     )
+    known = model_defaults(spec)
     settings = Settings(
         run=run,
         evaluation=evaluation,
         dataset=options,
-        params=dict(asked["params"] if tune else record.params),
-        space=model_defaults(spec).space,
+        # Keys that have come since have their defaults.
+        params={**known.params, **(asked["params"] if tune else record.params)},
+        space=known.space,
     )
     return Experiment(spec, settings, Ground(dataset, options, evaluation), space)

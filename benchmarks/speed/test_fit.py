@@ -16,7 +16,9 @@ import torch
 
 from benchmarks.speed.sizes import FULL, ROUNDS, size
 from recbole_ext.environment import peak_memory_mb, reset_peak_memory
-from recbole_ext.linear.ridge import Distillation, ease_teacher, gram, ridge_inverse_
+from recbole_ext.linear.ridge import gram, ridge_inverse_
+from recbole_ext.linear.semantics import Semantics, ease_teacher
+from recbole_ext.linear.solution import Distillation
 
 D = 384
 
@@ -33,8 +35,10 @@ def problem(n: int) -> tuple[sp.csr_matrix, torch.Tensor]:
 
 def fit(x: sp.csr_matrix, f: torch.Tensor) -> torch.Tensor:
     p = ridge_inverse_(gram(x), 100.0)
-    pf = p @ f.T.float()
-    return Distillation(p.diagonal().clone(), pf, ease_teacher(f, 10.0)).solve_(p, pf, 100.0)
+    semantics = Semantics.of(f)
+    pf = p @ semantics.f.T.float()
+    line = Distillation.of(p.diagonal().clone(), pf, ease_teacher(semantics, 10.0))
+    return line.at(100.0).into_(p)
 
 
 def authors_formula(x: sp.csr_matrix, f: np.ndarray) -> np.ndarray:

@@ -1,35 +1,50 @@
-"""What EASE and L3AE share as RecBole models: a user's scores are its training row times an item matrix."""
+"""What the closed-form models share as RecBole models: a user's scores are its training row times an item matrix."""
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-# SciPy's rows are valid; saying so silences a warning.
-torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
+from recbole_ext.errors import HarnessError
+from recbole_ext.linear.semantics import Semantics
+from recbole_ext.linear.sides import ItemSide, UserSide, as_tensor, choose, invert_, side_gram
+from recbole_ext.linear.solution import Solution
+
+Point = Mapping[str, Any]
+Scorer = Callable[[torch.Tensor], Iterator[torch.Tensor]]
+_FACTORS = ("kernel", "c", "left", "right", "own")
 
 
 class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
-    """scores(u) = x_u B with a binary training row x_u [n_items] and B [n_items, n_items], both with padding item 0.
+    """scores(u) = x_u B with a binary training row x_u [n_items] and B [n_items, n_items], diag(B) = 0, both with the
+    padding item 0; duplicated interactions count once.
 
-    Subclasses set `item_matrix` in `solve`; duplicated interactions count once.
+    A subclass names its keys in `keys` and gives `ridge` (λ of P = (XᵀX + λI)⁻¹, None without interactions) and
+    `solution`. What is kept after `solve` is B itself (`item_matrix`), or, where users are fewer than items
+    (`side=users`) or there is no P, the factors that scores are made of, and nothing of n_items x n_items.
     """
 
     input_type = InputType.POINTWISE
+    keys: tuple[str, ...] = ()
+    """Parameters that a point of the search space may set."""
+    reads_vectors = True
+    """Whether it reads item vectors F."""
 
     @classmethod
-    def planned_bytes(cls, n_items: int, precision: str) -> int:
-        """Peak memory of tuning for a catalogue: the Gram matrix, one inverse, and its float32 copy when it is float64.
+    def planned_bytes(cls, n_users: int, n_items: int, params: Mapping[str, Any]) -> int:
+        """Peak memory of tuning: the Gram matrix of the side, one inverse, and its float32 copy when it is float64.
 
         `auto` is planned as float64, which it may need.
         """
-        return (n_items + 1) ** 2 * (8 if precision == "float32" else 16)
+        side = choose(str(params.get("side", "auto")), n_users + 1, n_items + 1)
+        size = (n_users if side == "users" else n_items) + 1
+        return size**2 * (8 if params["precision"] == "float32" else 16)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -37,29 +52,196 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
         interactions.data[:] = 1.0
         self.interactions = interactions
         """[n_users, n_items] scipy csr."""
-        self.register_buffer("item_matrix", torch.zeros(self.n_items, self.n_items))
+        self.precision = str(config["precision"])
+        self.point: dict[str, float] = {key: float(config[key]) for key in self.keys}
+        self.semantics: Semantics | None = None
+        """F [d, n_items]."""
+        if self.reads_vectors:
+            vectors = normalised(dataset.item_vectors.to(self.device), str(config["semantic_norm"]))
+            self.semantics = Semantics.of(vectors)
+        n, d = self.n_items, len(self.semantics.f) if self.semantics is not None else 0
+        with_p = self.ridge(self.point) is not None
+        self.side = choose(str(config["side"]), *interactions.shape) if with_p else "none"
+        """`items`, `users`, or `none` for a model without P."""
+        if self.side == "items":
+            self.register_buffer("item_matrix", torch.zeros(n, n))
+            return
+        m = len(interactions.indptr) - 1 if with_p else 0
+        sizes = ((m, m), (n * with_p,), (n, d), (d, n), (n,))
+        for name, shape in zip(_FACTORS, sizes, strict=True):
+            self.register_buffer(name, torch.zeros(shape))
+        self.register_buffer("weight", torch.ones(()))
 
-    def rows_times(self, users: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
-        """x_u M for users [B] and M [n_items, n]: [B, n] in the matrix's dtype, on its device."""
-        return self._rows(users, matrix) @ matrix
+    def ridge(self, point: Point) -> float | None:
+        """λ of P at a point; None for a model without interactions.
 
-    def _rows(self, users: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-        """x_u [B, n_items] as a sparse tensor in the dtype and on the device of `like`."""
-        rows = self.interactions[users.cpu().numpy()]
-        return torch.sparse_csr_tensor(
-            torch.from_numpy(rows.indptr.astype(np.int64)),
-            torch.from_numpy(rows.indices.astype(np.int64)),
-            torch.from_numpy(rows.data).to(like.dtype),
-            size=rows.shape,
-            device=like.device,
+        Raises:
+            HarnessError: it is not positive.
+        """
+        raise NotImplementedError
+
+    def solution(self, point: Point, side: Any) -> Solution:
+        """B at a point, given P from either side (None without P)."""
+        raise NotImplementedError
+
+    def prepare(self, side: Any) -> None:
+        """Called once for each P before solutions are asked for: the place for what they share."""
+
+    def solve(self) -> None:
+        """Fit B."""
+        ridge = self.ridge(self.point)
+        side = None
+        if ridge is not None:
+            g = side_gram(self.interactions, self.side, self.device)
+            side = invert_(self.interactions, g, ridge, self.side, self.precision)
+        self.prepare(side)
+        found = self.solution(self.point, side)
+        if isinstance(side, ItemSide):
+            self.item_matrix = found.into_(side.p).float()
+            return
+        diagonal = side.diagonal if side is not None else None
+        factors = {
+            "kernel": side.kernel if side is not None else None,
+            "c": found.c,
+            "left": found.left,
+            "right": found.right,
+            "own": found.own(diagonal),
+        }
+        for name, value in factors.items():
+            if value is not None:
+                setattr(self, name, value.float())
+        self.weight = torch.tensor(found.weight)
+
+    def families(self, points: Sequence[Point]) -> Iterator[tuple[list[Point], Scorer]]:
+        """Groups of points that share P, with a function users -> one score matrix per point.
+
+        A group costs one inverse and one pass of x P; each solution of other factors one thin product more, and each
+        that differs in its weight or its c alone a pass over the scores.
+        """
+        ridges = [self.ridge({**self.point, **point}) for point in points]
+        shared = (
+            {}
+            if self.side == "none"
+            else {"g": side_gram(self.interactions, self.side, self.device)}
         )
+        for ridge in sorted(set(ridges), key=lambda value: (value is not None, value)):
+            group = [p for p, r in zip(points, ridges, strict=True) if r == ridge]
+            side = None
+            if ridge is not None:
+                side = invert_(
+                    self.interactions, shared["g"].clone(), ridge, self.side, self.precision
+                )
+            self.prepare(side)
+            found = [self.solution({**self.point, **point}, side) for point in group]
+            # Points that share factors follow one another.
+            order = sorted(range(len(group)), key=lambda i: (id(found[i].right), i))
+            yield [group[i] for i in order], self._scorer(side, [found[i] for i in order])
+
+    def _scorer(self, side: Any, found: Sequence[Solution]) -> Scorer:
+        """Scores of many solutions on one P, in float32."""
+        diagonal = None if side is None else side.diagonal.float()
+        narrow = {id(x): x.float() for s in found for x in (s.left, s.right) if x is not None}
+        if isinstance(side, ItemSide):
+            side.p = side.p.float()
+        made = [
+            Solution(
+                None if s.c is None else s.c.float(),
+                None if s.left is None else narrow[id(s.left)],
+                None if s.right is None else narrow[id(s.right)],
+                s.weight,
+            )
+            for s in found
+        ]
+        owns = [s.own(diagonal) for s in made]
+
+        def scores(users: torch.Tensor) -> Iterator[torch.Tensor]:
+            rows = self.interactions[users.cpu().numpy()]
+            xp = None if side is None else side.rows(users.cpu().numpy()).float()
+            yield from _rows_of(made, owns, rows, xp)
+
+        return scores
 
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
         """[B * n_items] scores of every item."""
-        return self.rows_times(interaction[self.USER_ID], self.item_matrix).flatten()
+        return self._scores(interaction[self.USER_ID].cpu().numpy()).flatten()
 
     def predict(self, interaction: Any) -> torch.Tensor:
         """[B] scores of the given items; computed for whole rows of distinct users, then picked."""
         users, where = torch.unique(interaction[self.USER_ID], return_inverse=True)
-        scores = self.rows_times(users, self.item_matrix)
+        scores = self._scores(users.cpu().numpy())
         return scores[where.to(scores.device), interaction[self.ITEM_ID].to(scores.device)]
+
+    def fold_in(self, rows: sp.csr_matrix) -> torch.Tensor:
+        """[B, n_items] scores of users that training has not seen, from their items [B, n_items]."""
+        if self.side == "items":
+            return as_tensor(rows, torch.float32, self.item_matrix.device) @ self.item_matrix
+        xp = None
+        if self.side == "users":
+            dense = torch.from_numpy(rows.toarray().T).to(self.kernel)
+            xp = self._users_side().times(dense).T
+        return next(_rows_of([self._kept()], [self.own], rows, xp))
+
+    def _scores(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+        rows = self.interactions[users]
+        if self.side == "items":
+            return as_tensor(rows, torch.float32, self.item_matrix.device) @ self.item_matrix
+        xp = self._users_side().rows(users) if self.side == "users" else None
+        return next(_rows_of([self._kept()], [self.own], rows, xp))
+
+    def _users_side(self) -> UserSide:
+        ridge = self.ridge(self.point)
+        assert ridge is not None
+        if self._cached_side is None or self._cached_side.kernel is not self.kernel:
+            self._cached_side = UserSide(self.interactions, self.kernel, ridge)
+        return self._cached_side
+
+    _cached_side: UserSide | None = None
+
+    def _kept(self) -> Solution:
+        c = self.c if len(self.c) else None
+        if not self.reads_vectors:
+            return Solution(c)
+        return Solution(c, self.left, self.right, float(self.weight))
+
+
+def _rows_of(
+    found: Sequence[Solution],
+    owns: Sequence[torch.Tensor],
+    rows: sp.csr_matrix,
+    xp: torch.Tensor | None,
+) -> Iterator[torch.Tensor]:
+    """x B [B, n] for each solution, given rows x and x P; a matrix is reused after the next one is asked for."""
+    device = owns[0].device
+    x = as_tensor(rows, torch.float32, device)
+    sizes = torch.from_numpy(np.diff(rows.indptr).astype(np.int64)).to(device)
+    items = x.col_indices()
+    cells = torch.arange(rows.shape[0], device=device).repeat_interleave(sizes), items
+    out = torch.empty(rows.shape, device=device)
+    product, made_of = out, -1
+    for solution, own in zip(found, owns, strict=True):
+        if solution.c is not None and xp is not None:
+            torch.mul(xp, solution.c, out=out)
+        else:
+            out.zero_()
+        if solution.left is not None and solution.right is not None and solution.weight:
+            if id(solution.right) != made_of:
+                product, made_of = (x @ solution.left) @ solution.right, id(solution.right)
+            out.add_(product, alpha=solution.weight)
+        out[cells] += own[items]
+        yield out
+
+
+def normalised(vectors: torch.Tensor, how: str) -> torch.Tensor:
+    """Item vectors [n, d] as columns [d, n] float64, L2-normalised (`l2`), centred first (`l2_center`) or raw (`none`).
+
+    A zero vector (an item without text, and the padding item) stays zero in every mode.
+    """
+    f = vectors.double()
+    known = f.abs().sum(1) > 0
+    if how == "l2_center":
+        f = torch.where(known[:, None], f - f[known].mean(0), f)
+    elif how not in ("l2", "none"):
+        raise HarnessError(f"semantic_norm={how} must be l2, none or l2_center")
+    if how != "none":
+        f = torch.where(known[:, None], f / f.norm(dim=1, keepdim=True).clamp_min(1e-12), f)
+    return f.T.contiguous()

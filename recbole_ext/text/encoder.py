@@ -10,15 +10,24 @@ import numpy.typing as npt
 
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.lm.pooling import POOLINGS
-from recbole_ext.text import source
+from recbole_ext.text import source, tags
 from recbole_ext.text.bag_of_words import DEFAULT_DIM, HashEncoder
 from recbole_ext.text.batching import Progress
 from recbole_ext.text.causal import CausalEncoder
 from recbole_ext.text.sentence import SentenceEncoder
+from recbole_ext.text.tags import TagEncoder
 
-FORMS = ("minilm", "hash", "hash:<dim>", "st:<hub id or folder>", "lm:<hub id or folder>")
+FORMS = (
+    "minilm",
+    "tags",
+    "tags:<dim>",
+    "hash",
+    "hash:<dim>",
+    "st:<hub id or folder>",
+    "lm:<hub id or folder>",
+)
 """How an encoder may be named."""
-_KINDS = ("minilm", "hash", "st", "lm")
+_KINDS = ("minilm", "tags", "hash", "st", "lm")
 _MOST_DIM = 1 << 16
 
 
@@ -69,9 +78,9 @@ def make_encoder(
             had.
     """
     kind, colon, rest = name.partition(":")
-    known = name == "minilm" or name == "hash" or (bool(rest) and kind in ("hash", "st", "lm"))
+    known = name in ("minilm", "hash", "tags") or (bool(rest) and kind in _KINDS[1:])
     if not known:
-        hint = f"; write {kind}:<...>" if kind in ("hash", "st", "lm") else nearest(kind, _KINDS)
+        hint = f"; write {kind}:<...>" if kind in _KINDS[1:] else nearest(kind, _KINDS)
         raise HarnessError(f"unknown encoder {name!r}{hint}; the forms are {', '.join(FORMS)}")
     if pooling not in POOLINGS:
         raise HarnessError(
@@ -90,6 +99,8 @@ def make_encoder(
         raise HarnessError(f"encoder {name}: the batch size is {batch_size}; use at least 1")
     if kind == "hash":
         return HashEncoder(name, _dim(name, rest) if colon else DEFAULT_DIM)
+    if kind == "tags":
+        return TagEncoder(name, _dim(name, rest) if colon else tags.DEFAULT_DIM)
     if kind == "minilm":
         return SentenceEncoder(name, source.minilm(), device, batch_size, False)
     files = source.find(name, rest, revision, trust_remote_code)
@@ -103,6 +114,6 @@ def _dim(name: str, digits: str) -> int:
     if not (digits.isascii() and digits.isdigit() and 1 <= int(digits) <= _MOST_DIM):
         raise HarnessError(
             f"encoder {name}: {digits!r} is no width; "
-            f"use hash:<dim> with 1 to {_MOST_DIM}, e.g. hash:256"
+            f"use {name.partition(':')[0]}:<dim> with 1 to {_MOST_DIM}, e.g. {name.partition(':')[0]}:256"
         )
     return int(digits)

@@ -9,7 +9,9 @@ import torch
 
 from recbole_ext.evaluator.candidates import draw_lists
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
-from recbole_ext.linear.ridge import Distillation, ease_teacher, gram, ridge_inverse_
+from recbole_ext.linear.ridge import gram, ridge_inverse_
+from recbole_ext.linear.semantics import Semantics, ease_teacher
+from recbole_ext.linear.solution import Distillation
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU here")
 
@@ -22,9 +24,10 @@ def solve(device: str, dtype: torch.dtype) -> torch.Tensor:
     f = f / f.norm(dim=0)
     p = ridge_inverse_(gram(x, device).to(dtype), 100.0)
     assert p.device.type == device
-    pf = p @ f.T.to(dtype)
-    b = Distillation(p.diagonal().clone(), pf, ease_teacher(f, 5.0)).solve_(p, pf, 80.0)
-    return b.double().cpu()
+    semantics = Semantics.of(f)
+    pf = p @ semantics.f.T.to(dtype)
+    line = Distillation.of(p.diagonal().clone(), pf, ease_teacher(semantics, 5.0))
+    return line.at(80.0).into_(p).double().cpu()
 
 
 def small_task() -> RankTask:

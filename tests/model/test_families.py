@@ -17,13 +17,24 @@ GRIDS = {
         for f in (0.1, 10.0)
         for k in (0.0, 20.0, 200.0)
     ],
+    "SemanticEASE": [{"reg_f": f} for f in (0.1, 10.0)],
+    "CosineText": [{}],
+    "CEASE": [{"reg_weight": x, "alpha": a} for x in (50.0, 300.0) for a in (0.0, 0.5, 3.0)],
+    "AddEASE": [
+        {"reg_weight": 200.0, "reg_f": f, "alpha": a} for f in (1.0, 50.0) for a in (0.0, 0.3, 1.0)
+    ],
 }
 
 
+@pytest.mark.parametrize("side", ["items", "users"])
 @pytest.mark.parametrize("model", GRIDS)
-def test_a_family_equals_separate_fits(model, tmp_path):
-    text = {"encoder": "hash:64"} if model == "L3AE" else {}
-    experiment = make_experiment(model, "ml-100k", precision="float64", **text)
+def test_a_family_equals_separate_fits(model, side, tmp_path):
+    with_p = model not in ("SemanticEASE", "CosineText")
+    if not with_p and side == "users":
+        return  # has no side
+    given = {"encoder": "hash:64"} if model != "EASE" else {}
+    given |= {"side": side} if with_p else {}
+    experiment = make_experiment(model, "ml-100k", precision="float64", **given)
     embeddings = experiment.embeddings()
     training = Training(experiment, embeddings and embeddings.vectors, tmp_path)
     params = experiment.settings.params

@@ -1,0 +1,132 @@
+"""P = (XᵀX + λI)⁻¹ from either side of X [m, n]: by items, as an n x n matrix, or by users, where only K = (XXᵀ + λI)⁻¹
+[m, m] is formed.
+
+With Y = KX the rows of X pass through: XP = Y. The rest of P that a model needs follows from K too:
+
+    PR = (R - Xᵀ K X R) / λ,    P_jj = (1 - x_jᵀ K x_j) / λ.
+"""
+
+from __future__ import annotations
+
+import warnings
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+
+from recbole_ext.errors import HarnessError
+from recbole_ext.linear.ridge import gram, ridge_inverse_, working_dtype
+
+warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+# SciPy's rows are valid; saying so silences a warning.
+torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
+
+SIDES = ("items", "users")
+_BLOCK = 1024
+"""Rows of Y made at a time."""
+
+
+class Inverse(Protocol):
+    """P, as far as a model needs it."""
+
+    @property
+    def diagonal(self) -> torch.Tensor:
+        """[n] of P."""
+
+    def times(self, right: torch.Tensor) -> torch.Tensor:
+        """P R for R [n, d]; rows of new users are folded in by it: x P = (P xᵀ)ᵀ."""
+
+    def rows(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+        """x_u P [B, n] for rows u [B] of X."""
+
+
+def choose(asked: str, users: int, items: int) -> str:
+    """The side to invert: the smaller, or what was asked for.
+
+    Raises:
+        HarnessError: asked for something else.
+    """
+    if asked == "auto":
+        return "users" if users < items else "items"
+    if asked not in SIDES:
+        raise HarnessError(f"side={asked} must be auto, items or users")
+    return asked
+
+
+def as_tensor(x: sp.csr_matrix, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
+    """A SciPy matrix as a sparse tensor by rows."""
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(x.indptr.astype(np.int64)),
+        torch.from_numpy(x.indices.astype(np.int64)),
+        torch.from_numpy(x.data).to(dtype),
+        size=x.shape,
+        device=device,
+    )
+
+
+class ItemSide:
+    """P itself."""
+
+    def __init__(self, x: sp.csr_matrix, p: torch.Tensor) -> None:
+        """`p` [n, n] is kept, not copied."""
+        self.x, self.p = x, p
+        self.diagonal = p.diagonal().clone()
+
+    def times(self, right: torch.Tensor) -> torch.Tensor:
+        return self.p @ right.to(self.p)
+
+    def rows(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+        return as_tensor(self.x[users], self.p.dtype, self.p.device) @ self.p
+
+
+class UserSide:
+    """K [m, m]; nothing n x n is ever made."""
+
+    def __init__(self, x: sp.csr_matrix, kernel: torch.Tensor, ridge: float) -> None:
+        """`kernel` is kept, not copied."""
+        self.kernel, self.ridge = kernel, ridge
+        self.x = as_tensor(x, kernel.dtype, kernel.device)
+        self.columns = as_tensor(x.T.tocsr(), kernel.dtype, kernel.device)
+        """[n, m] the rows of Xᵀ."""
+        self._host = x
+
+    @cached_property
+    def diagonal(self) -> torch.Tensor:
+        quadratic = torch.zeros(self._host.shape[1], dtype=self.kernel.dtype)
+        for start in range(0, self._host.shape[0], _BLOCK):
+            users = np.arange(start, min(start + _BLOCK, self._host.shape[0]))
+            part = self._host[users].tocoo()
+            own = self.rows(users).cpu()[part.row, part.col]
+            quadratic.index_add_(0, torch.from_numpy(part.col.astype(np.int64)), own)
+        return ((1.0 - quadratic) / self.ridge).to(self.kernel.device)
+
+    def times(self, right: torch.Tensor) -> torch.Tensor:
+        right = right.to(self.kernel)
+        return (right - self.columns @ (self.kernel @ (self.x @ right))) / self.ridge
+
+    def rows(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+        mine = self.kernel[torch.from_numpy(users).to(self.kernel.device)]
+        return (self.columns @ mine.T).T
+
+
+def side_gram(x: sp.csr_matrix, side: str, device: torch.device | str) -> torch.Tensor:
+    """XᵀX or XXᵀ, whichever the side inverts."""
+    return gram(x if side == "items" else x.T.tocsr(), device)
+
+
+def invert_(
+    x: sp.csr_matrix, g: torch.Tensor, ridge: float, side: str, precision: str
+) -> ItemSide | UserSide:
+    """(G + λI)⁻¹ by its side; `g` is overwritten where the precision allows.
+
+    Args:
+        x: [m, n] binary interactions.
+        g: of `side_gram`.
+        ridge: λ.
+        side: `items` or `users`.
+        precision: `auto`, `float32` or `float64`.
+    """
+    inverse = ridge_inverse_(g.to(working_dtype(g, ridge, precision)), ridge)
+    return ItemSide(x, inverse) if side == "items" else UserSide(x, inverse, ridge)

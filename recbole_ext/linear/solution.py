@@ -1,0 +1,129 @@
+"""Closed-form item-to-item matrices with a zero diagonal, all of one form.
+
+Each model minimises tr(BᵀAB) - 2 tr(BᵀR) subject to diag(B) = 0 for a symmetric A > 0. With A⁻¹ = P the solution is
+B_ij = (PR)_ij - P_ij (PR)_jj / P_jj (Lagrange multipliers of the constraint; Steck, WWW 2019, for R = A - λI). Where a
+model reads item vectors F besides the interactions they enter with rank d, so that off the diagonal
+
+    B = P diag(c) + w L R,    L [n, d], R [d, n],
+
+with P = (XᵀX + λI)⁻¹ of the interactions alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from recbole_ext.linear.semantics import Semantics, Teacher
+
+
+@dataclass(frozen=True)
+class Solution:
+    """B off its diagonal."""
+
+    c: torch.Tensor | None = None
+    """[n], None for a model without P."""
+    left: torch.Tensor | None = None
+    """L [n, d], None for a model without item vectors."""
+    right: torch.Tensor | None = None
+    """R [d, n]."""
+    weight: float = 1.0
+    """w: solutions that differ in it alone share the product L R."""
+
+    def own(self, diagonal: torch.Tensor | None) -> torch.Tensor:
+        """[n] what a row x B must get at its own items so that diag(B) = 0; `diagonal` [n] of P."""
+        parts = []
+        if self.c is not None and diagonal is not None:
+            parts.append(-diagonal * self.c)
+        if self.left is not None and self.right is not None:
+            parts.append(-self.weight * (self.left * self.right.T).sum(1))
+        return sum(parts[1:], parts[0])
+
+    def into_(self, p: torch.Tensor) -> torch.Tensor:
+        """B [n, n], in the memory of P."""
+        assert self.c is not None
+        p.mul_(self.c)
+        if self.left is not None and self.right is not None:
+            p.addmm_(self.left, self.right, alpha=self.weight)
+        p.diagonal().zero_()
+        return p
+
+
+def ease(diagonal: torch.Tensor) -> Solution:
+    """A = XᵀX + λI, R = XᵀX: B = -P diag(1 / P_jj). Steck, WWW 2019."""
+    return Solution(-1.0 / diagonal)
+
+
+def collective(
+    diagonal: torch.Tensor, pf: torch.Tensor, semantics: Semantics, alpha: float
+) -> Solution:
+    """CEASE: A = XᵀX + αFᵀF + λI, R = A - λI, which is EASE with another inverse P'. Jeunen et al., RecSys 2020.
+
+    Woodbury: P' = P - (PFᵀ) C (PFᵀ)ᵀ with C = (I/α + F P Fᵀ)⁻¹ [d, d], so that every α shares P.
+
+    Args:
+        diagonal: [n] of P.
+        pf: [n, d] PFᵀ.
+        semantics: F.
+        alpha: weight of ||F - FB||²; 0 is EASE.
+    """
+    if alpha == 0:
+        return ease(diagonal)
+    inner = semantics.f @ pf.double()
+    inner.diagonal().add_(1.0 / alpha)
+    # Symmetric up to the rounding of P.
+    factor = torch.linalg.cholesky((inner + inner.T) / 2)
+    c_pf = torch.cholesky_solve(pf.double().T, factor)  # (d, n)
+    prime = diagonal.double() - (pf.double() * c_pf.T).sum(1)
+    return Solution((-1.0 / prime).to(pf), pf, (c_pf / prime).to(pf))
+
+
+def additive(diagonal: torch.Tensor, teacher: Teacher, alpha: float) -> Solution:
+    """Add-EASE: (1 - α) EASE on X + α EASE on F. Jeunen et al., RecSys 2020.
+
+    Args:
+        diagonal: [n] of P.
+        teacher: EASE on F.
+        alpha: 0 is EASE, 1 the teacher.
+    """
+    f, m = (x.to(diagonal) for x in (teacher.f, teacher.m))
+    return Solution(-(1.0 - alpha) / diagonal, f.T, m, alpha)
+
+
+def alone(teacher: Teacher) -> Solution:
+    """The teacher itself, without interactions."""
+    return Solution(None, teacher.f.T, teacher.m)
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """L3AE's B for every λ_KD at once, given P = (XᵀX + (λ_X + λ_KD) I)⁻¹ and a teacher.
+
+    Off the diagonal B = λ_KD P S - P diag(μ) with μ_j = (1 + λ_KD (PS)_jj) / P_jj (Eq. 12): the lemma with
+    R = XᵀX + λ_KD S, of which the part that is P times a multiple of the identity merges into μ. With
+    S = FᵀM + diag(a),
+
+        B = P diag(c) + λ_KD (PFᵀ) M,    c_j = λ_KD a_j - μ_j,
+
+    so that B, and a row x B of scores, is affine in λ_KD.
+    """
+
+    base: torch.Tensor
+    """[n] c at λ_KD = 0, which is EASE."""
+    slope: torch.Tensor
+    """[n] what c gains per unit of λ_KD."""
+    pf: torch.Tensor
+    """[n, d] PFᵀ."""
+    m: torch.Tensor
+    """[d, n]."""
+
+    @classmethod
+    def of(cls, diagonal: torch.Tensor, pf: torch.Tensor, teacher: Teacher) -> Distillation:
+        """`diagonal`: [n] of P. Everything is in the dtype of `pf`."""
+        a, m = teacher.a.to(pf), teacher.m.to(pf)
+        ps = a * diagonal + (pf * m.T).sum(1)  # (PS)_jj
+        return cls(-1.0 / diagonal, a - ps / diagonal, pf, m)
+
+    def at(self, reg_kd: float) -> Solution:
+        return Solution(self.base + reg_kd * self.slope, self.pf, self.m, reg_kd)
