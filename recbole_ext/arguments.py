@@ -17,7 +17,8 @@ recbole_ext: recommenders with and without language models, ranked on the same d
 Commands (run is the default):
   run       train, rank, write a record under runs/, print the board
   board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
-            --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=)
+            --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=),
+            --paper=l3ae prints a paper's tables with ours beside them
   data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
             official files, data build NAME makes the dataset from them and compares it with what was published
   show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196

@@ -185,8 +185,16 @@ def _board(arguments: Arguments) -> int:
     records = as_path(arguments.take("records"))
     verify = arguments.take("verify")
     seed = as_count(arguments.take("seed") or "1", "seed")
-    data_path = as_path(arguments.take("data-path"))
+    data_path, paper = as_path(arguments.take("data-path")), arguments.take("paper")
     arguments.finish("publish", "check")
+    if paper is not None:
+        from recbole_ext.leaderboard.markdown import render_paper
+
+        found, damaged = board.load_records(records or published / "records")
+        for line in damaged:
+            say(f"left out: {line}")
+        print(render_paper(paper, _narrowed(found, dataset, models)), end="")
+        return 0
     if "publish" in arguments.flags:
         written, remarks = board.publish(records or Path("runs"), published)
         for path in written:

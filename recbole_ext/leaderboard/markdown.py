@@ -27,7 +27,7 @@ from recbole_ext.leaderboard.facts import facts, remarks, warnings
 from recbole_ext.leaderboard.labels import flat, listed
 from recbole_ext.leaderboard.links import definitions
 from recbole_ext.leaderboard.over import OverSplits, Standing, over_datasets, over_splits
-from recbole_ext.leaderboard.papers import PaperTable, paper_tables
+from recbole_ext.leaderboard.papers import PaperTable, fits, paper_tables, tables_of
 from recbole_ext.leaderboard.plots import plots_of
 from recbole_ext.leaderboard.rows import Row, Section, sections, trailing_number
 from recbole_ext.results import ResultRecord
@@ -168,7 +168,7 @@ def _plots(section: Section) -> list[str]:
     return [f"![{alt}](plots/{name})" for name, alt in plots_of(section).items()]
 
 
-def _paper(section: Section, paper: PaperTable) -> list[str]:
+def _paper(section: Section, paper: PaperTable, link: bool = True) -> list[str]:
     def pair(metric: str) -> list[Column[Row]]:
         heading = metric_heading(metric)
 
@@ -189,6 +189,7 @@ def _paper(section: Section, paper: PaperTable) -> list[str]:
 
     columns = [MODEL, *(c for metric in paper.metrics if metric != "hr@20" for c in pair(metric))]
     rows = [row for row in section.rows if row.model in paper.rows]
+    missing = [model for model in paper.rows if model not in {row.model for row in rows}]
     differences = paper.differences(section)
     verdict = (
         f"**Not comparable** because of (theirs in brackets): {table.escaped('; '.join(differences))}."
@@ -197,9 +198,29 @@ def _paper(section: Section, paper: PaperTable) -> list[str]:
     )
     return [
         f"### Beside the paper: {table.escaped(paper.title)}",
-        f"* {verdict}",
-        "\n".join(table.markdown(columns, rows)),
+        f"* {verdict}" + (f"\n* Theirs only: {', '.join(missing)}." if missing else ""),
+        "\n".join(table.markdown(columns, rows, link)),
     ]
+
+
+def render_paper(paper: str, records: Iterable[ResultRecord]) -> str:
+    """A paper's tables with our rows beside them, wherever there are any, and what differs said above each.
+
+    Raises:
+        HarnessError: no such paper.
+    """
+    every = sections(records)
+    blocks = []
+    for found in tables_of(paper):
+        beside = [section for section in every if fits(found, section)]
+        for section in beside:
+            heading, verdict, lines = _paper(section, found, link=False)
+            heading = f"## {table.escaped(found.title)}: ours on {table.escaped(section.title)}"
+            blocks += [heading, verdict, lines]
+        if not beside:
+            nothing = f"* No record on {listed(list(found.datasets))} yet; theirs: {', '.join(found.rows)}."
+            blocks += [f"## {table.escaped(found.title)}", nothing]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _sampled(section: Section, known: Analysis, metric: str) -> list[str]:

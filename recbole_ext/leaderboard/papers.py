@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.leaderboard.labels import flat
 from recbole_ext.leaderboard.rows import Row, Section
 from recbole_ext.results import ResultRecord
@@ -23,6 +24,10 @@ class PaperTable:
     rows: Mapping[str, Sequence[float]]
     """Model (our name) -> its printed values, in the order of `metrics`."""
     conditions: Mapping[str, Any]
+    datasets: tuple[str, ...]
+    """The paper's own, by our name, and those near it."""
+    board: bool
+    """Whether it stands on the leaderboard; else only `board --paper` prints it."""
 
     def value(self, row: Row, metric: str) -> float | None:
         """What the paper prints for a row's model."""
@@ -45,27 +50,51 @@ class PaperTable:
         return told
 
 
+def paper_names() -> list[str]:
+    """Papers whose numbers are known here."""
+    return sorted(path.stem for path in (properties() / "paper").glob("*.yaml"))
+
+
+def tables_of(paper: str) -> tuple[PaperTable, ...]:
+    """All tables of one paper, in its order.
+
+    Raises:
+        HarnessError: no such paper.
+    """
+    names = paper_names()
+    if paper not in names:
+        raise HarnessError(
+            f"paper '{paper}' is unknown ({', '.join(names)}){nearest(paper, names)}"
+        )
+    return _read(paper)
+
+
 def paper_tables(section: Section) -> list[PaperTable]:
     """Tables of papers on this dataset, or on one that is near it, with a model that stands in the section."""
+    every = [table for paper in paper_names() for table in _read(paper)]
+    return [table for table in every if table.board and fits(table, section)]
+
+
+def fits(table: PaperTable, section: Section) -> bool:
+    """Whether a section has anything to stand beside a table."""
     dataset = section.first.experiment["dataset"]["name"]
-    models = {row.model for row in section.rows}
-    return [table for table, of in _all() if dataset in of and models & set(table.rows)]
+    return dataset in table.datasets and any(row.model in table.rows for row in section.rows)
 
 
 @cache
-def _all() -> tuple[tuple[PaperTable, tuple[str, ...]], ...]:
-    found = []
-    for path in sorted((properties() / "paper").glob("*.yaml")):
-        paper = read_yaml(path)
-        for table in paper["tables"]:
-            made = PaperTable(
-                title=f"{paper['paper']}, {table['where']}",
-                metrics=tuple(table["metrics"]),
-                rows=table["rows"],
-                conditions=table["conditions"],
-            )
-            found.append((made, tuple(table["datasets"])))
-    return tuple(found)
+def _read(paper: str) -> tuple[PaperTable, ...]:
+    found = read_yaml(properties() / "paper" / f"{paper}.yaml")
+    return tuple(
+        PaperTable(
+            title=f"{found['paper']}, {table['where']}",
+            metrics=tuple(table["metrics"]),
+            rows=table["rows"],
+            conditions=table["conditions"],
+            datasets=tuple(table["datasets"]),
+            board=table["board"],
+        )
+        for table in found["tables"]
+    )
 
 
 def _conditions(record: ResultRecord) -> dict[str, Any]:

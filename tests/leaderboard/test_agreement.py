@@ -8,12 +8,13 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.findings import Paired
 from recbole_ext.leaderboard.agreement import agreements, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis, pair_key, rows_key
 from recbole_ext.leaderboard.answer import render_answer
 from recbole_ext.leaderboard.links import anchor
-from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.markdown import render_markdown, render_paper
 from recbole_ext.leaderboard.papers import paper_tables
 from recbole_ext.leaderboard.plots import draw, plots_of
 from recbole_ext.leaderboard.rows import sections
@@ -84,8 +85,9 @@ def test_numbers_of_a_paper_stand_beside_ours_with_what_differs():
     split = {"split": "ratio", "split_ratio": [0.8, 0.1, 0.1], "split_seed": 1}
     sizes = {"users": 5222, "items": 2676, "interactions": 85690}
     near = record("L3AE", 0.2, dataset="amazon-games-2018", split=split)
-    (paper,) = [t for t in paper_tables(sections([near])[0]) if t.title.startswith("L3AE")]
-    assert paper.title == "L3AE (CIKM 2025), Table 2, Games"
+    named = {table.title: table for table in paper_tables(sections([near])[0])}
+    assert list(named) == ["L3AE (CIKM 2025), Table 2, Games", "L3AE (CIKM 2025), Table 3, Games"]
+    paper = named["L3AE (CIKM 2025), Table 2, Games"]
     (section,) = sections([near])
     assert paper.value(section.rows[0], "recall@20") == 0.2737
     assert paper.differences(section) == [
@@ -104,6 +106,27 @@ def test_numbers_of_a_paper_stand_beside_ours_with_what_differs():
     with_text = dataclasses.replace(same, text={"encoder": "minilm"})
     assert paper.differences(sections([with_text])[0]) == ["encoder minilm (NV-Embed-v2)"]
     assert not paper_tables(sections(BOARD)[0])
+
+
+def test_a_papers_tables_are_printed_with_ours_beside_them():
+    page = render_paper("l3ae", [record("EASE", 0.2, dataset="amazon-toys-2014")])
+    assert page.count("## L3AE (CIKM 2025), Table") == 12
+    toys = page.split("## L3AE (CIKM 2025), Table 2, Toys: ours on amazon-toys-2014")[1].split(
+        "##"
+    )[0]
+    assert (
+        "* Theirs only: LightGCN, SimGCL, AlphaRec, CosineText, SemanticEASE, CEASE, AddEASE, L3AE."
+        in toys
+    )
+    assert (
+        "| EASE  |    0.2000 | 0.0949 |    0.2000 | 0.1260 |  0.2000 | 0.0562 |  0.2000 | 0.0645 |"
+        in toys
+    )
+    assert "No record on amazon-books yet" in page
+    with pytest.raises(
+        HarnessError, match="paper 'l3e' is unknown \\(alpharec, l3ae\\), did you mean l3ae"
+    ):
+        render_paper("l3e", [])
 
 
 def test_plots_are_sound_and_the_same_each_time():
