@@ -37,6 +37,7 @@ Options of run:
   --run-file=FILE      csv or parquet (user, item, score or rank) of another system, named by --model, as a row here
   --tune[=N]           search the grid in the model's YAML, on validation only; N points drawn from it, else all
   --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
+  --suite=NAME         every run listed in benchmarks/suites/NAME.yaml (board: the committed leaderboard; l3ae)
   --records=DIR        where runs go (default runs/)
   --force              run again what is finished
   --json               print the records as JSON lines on standard output

@@ -57,6 +57,29 @@ def _supply(arguments: Arguments) -> Supply:
 
 
 def _run(arguments: Arguments) -> int:
+    suite = arguments.take("suite")
+    if suite is None:
+        records, dataset = _run_one(arguments)
+        if "json" not in arguments.flags:
+            print(_board_text(records, dataset))
+        return 0
+    from recbole_ext.progress import say
+    from recbole_ext.suite import read_suite
+
+    steps, records = read_suite(suite), Path("runs")
+    for number, step in enumerate(steps, 1):
+        # What is typed wins, e.g. --data-path or --records.
+        step.options |= arguments.options
+        step.flags |= arguments.flags
+        say(f"suite {suite}, run {number} of {len(steps)}: {step.options.get('dataset')}")
+        records, _ = _run_one(step)
+    if "json" not in arguments.flags:
+        print(_board_text(records))
+    return 0
+
+
+def _run_one(arguments: Arguments) -> tuple[Path, str]:
+    """Run what a command line asks for: (folder of records, dataset)."""
     from recbole_ext.config import resolve
     from recbole_ext.data.catalog import find_dataset
     from recbole_ext.registry import find_model, other_system
@@ -143,9 +166,7 @@ def _run(arguments: Arguments) -> int:
     if "json" in arguments.flags:
         for record in done:
             print(" ".join(record.to_json().split()))
-        return 0
-    print(_board_text(records, dataset.name))
-    return 0
+    return records, dataset.name
 
 
 def _board_text(records: Path, dataset: str | None = None, model: list[str] | None = None) -> str:
