@@ -18,7 +18,7 @@ from benchmarks.speed.sizes import FULL, ROUNDS, size
 from recbole_ext.environment import peak_memory_mb, reset_peak_memory
 from recbole_ext.linear.ridge import gram, ridge_inverse_
 from recbole_ext.linear.semantics import Semantics, ease_teacher
-from recbole_ext.linear.solution import Distillation
+from recbole_ext.linear.solution import Distillation, ease
 
 D = 384
 
@@ -93,6 +93,49 @@ def test_fit_against_the_authors_formula(benchmark):
     print(f"\nauthors' formula / ours at n = {n}, {torch.get_num_threads()} threads: {ratio:.1f}")
     benchmark.extra_info.update(n=n, d=D, speedup=ratio)
     assert ratio > (8 if FULL else 3)
+
+
+def recboles_ease(x: sp.csr_matrix) -> np.ndarray:
+    """As RecBole's EASE solves: a dense inverse by LU of what SciPy adds up."""
+    g = x.T @ x
+    g += 100.0 * sp.identity(g.shape[0]).astype(np.float32)
+    p = np.linalg.inv(g.todense())
+    b = p / (-np.diag(p))
+    np.fill_diagonal(b, 0.0)
+    return b
+
+
+def our_ease(x: sp.csr_matrix) -> torch.Tensor:
+    p = ridge_inverse_(gram(x), 100.0)
+    return ease(p.diagonal().clone()).into_(p)
+
+
+def test_growth_against_the_authors_formula_and_recboles_ease():
+    sizes = [size(3_000, 500), size(6_000, 1_000), size(12_000, 2_000)]
+    rounds = 3 if FULL else 2
+    rows = []
+    for n in sizes:
+        x, f = problem(n)
+        once = 1 if n > 6_000 else rounds  # the slow ones take minutes there
+        rows.append(
+            (
+                seconds(lambda x=x, f=f: fit(x, f), rounds),
+                seconds(lambda x=x, f=f: authors_formula(x, f.numpy()), once),
+                seconds(lambda x=x: our_ease(x), rounds),
+                seconds(lambda x=x: recboles_ease(x), once),
+            )
+        )
+        ours, authors, ease_, theirs = rows[-1]
+        print(f"\nn = {n}: L3AE {ours:.2f} s, authors' formula {authors / ours:.1f} times that; "
+              f"EASE {ease_:.2f} s, RecBole's {theirs / ease_:.1f} times that")  # fmt: skip
+    exponents = [np.log(rows[-1][i] / rows[0][i]) / np.log(sizes[-1] / sizes[0]) for i in range(4)]
+    print(
+        "exponents of growth: L3AE {:.2f}, authors' formula {:.2f}, EASE {:.2f}, RecBole's EASE {:.2f}".format(
+            *exponents
+        )
+    )
+    assert all(authors > ours for ours, authors, _, _ in rows)
+    np.testing.assert_allclose(our_ease(problem(300)[0]), recboles_ease(problem(300)[0]), atol=1e-5)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,80 @@
+"""A grid at the price of a fit: 42 points of L3AE, solved and validated in full, against one, on real data.
+
+SPEED=full python -m pytest benchmarks/speed/test_family.py -s      (needs amazon-toys-2014 beside the checkout)
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.speed.sizes import FULL
+from recbole_ext.trainer.closed_form import evaluate_family
+from recbole_ext.training import Training
+from tests.conftest import SHARED
+from tests.grounds import make_experiment
+
+GRID = [
+    {"reg_f": f, "reg_kd": k}
+    for f in (0.05, 0.5, 1, 5, 10, 50)
+    for k in (10, 20, 50, 80, 100, 150, 200)
+]
+
+
+def experiment(**given):
+    if not (SHARED / "amazon-toys-2014").is_dir():
+        pytest.skip("no ../shared/data beside the checkout")
+    small = {} if FULL else {"min_user": 9, "min_item": 9}
+    return make_experiment("L3AE", "amazon-toys-2014", SHARED, reg_x=100, **small, **given)
+
+
+def test_forty_two_points_against_one_fit(tmp_path):
+    asked = experiment()
+    vectors, ground = asked.embeddings().vectors, asked.ground
+    training = Training(asked, vectors, tmp_path)
+    _ = ground.valid_task
+    begun = time.perf_counter()
+    training.fit(asked.settings.params, "one")
+    one = time.perf_counter() - begun
+    begun = time.perf_counter()
+    model, _ = training.build(asked.settings.params)
+    found = list(evaluate_family(model, GRID, ground.valid_task, "recall@20"))
+    grid = time.perf_counter() - begun
+    users, items = len(ground.data.user_tokens), len(ground.data.item_tokens)
+    print(f"\n{len(found)} points of L3AE on {users:,} users, {items:,} items: {grid:.1f} s, one fit with its validation "
+          f"{one:.1f} s, ratio {grid / one:.1f}; best {max(v for _, v in found):.4f}")  # fmt: skip
+    assert len(found) == 42
+    assert grid < 6 * one or not FULL
+
+
+def test_the_chosen_point_is_that_of_separate_fits(tmp_path):
+    """About 3,000 items: every score within 1e-4 of the scores' range, and the same choice."""
+    asked = experiment(**({"min_user": 5, "min_item": 9} if FULL else {}), precision="float64")
+    vectors, ground = asked.embeddings().vectors, asked.ground
+    training = Training(asked, vectors, tmp_path)
+    params = asked.settings.params
+    shared, _ = training.build(params)
+    points = GRID if FULL else GRID[::9]
+    values = dict.fromkeys(range(len(points)), 0.0)
+    family = {
+        points.index(point): value
+        for point, value in evaluate_family(shared, points, ground.valid_task, "recall@20")
+    }
+    users = torch.arange(1, 1 + min(500, len(ground.data.user_tokens)))
+    ours: dict[int, torch.Tensor] = {}
+    for group, scorer in shared.families(points):
+        for point, scores in zip(group, scorer(users), strict=True):
+            ours[points.index(point)] = scores.clone()
+    for i, point in enumerate(points):
+        fitted = training.fit({**params, **point}, "alone")
+        values[i] = fitted.value
+        alone = fitted.model._scores(users.numpy())
+        spread = float(alone.max() - alone.min())
+        assert float((alone - ours[i]).abs().max()) < 1e-4 * spread
+    print(f"\n{len(points)} separate fits at {len(ground.data.item_tokens):,} items: largest difference of a validation score "
+          f"{max(abs(values[i] - family[i]) for i in values):.1e}")  # fmt: skip
+    assert max(values, key=lambda i: values[i]) == max(family, key=lambda i: family[i])
+    assert np.isfinite(list(values.values())).all()
