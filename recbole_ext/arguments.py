@@ -16,6 +16,8 @@ recbole_ext: recommenders with and without language models, ranked on the same d
 
 Commands (run is the default):
   run       train, rank, write a record under runs/, print the board
+  sweep     the search of --tune through Ray: --trials=N, --cpus-per-trial=1, --gpus-per-trial=0.5, on this machine or
+            --ray-address=HOST:PORT; then the winner with --seeds=K. The same command goes on after a kill (--resume)
   board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
             --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=),
             --paper=l3ae prints a paper's tables with ours beside them
@@ -44,8 +46,8 @@ Options of run:
   --KEY=VALUE          any key of the model, dataset or protocol (see `list MODEL`); --MODEL.KEY=VALUE for one model
 """
 
-FLAGS = ("force", "json", "tune", "publish", "check", "allow-pickle")
-COMMANDS = ("run", "board", "data", "show", "list", "doctor")
+FLAGS = ("force", "json", "tune", "resume", "publish", "check", "allow-pickle")
+COMMANDS = ("run", "sweep", "board", "data", "show", "list", "doctor")
 
 
 @dataclass
@@ -109,6 +111,17 @@ def as_count(text: str, option: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise HarnessError(f"--{option}={text}: must be a whole number from 1")
     return int(text)
+
+
+def as_share(text: str, option: str) -> float:
+    """A number from 0, e.g. half a GPU."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1000:
+        raise HarnessError(f"--{option}={text}: must be a number from 0, e.g. 0.5")
+    return value
 
 
 def as_path(text: str | None) -> Path | None:

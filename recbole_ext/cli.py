@@ -8,12 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recbole_ext.arguments import HELP, Arguments, as_count, as_names, as_path, parse
+from recbole_ext.arguments import HELP, Arguments, as_count, as_names, as_path, as_share, parse
 from recbole_ext.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
     from recbole_ext.data.build import Supply
     from recbole_ext.results import ResultRecord
+    from recbole_ext.tune.sweep import Cluster
 
 
 def main(argv: list[str]) -> int:
@@ -25,6 +26,7 @@ def main(argv: list[str]) -> int:
         arguments = parse(argv)
         return {
             "run": _run,
+            "sweep": _sweep,
             "board": _board,
             "data": _data,
             "show": _show,
@@ -78,8 +80,34 @@ def _run(arguments: Arguments) -> int:
     return 0
 
 
-def _run_one(arguments: Arguments) -> tuple[Path, str]:
-    """Run what a command line asks for: (folder of records, dataset)."""
+def _sweep(arguments: Arguments) -> int:
+    from recbole_ext.tune.sweep import Cluster
+
+    cluster = Cluster(
+        address=arguments.take("ray-address"),
+        cpus=as_count(arguments.take("cpus-per-trial") or "1", "cpus-per-trial"),
+        gpus=as_share(arguments.take("gpus-per-trial") or "0", "gpus-per-trial"),
+        storage=arguments.take("storage"),
+    )
+    if "tune" in arguments.options or "tune" in arguments.flags:
+        raise HarnessError("sweep always tunes; say how much with --trials=N")
+    trials = arguments.take("trials")
+    if trials is None:
+        arguments.flags.add("tune")
+    else:
+        arguments.options["tune"] = str(as_count(trials, "trials"))
+    if "threads" in arguments.options:
+        raise HarnessError("--threads of a sweep are its --cpus-per-trial")
+    arguments.options["threads"] = str(cluster.cpus)
+    arguments.flags.discard("resume")
+    records, dataset = _run_one(arguments, cluster)
+    if "json" not in arguments.flags:
+        print(_board_text(records, dataset))
+    return 0
+
+
+def _run_one(arguments: Arguments, cluster: Cluster | None = None) -> tuple[Path, str]:
+    """Run what a command line asks for: (folder of records, dataset); with a cluster, its trials run there first."""
     from recbole_ext.config import resolve
     from recbole_ext.data.catalog import find_dataset
     from recbole_ext.registry import find_model, other_system
@@ -144,6 +172,12 @@ def _run_one(arguments: Arguments) -> tuple[Path, str]:
         for experiment in waiting:
             check_memory(experiment)
         _ = ground.test_task  # draws the lists, or says which protocol asks for too many negatives
+    if cluster is not None:
+        from recbole_ext.tune.sweep import sweep
+
+        # Seeds share a search: the first of each model stands for it.
+        for experiment in {e.model.name: e for e in reversed(waiting) if e.space}.values():
+            sweep(experiment, records, cluster)
     done = []
     for experiment in experiments:
         model, seed = experiment.model.name, experiment.settings.run["seed"]

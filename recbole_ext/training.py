@@ -20,7 +20,7 @@ from recbole_ext.evaluator.ranks import Ints, RankTable, rank
 from recbole_ext.experiment import Experiment, Ground
 from recbole_ext.progress import progress
 from recbole_ext.trainer.closed_form import ClosedFormTrainer, evaluate_family
-from recbole_ext.tune.search import Point, Search, Space, Trial, search
+from recbole_ext.tune.search import Evaluate, Point, Search, Space, Trial, search
 from recbole_ext.tune.trials import TrialLog, remembered
 from recbole_ext.weights import load_weights
 
@@ -90,24 +90,27 @@ class Training:
             )
         return Fitted(model, bench, value, epochs)
 
-    def tune(self, space: Space, log: TrialLog) -> Search:
-        """Search a space: as families where the model has them, else one training per point.
+    def tune(
+        self, space: Space, log: TrialLog, spread: Callable[[Training], Evaluate] | None = None
+    ) -> Search:
+        """Search a space.
 
         Args:
             space: its seed is that of the trainings.
             log: trials that are in it are not made again, new ones are added.
+            spread: how trials of a training are made elsewhere; None makes them here, one after the other.
         """
         name, metric = (
             self.experiment.model.name,
             self.experiment.settings.evaluation["valid_metric"],
         )
-        closed = self.experiment.model.trainer == "closed_form"
         settings = self.experiment.settings
         seeded = dataclasses.replace(settings, run={**settings.run, "seed": space.seed})
         searcher = dataclasses.replace(
             self, experiment=dataclasses.replace(self.experiment, settings=seeded)
         )
-        evaluate = remembered(searcher._family if closed else searcher._each, log, settings.params)
+        make = searcher.trials if spread is None else spread(searcher)
+        evaluate = remembered(make, log, settings.params)
         with progress(f"{name} tuning", len(space)) as advance:
 
             def watched(points: list[Point]) -> Iterator[Trial]:
@@ -117,6 +120,11 @@ class Training:
                     yield trial
 
             return search(space, watched)
+
+    def trials(self, points: list[Point]) -> Iterator[Trial]:
+        """Trials of points: a family where the model has them, else one training each."""
+        closed = self.experiment.model.trainer == "closed_form"
+        return self._family(points) if closed else self._each(points)
 
     def _family(self, points: list[Point]) -> Iterator[Trial]:
         model, _ = self.build(self.experiment.settings.params)
