@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from recbole_ext.leaderboard import table
-from recbole_ext.leaderboard.agreement import Agreement, agreements
+from recbole_ext.leaderboard.agreement import Agreement, agreements, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis
 from recbole_ext.leaderboard.beside import COMPARED
-from recbole_ext.leaderboard.columns import Column
+from recbole_ext.leaderboard.columns import Column, agreement_columns
 from recbole_ext.leaderboard.facts import facts
 from recbole_ext.leaderboard.labels import listed
 from recbole_ext.leaderboard.rows import Section, sections
@@ -70,7 +70,7 @@ def render_answer(records: Iterable[ResultRecord], known: Analysis) -> str:
         return f"{_HEAD}\n\nNo dataset has {FEWEST} models that were ranked both ways yet.\n"
     blocks += _overall([case for _, found in told for cases in found.values() for case in cases])
     for section, found in told:
-        blocks += _dataset(section, found)
+        blocks += _dataset(section, known, found)
     return "\n\n".join(blocks) + "\n"
 
 
@@ -98,36 +98,19 @@ def _overall(cases: Sequence[Agreement]) -> list[str]:
     ]
 
 
-def _dataset(section: Section, found: dict[str, list[Agreement]]) -> list[str]:
+def _dataset(section: Section, known: Analysis, found: dict[str, list[Agreement]]) -> list[str]:
     blocks = [f"## {table.escaped(section.title)}", f"* {table.escaped(facts(section)[0])}"]
     for metric, cases in found.items():
         if not cases:
             continue
         name = {"ndcg": "NDCG@10", "hit": "Hit@10"}[metric.partition("_")[0]]
-        columns: list[Column[Agreement]] = [
-            Column("order", "Order by", lambda case: case.heading, numeric=False),
-            Column("tau", "τ-b", _tau, tuple),
-            Column("kept", "Best model kept", lambda case: "yes" if case.first_kept else "no"),
-            Column("swaps", "Swaps", lambda case: f"{len(case.flips)} of {case.pairs}"),
-            Column(
-                "significant",
-                "Significant swaps",
-                lambda case: sum(f.significant for f in case.flips),
-            ),
-        ]
+        full = full_resolution(section, known, metric)
         blocks += [
             f"### {name} per positive",
             "\n".join(f"* {table.escaped(line)}" for line in _sentences(cases)),
-            "\n".join(table.markdown(columns, cases, link=False)),
+            "\n".join(table.markdown(agreement_columns(full), cases, link=False)),
         ]
     return blocks
-
-
-def _tau(case: Agreement) -> tuple[str, str] | None:
-    if case.tau is None:
-        return None
-    ends = "" if case.ends is None else f"[{case.ends[0]:+.2f}, {case.ends[1]:+.2f}]"
-    return f"{case.tau:+.2f}", ends
 
 
 def _sentences(cases: Sequence[Agreement]) -> list[str]:
