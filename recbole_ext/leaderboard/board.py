@@ -10,7 +10,7 @@ from recbole_ext.errors import HarnessError
 from recbole_ext.files import write_atomically
 from recbole_ext.leaderboard.analysis import Analysis, read_analysis, write_analysis
 from recbole_ext.leaderboard.answer import render_answer
-from recbole_ext.leaderboard.csvfile import render_csv
+from recbole_ext.leaderboard.csvfile import render_csv, render_trials
 from recbole_ext.leaderboard.labels import safe
 from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.plots import draw
@@ -133,6 +133,7 @@ def _pages(folder: Path) -> dict[Path, str]:
     return {
         folder / "LEADERBOARD.md": render_markdown(records, known),
         folder / "leaderboard.csv": render_csv(records, known),
+        folder / "trials.csv": render_trials(records),
         folder.parent / "docs" / "sampled-vs-full.md": render_answer(records, known),
         **plots,
     }

@@ -1,4 +1,4 @@
-"""leaderboard.csv: every number of every row, in long form."""
+"""leaderboard.csv: every number of every row, in long form; trials.csv: every trial behind the tuned ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from statistics import fmean
 from recbole_ext.leaderboard.agreement import ESTIMATORS
 from recbole_ext.leaderboard.analysis import Analysis, row_ids
 from recbole_ext.leaderboard.rows import DECIMALS, Row, Section, sections, trailing_number
-from recbole_ext.results import ResultRecord
+from recbole_ext.results import ResultRecord, canonical_json
 
 _HEADINGS = (
     "dataset", "data", "split", "exclude", "model", "label", "seeds", "protocol", "metric", "estimator", "part", "mean",
@@ -89,3 +89,35 @@ def _lines(section: Section, row: Row, known: Analysis) -> Iterator[_Line]:
 
 def _by_name(metric: str) -> tuple[str, int]:
     return metric.partition("@")[0], trailing_number(metric)
+
+
+_TRIAL = (
+    "dataset",
+    "data",
+    "split",
+    "model",
+    "run_id",
+    "trial",
+    "point",
+    "value",
+    "seconds",
+    "epochs",
+    "error",
+)
+
+
+def render_trials(records: Iterable[ResultRecord]) -> str:
+    """One line per trial of each search, in the order in which its points were written; seeds share a search."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(_TRIAL)
+    for section in sections(records):
+        for row in sorted(section.rows, key=lambda row: (row.model, row.label)):
+            record = row.first
+            asked, read = record.experiment, record.fingerprints
+            about = asked["dataset"]["name"], read["data"][:12], read["split"][:12], row.model
+            for number, trial in enumerate((record.tuning or {}).get("trials", ()), 1):
+                point = canonical_json(trial["point"])
+                rest = (trial.get(key, "") for key in ("value", "seconds", "epochs", "error"))
+                writer.writerow([*about, record.run_id, number, point, *rest])
+    return out.getvalue()

@@ -36,12 +36,14 @@ def plots_of(section: Section) -> dict[str, str]:
         found[f"{name}-places.svg"] = "Places under full ranking, sampled protocols and estimates"
     if sum(_seconds(row) is not None for row in section.rows) > 1:
         found[f"{name}-cost.svg"] = "NDCG@20 against seconds of tuning and training"
+    if any(len(_best_so_far(row)) > 1 for row in section.rows):
+        found[f"{name}-tuning.svg"] = "Best validation score so far over the trials of tuning"
     return found
 
 
 def draw(section: Section, known: Analysis) -> dict[str, str]:
     """File name -> SVG."""
-    makers = {"places": _places_plot, "cost": _cost_plot}
+    makers = {"places": _places_plot, "cost": _cost_plot, "tuning": _tuning_plot}
     return {
         name: makers[name.removesuffix(".svg").rpartition("-")[2]](section, known)
         for name in plots_of(section)
@@ -171,6 +173,38 @@ def _cost_plot(section: Section, known: Analysis) -> str:
         axis.margins(x=0.15, y=0.1)
         axis.set_xlabel("seconds of tuning and of one training, log scale")
         axis.set_ylabel("NDCG@20, full ranking")
+        return _svg(figure)
+
+
+def _best_so_far(row: Row) -> list[float]:
+    """The best validation score after each trial; failed trials count and change nothing."""
+    best, out = -float("inf"), []
+    for trial in (row.first.tuning or {}).get("trials", ()):
+        best = max(best, trial.get("value", best))
+        out.append(best)
+    return [value for value in out if value > -float("inf")]
+
+
+def _tuning_plot(section: Section, known: Analysis) -> str:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    colors = _colors(section)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        axis = figure.subplots()
+        for row in section.rows:
+            values = _best_so_far(row)
+            if len(values) < 2:
+                continue
+            x = range(1, len(values) + 1)
+            axis.step(
+                x, values, where="post", color=colors[row.label], linewidth=2, label=row.label
+            )
+        axis.legend(frameon=False, loc="lower right")
+        axis.set_xscale("log")
+        axis.set_xlabel("trials, log scale")
+        axis.set_ylabel(f"best {section.first.experiment['valid_metric']} on validation so far")
         return _svg(figure)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
+import io
 import itertools
 import xml.etree.ElementTree as ET
 
@@ -13,10 +15,11 @@ from recbole_ext.evaluator.findings import Paired
 from recbole_ext.leaderboard.agreement import agreements, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis, pair_key, rows_key
 from recbole_ext.leaderboard.answer import render_answer
+from recbole_ext.leaderboard.csvfile import render_trials
 from recbole_ext.leaderboard.links import anchor
 from recbole_ext.leaderboard.markdown import render_markdown, render_paper
 from recbole_ext.leaderboard.papers import paper_tables
-from recbole_ext.leaderboard.plots import draw, plots_of
+from recbole_ext.leaderboard.plots import _best_so_far, draw, plots_of
 from recbole_ext.leaderboard.rows import sections
 from tests.leaderboard.factory import BOARD, DOCS, drawn, record
 
@@ -147,6 +150,25 @@ def test_plots_are_sound_and_the_same_each_time():
         }
         assert {"A", "B", "C"} <= words and "LM" not in words - {"LM"}
     assert plots_of(next(s for s in sections(BOARD) if s.title == "other")) == {}  # one row
+
+
+def test_trials_are_lines_of_a_csv_and_a_plot_of_the_best_so_far():
+    tuned = record("A", 0.5, points=4)
+    trials = [
+        {"point": {"x": 1}, "value": 0.2, "seconds": 1.5},
+        {"point": {"x": 2}, "seconds": 0.5, "error": "nan, and a comma"},
+        {"point": {"x": 3}, "value": 0.1, "seconds": 2.0, "epochs": 7},
+        {"point": {"x": 4}, "value": 0.3, "seconds": 1.0},
+    ]
+    tuned = dataclasses.replace(tuned, tuning={**tuned.tuning, "trials": trials})
+    rows = list(csv.DictReader(io.StringIO(render_trials([tuned, record("B", 0.4)]))))
+    assert [(r["trial"], r["point"], r["value"], r["epochs"]) for r in rows] == [
+        ("1", '{"x":1}', "0.2", ""), ("2", '{"x":2}', "", ""), ("3", '{"x":3}', "0.1", "7"), ("4", '{"x":4}', "0.3", ""),
+    ]  # fmt: skip
+    assert rows[1]["error"] == "nan, and a comma" and {r["model"] for r in rows} == {"A"}
+    (section,) = sections([tuned, record("B", 0.4)])
+    assert _best_so_far(section.rows[0]) == [0.2, 0.2, 0.2, 0.3]
+    assert any(name.endswith("-tuning.svg") for name in draw(section, Analysis()))
 
 
 def test_every_metric_on_the_page_leads_to_a_heading_of_the_docs():

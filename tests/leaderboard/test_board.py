@@ -35,10 +35,11 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
     pages = [
         folder / "LEADERBOARD.md",
         folder / "leaderboard.csv",
+        folder / "trials.csv",
         tmp_path / "docs" / "sampled-vs-full.md",
         *sorted((folder / "plots").glob("*.svg"), reverse=True),
     ]
-    assert written[len(BOARD) :] == pages and len(pages) == 5 and board.check(folder) == []
+    assert written[len(BOARD) :] == pages and len(pages) == 6 and board.check(folder) == []
     before = [page.read_bytes() for page in pages]
     assert all(b"\r" not in text and text.endswith(b"\n") for text in before)
     for page in pages:
