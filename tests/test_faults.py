@@ -130,9 +130,8 @@ def test_matrices_that_do_not_fit_are_refused_before_anything_starts(
     argv = ["--model=Pop,L3AE", *COMMON, f"--data-path={tiny_path}", f"--records={tmp_path}"]
     assert main(argv) == 2
     line = capsys.readouterr().err
-    assert (
-        "L3AE on tiny (30 items)" in line and "items fit" in line and "--precision=float32" in line
-    )
+    assert "L3AE on tiny (40 users, 30 items) needs" in line and "about 26 fit" in line
+    assert "raise --min_item or --min_user, or --precision=float32" in line
     assert not list(find_records(tmp_path))
 
 
