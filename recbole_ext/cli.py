@@ -100,13 +100,18 @@ def _sweep(arguments: Arguments) -> int:
         raise HarnessError("--threads of a sweep are its --cpus-per-trial")
     arguments.options["threads"] = str(cluster.cpus)
     arguments.flags.discard("resume")
-    records, dataset = _run_one(arguments, cluster)
+    scheduler = arguments.take("scheduler")
+    if scheduler not in (None, "none", "asha"):
+        raise HarnessError(f"--scheduler={scheduler}: must be none or asha")
+    records, dataset = _run_one(arguments, cluster, "asha" if scheduler == "asha" else None)
     if "json" not in arguments.flags:
         print(_board_text(records, dataset))
     return 0
 
 
-def _run_one(arguments: Arguments, cluster: Cluster | None = None) -> tuple[Path, str]:
+def _run_one(
+    arguments: Arguments, cluster: Cluster | None = None, scheduler: str | None = None
+) -> tuple[Path, str]:
     """Run what a command line asks for: (folder of records, dataset); with a cluster, its trials run there first."""
     from recbole_ext.config import resolve
     from recbole_ext.data.catalog import find_dataset
@@ -154,7 +159,7 @@ def _run_one(arguments: Arguments, cluster: Cluster | None = None) -> tuple[Path
     for spec, values in zip(specs, settings, strict=True):
         first = int(values.run["seed"])
         space = (
-            Space(values.space, as_count(limit, "tune") if limit else None, first)
+            Space(values.space, as_count(limit, "tune") if limit else None, first, scheduler)
             if tune and values.space
             else None
         )

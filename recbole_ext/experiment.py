@@ -232,6 +232,8 @@ class Experiment:
         asked = {**self.describe(), "seed": self.space.seed}
         for key in ("protocols", "draws", "exclude", "ks", "params", "tune"):
             del asked[key]
+        if self.space.scheduler is not None:  # its trials may have been ended early
+            asked["scheduler"] = self.space.scheduler
         return run_id(asked, self.fingerprints())
 
     def embeddings(self) -> Embeddings | None:

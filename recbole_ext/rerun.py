@@ -39,7 +39,12 @@ def experiment_of(
     space = (
         None
         if tune is None
-        else Space(tune["stages"], tune.get("limit"), tune.get("seed", asked["seed"]))
+        else Space(
+            tune["stages"],
+            tune.get("limit"),
+            tune.get("seed", asked["seed"]),
+            tune.get("scheduler"),
+        )
     )
     known = model_defaults(spec)
     settings = Settings(

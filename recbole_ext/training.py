@@ -70,8 +70,16 @@ class Training:
         load_weights(model, weights)
         return Fitted(model, bench, float("nan"), None)
 
-    def fit(self, params: dict[str, Any], what: str) -> Fitted:
-        """A trained model, with its score on validation."""
+    def fit(
+        self, params: dict[str, Any], what: str, report: Callable[[float, int], None] | None = None
+    ) -> Fitted:
+        """A trained model, with its score on validation.
+
+        Args:
+            params: of the model.
+            what: names the progress bar.
+            report: told the best score so far and the epochs after each validation.
+        """
         model, bench = self.build(params)
         ground, metric = self.experiment.ground, self.experiment.settings.evaluation["valid_metric"]
         history = ground.split.pairs(ground.data, TRAIN)
@@ -84,10 +92,17 @@ class Training:
         if self.experiment.model.trainer == "closed_form":
             return Fitted(model, bench, ClosedFormTrainer(model, validate).fit(), None)
         trainer = recbole_compat.make_trainer(bench, model, validate)
+        best, validations, step = -float("inf"), 0, int(params["eval_step"])
         with progress(f"{what} epochs", trainer.epochs) as advance:
-            value, epochs = trainer.run(
-                bench.train_loader, lambda score: advance(1, f"validation {score:.4f}")
-            )
+
+            def tick(score: float) -> None:
+                nonlocal best, validations
+                best, validations = max(best, score), validations + 1
+                advance(step, f"validation {score:.4f}")
+                if report is not None:
+                    report(best, validations * step)
+
+            value, epochs = trainer.run(bench.train_loader, tick)
         return Fitted(model, bench, value, epochs)
 
     def tune(
@@ -121,10 +136,15 @@ class Training:
 
             return search(space, watched)
 
-    def trials(self, points: list[Point]) -> Iterator[Trial]:
-        """Trials of points: a family where the model has them, else one training each."""
+    def trials(
+        self, points: list[Point], so_far: Callable[[Trial], None] | None = None
+    ) -> Iterator[Trial]:
+        """Trials of points: a family where the model has them, else one training each.
+
+        `so_far` is told of a training after each validation, as if it ended there.
+        """
         closed = self.experiment.model.trainer == "closed_form"
-        return self._family(points) if closed else self._each(points)
+        return self._family(points) if closed else self._each(points, so_far)
 
     def _family(self, points: list[Point]) -> Iterator[Trial]:
         model, _ = self.build(self.experiment.settings.params)
@@ -137,12 +157,22 @@ class Training:
             yield Trial(point, round(value, 8), round(now - begun, 3))
             begun = time.perf_counter()
 
-    def _each(self, points: list[Point]) -> Iterator[Trial]:
+    def _each(
+        self, points: list[Point], so_far: Callable[[Trial], None] | None = None
+    ) -> Iterator[Trial]:
         for point in points:
             begun = time.perf_counter()
             params = {**self.experiment.settings.params, **point}
+
+            def report(
+                best: float, epochs: int, point: Point = point, begun: float = begun
+            ) -> None:
+                if so_far is not None:
+                    spent = round(time.perf_counter() - begun, 3)
+                    so_far(Trial(point, round(best, 8), spent, epochs))
+
             try:
-                fitted = self.fit(params, f"{self.experiment.model.name} {point}")
+                fitted = self.fit(params, f"{self.experiment.model.name} {point}", report)
             except HarnessError as error:
                 # E.g. scores that are no numbers: this point is out, the others are not
                 seconds = round(time.perf_counter() - begun, 3)

@@ -40,6 +40,8 @@ class Space:
     """Points of a stage that has more: that many are drawn, without replacement. None tries all."""
     seed: int = 0
     """Of the drawing, and of the models that are trained while searching."""
+    scheduler: str | None = None
+    """`asha` where a sweep ends unpromising trials early; None trains each to its own end."""
 
     def __len__(self) -> int:
         """Number of points that are tried."""
@@ -55,12 +57,13 @@ class Space:
 
     def describe(self) -> dict[str, Any]:
         """JSON form, for a record."""
-        return {
+        found = {
             "stages": self.stages,
             "trials": len(self),
             "limit": self.limit,
             "seed": self.seed,
         }
+        return found if self.scheduler is None else {**found, "scheduler": self.scheduler}
 
 
 @dataclass(frozen=True)

@@ -110,12 +110,18 @@ def _spread(training: Training, points: list[Point], cluster: Cluster) -> Iterat
     if needed:
         resources["memory"] = needed
 
+    scheduler = None if closed else _scheduler(training.experiment)
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(_trial, training=training, threads=cluster.cpus), resources
+            tune.with_parameters(
+                _trial, training=training, threads=cluster.cpus, reports=scheduler is not None
+            ),
+            resources,
         ),
         param_space={"run": tune.grid_search(configs)},
-        tune_config=tune.TuneConfig(metric="value", mode="max", reuse_actors=True),
+        tune_config=tune.TuneConfig(
+            metric="value", mode="max", reuse_actors=True, scheduler=scheduler
+        ),
         run_config=tune.RunConfig(
             storage_path=cluster.storage or str(training.scratch),
             callbacks=[Finished(done)],
@@ -154,6 +160,19 @@ def _spread(training: Training, points: list[Point], cluster: Cluster) -> Iterat
         )
 
 
+def _scheduler(experiment: Experiment) -> Any:
+    """Ray's, counting validations; None trains every trial to its own end."""
+    assert experiment.space is not None
+    if experiment.space.scheduler is None:
+        return None
+    from ray.tune.schedulers import ASHAScheduler
+
+    params = experiment.settings.params
+    most = max(1, int(params["epochs"]) // int(params["eval_step"]))
+    # A first look after a twentieth, then a third of the trials go on each time.
+    return ASHAScheduler(max_t=most, grace_period=max(1, most // 20), reduction_factor=3)
+
+
 def _memory(experiment: Experiment) -> int:
     """Bytes that a trial's model plans for, 0 where it does not plan."""
     plan = getattr(experiment.model.load(), "planned_bytes", None)
@@ -163,10 +182,9 @@ def _memory(experiment: Experiment) -> int:
     return int(plan(len(data.user_tokens), len(data.item_tokens), experiment.settings.params))
 
 
-def _trial(config: Mapping[str, Any], training: Training, threads: int) -> None:
-    """What runs on a worker: one point, or a family of them."""
+def _trial(config: Mapping[str, Any], training: Training, threads: int, reports: bool) -> None:
+    """What runs on a worker: one point, or a family of them; with `reports` after each validation too."""
     import torch
-    from ray import tune
 
     torch.set_num_threads(threads)
     points = config["run"]["points"]
@@ -174,19 +192,23 @@ def _trial(config: Mapping[str, Any], training: Training, threads: int) -> None:
         here = dataclasses.replace(training, scratch=Path(scratch))
         begun = time.perf_counter()
         try:
-            found = list(here.trials(points))
+            found = list(here.trials(points, _tell if reports else None))
         except HarnessError as error:
             seconds = round(time.perf_counter() - begun, 3)
             found = [Trial(point, None, seconds, error=str(error)) for point in points]
+    _tell(*found)
+
+
+def _tell(*found: Trial) -> None:
+    """Report trials to Ray."""
+    from ray import tune
+
     values = [trial.value for trial in found if trial.value is not None]
-    report: Callable[..., None] = tune.report
-    _report(
-        report,
-        {
-            "value": max(values, default=-float("inf")),
-            "trials": [dataclasses.asdict(trial) for trial in found],
-        },
-    )
+    metrics = {
+        "value": max(values, default=-float("inf")),
+        "trials": [dataclasses.asdict(trial) for trial in found],
+    }
+    _report(tune.report, metrics)
 
 
 def _report(report: Callable[..., None], metrics: Mapping[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from recbole_ext.cli import main
+from recbole_ext.environment import usable_cpus
 from recbole_ext.errors import HarnessError
 from recbole_ext.tune.search import Space
 from recbole_ext.tune.sweep import Cluster, _report, sweep
@@ -97,6 +98,31 @@ def test_what_is_in_the_log_is_not_made_again(tiny_path, tmp_path, cluster):
     assert after[:2] == before and len(after) == 3
     log = TrialLog(next((tmp_path / ".trials").glob("*.jsonl")))
     assert log.find({**experiment.settings.params, "learning_rate": 0.1}, {}) is not None
+
+
+def test_asha_ends_trials_early_in_a_search_of_its_own(tiny_path, tmp_path, cluster):
+    # The good one first and one at a time: what comes later falls behind it, whatever the machine.
+    rates = [0.05, 1e-9, 2e-9, 3e-9, 4e-9, 5e-9]
+    given = {
+        "epochs": 27,
+        "stopping_step": 100,
+        "threads": 1,
+        "protocols": "full",
+        "valid_metric": "recall@5",
+    }
+    plain = make_experiment("BPR", "tiny", tiny_path, **given)
+    stage = [{"learning_rate": rates}]
+    early = dataclasses.replace(plain, space=Space(stage, scheduler="asha"))
+    full = dataclasses.replace(plain, space=Space(stage))
+    assert early.search_id != full.search_id
+    assert (
+        early.describe()["tune"]["scheduler"] == "asha"
+        and "scheduler" not in full.describe()["tune"]
+    )
+    sweep(early, tmp_path, Cluster(cpus=usable_cpus()))
+    epochs = {entry["params"]["learning_rate"]: entry["epochs"] for entry in lines(tmp_path)}
+    assert len(epochs) == 6 and epochs[0.05] == 27 and min(epochs.values()) < 27
+    assert all(entry["error"] is None and entry["value"] > 0 for entry in lines(tmp_path))
 
 
 def test_a_test_key_in_a_report_raises():
