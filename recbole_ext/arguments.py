@@ -16,8 +16,9 @@ recbole_ext: recommenders with and without language models, ranked on the same d
 
 Commands (run is the default):
   run       train, rank, write a record under runs/, print the board
-  sweep     the search of --tune through Ray: --trials=N, --cpus-per-trial=1, --gpus-per-trial=0.5, on this machine or
-            --ray-address=HOST:PORT, --scheduler=asha to end unpromising trials early; then the winner with --seeds=K. The same command goes on after a kill (--resume)
+  sweep     the search of --tune through Ray, here or at --ray-address=HOST:PORT: --trials=N, --cpus-per-trial=1,
+            --gpus-per-trial=0.5, --scheduler=asha (ends unpromising trials early); then the winner with --seeds=K.
+            After a kill the same command goes on (--resume)
   board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
             --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=),
             --paper=l3ae prints a paper's tables with ours beside them

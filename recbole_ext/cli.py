@@ -372,7 +372,7 @@ def _list(arguments: Arguments) -> int:
     print("datasets\n  " + " ".join(dataset_names(data_path)))
     for family in described_names()[1]:
         print(f"  {family}, for the categories in its YAML")
-    print("protocols\n  full uniM expected@M (e.g. uni19 uni100 expected@100)")
+    print("protocols\n  full uniM popM expected@M recbole-uniM (e.g. uni19 pop100 expected@100)")
     print("keys of a model: python run_bench.py list MODEL")
     return 0
 
