@@ -181,7 +181,9 @@ def _run_one(
         from recbole_ext.tune.sweep import sweep
 
         # Seeds share a search: the first of each model stands for it.
-        for experiment in {e.model.name: e for e in reversed(waiting) if e.space}.values():
+        for experiment in {
+            e.model.name: e for e in reversed(waiting) if e.space is not None
+        }.values():
             sweep(experiment, records, cluster)
     done = []
     for experiment in experiments:

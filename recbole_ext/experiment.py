@@ -282,6 +282,16 @@ def prepare(
     return Experiment(model, dataclasses.replace(settings, run=run), ground, space, run_file)
 
 
+def planned_bytes(experiment: Experiment, **given: Any) -> int:
+    """Memory that an experiment's model plans for (with other parameters where `given`); 0 where it does not plan."""
+    plan = getattr(experiment.model.load(), "planned_bytes", None)
+    if plan is None:
+        return 0
+    data = experiment.ground.data
+    params = {**experiment.settings.params, **given}
+    return int(plan(len(data.user_tokens), len(data.item_tokens), params))
+
+
 def check_memory(experiment: Experiment) -> None:
     """Refuse a model whose item-by-item matrices do not fit, before anything is started.
 
@@ -290,17 +300,13 @@ def check_memory(experiment: Experiment) -> None:
     """
     if experiment.run_file is not None:
         return
-    model = experiment.model.load()
-    plan = getattr(model, "planned_bytes", None)
-    if plan is None:
-        return
-    params, data = experiment.settings.params, experiment.ground.data
-    sizes = len(data.user_tokens), len(data.item_tokens)
-    needed = plan(*sizes, params)
+    needed = planned_bytes(experiment)
     free = environment.free_memory(experiment.settings.run["device"])
     if needed > free:
+        data = experiment.ground.data
+        sizes = len(data.user_tokens), len(data.item_tokens)
         fits = int(min(sizes) * (free / needed) ** 0.5)
-        narrow = plan(*sizes, {**params, "precision": "float32"})
+        narrow = planned_bytes(experiment, precision="float32")
         hint = ", or --precision=float32" if narrow <= free else ""
         raise HarnessError(
             f"{experiment.model.name} on {experiment.ground.spec.name} ({sizes[0]:,} users, {sizes[1]:,} items) needs about "

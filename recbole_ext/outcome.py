@@ -10,16 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext import recbole_compat
-from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.experiment import Experiment
 from recbole_ext.progress import say
 from recbole_ext.text import Embeddings
 from recbole_ext.training import Fitted, Training, rank_scores, rank_test
-from recbole_ext.tune.search import Search, Space
-from recbole_ext.tune.trials import TrialLog
-from recbole_ext.weights import save_weights
+from recbole_ext.tune.search import Search
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,8 @@ class Outcome:
     """Of ranking the test positives."""
     params: dict[str, Any]
     """Of the model that was tested."""
+    model: Any = None
+    """Trained, None for a run file."""
     value: float | None = None
     """Validation score, None for a run file."""
     tuning: dict[str, Any] | None = None
@@ -52,8 +51,8 @@ def read(experiment: Experiment) -> Outcome:
     return Outcome(table, time.perf_counter() - begun, {}, flags=flags)
 
 
-def train(experiment: Experiment, folder: Path) -> Outcome:
-    """Embed, tune, fit and rank; weights go below `folder`, trials beside it."""
+def train(experiment: Experiment, records: Path) -> Outcome:
+    """Embed, tune, fit and rank; trials are kept below `records`."""
     settings, ground = experiment.settings, experiment.ground
     embeddings = experiment.embeddings()
     vectors = embeddings.vectors if embeddings is not None else None
@@ -61,7 +60,7 @@ def train(experiment: Experiment, folder: Path) -> Outcome:
         training = Training(experiment, vectors, Path(scratch))
         tuning, params = None, dict(settings.params)
         if experiment.space is not None:
-            found = _search(training, experiment.space, folder.parent)
+            found = training.search_once(experiment.space, records)
             params.update(found.best)
             tuning = _told(found, settings.evaluation["valid_metric"])
         begun = time.perf_counter()
@@ -76,8 +75,6 @@ def train(experiment: Experiment, folder: Path) -> Outcome:
             if protocol.startswith("recbole-")
         }
         flags = ["untuned"] if params and experiment.space is None else []
-        if settings.run["save_weights"]:
-            flags += _save_weights(fitted.model, folder)
     cost = {
         "fit_seconds": round(fit_seconds, 3),
         "encode_seconds": round(embeddings.seconds, 3) if embeddings else None,
@@ -85,7 +82,9 @@ def train(experiment: Experiment, folder: Path) -> Outcome:
         "epochs": fitted.epochs,
     }
     text = _text(experiment, embeddings)
-    return Outcome(table, seconds, params, fitted.value, tuning, text, cost, flags, theirs)
+    return Outcome(
+        table, seconds, params, fitted.model, fitted.value, tuning, text, cost, flags, theirs
+    )
 
 
 def _told(found: Search, metric: str) -> dict[str, Any]:
@@ -102,31 +101,11 @@ def _told(found: Search, metric: str) -> dict[str, Any]:
     }
 
 
-def _search(training: Training, space: Space, records: Path) -> Search:
-    """Search once, whoever asks: runs that differ in seed or protocol share it, a second process waits for it."""
-    from filelock import FileLock
-
-    name = training.experiment.search_id
-    with FileLock(records / ".locks" / f"{name}.trials.lock"):
-        return training.tune(space, TrialLog(records / ".trials" / f"{name}.jsonl"))
-
-
 def _by_recbole(fitted: Fitted, protocol: str, ks: list[int]) -> dict[str, dict[str, float]]:
     m = protocols.negatives_of(protocol)
     say(f"RecBole's own evaluator, {m} negatives per positive: this takes its time")
     found = recbole_compat.evaluate(fitted.bench, fitted.model, ks, m)
     return {name: {"mean": value} for name, value in found.items()}
-
-
-def _save_weights(model: Any, folder: Path) -> list[str]:
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / ".weights.safetensors"
-    try:
-        save_weights(model, temporary)
-    except HarnessError as error:
-        return [f"weights not saved: {error}"]
-    temporary.replace(folder / "weights.safetensors")
-    return []
 
 
 def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import datetime
 import errno
 import time
 from pathlib import Path
+from typing import Any
 
 from recbole_ext import environment
 from recbole_ext.errors import HarnessError
@@ -19,6 +20,7 @@ from recbole_ext.files import write_atomically
 from recbole_ext.outcome import read, train
 from recbole_ext.progress import say
 from recbole_ext.results import ResultRecord, read_record
+from recbole_ext.weights import save_weights
 
 _UNWRITABLE = {
     errno.ENOSPC,
@@ -75,15 +77,18 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     settings, ground = experiment.settings, experiment.ground
     torch.set_num_threads(settings.run["threads"])
     environment.reset_peak_memory()
-    # Before anything of this run is written: a folder with a record is a finished run.
-    (folder / "record.json").unlink(missing_ok=True)
-    outcome = train(experiment, folder) if experiment.run_file is None else read(experiment)
+    outcome = train(experiment, folder.parent) if experiment.run_file is None else read(experiment)
     table, ks = outcome.table, settings.evaluation["ks"]
     begun = time.perf_counter()
     ours = [p for p in settings.evaluation["protocols"] if not p.startswith("recbole-")]
     metrics = protocols.summarise(table, ours, ks)
     seconds = outcome.seconds + time.perf_counter() - begun
     folder.mkdir(parents=True, exist_ok=True)
+    # A folder with a record is a finished run: the old one goes when the new one is there to be written, and no sooner.
+    (folder / "record.json").unlink(missing_ok=True)
+    flags = list(outcome.flags)
+    if outcome.model is not None and settings.run["save_weights"]:
+        flags += _save_weights(outcome.model, folder)
     write_ranks(table, ground.data.user_tokens, ground.data.item_tokens, folder / "ranks.parquet")
     value = outcome.value
     record = ResultRecord(
@@ -110,11 +115,21 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
             "peak_memory_mb": environment.peak_memory_mb(),
         },
         environment=environment.describe(settings.run["device"]),
-        flags=outcome.flags,
+        flags=flags,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     write_atomically(folder / "record.json", record.to_json())
     return record
+
+
+def _save_weights(model: Any, folder: Path) -> list[str]:
+    temporary = folder / ".weights.safetensors"
+    try:
+        save_weights(model, temporary)
+    except HarnessError as error:
+        return [f"weights not saved: {error}"]
+    temporary.replace(folder / "weights.safetensors")
+    return []
 
 
 def _beyond(table: RankTable, ground: Ground, ks: list[int]) -> dict[str, float]:

@@ -105,6 +105,17 @@ class Training:
             value, epochs = trainer.run(bench.train_loader, tick)
         return Fitted(model, bench, value, epochs)
 
+    def search_once(
+        self, space: Space, records: Path, spread: Callable[[Training], Evaluate] | None = None
+    ) -> Search:
+        """`tune` with the log below `records`: runs that differ in seed or protocol share it, a second process waits."""
+        from filelock import FileLock
+
+        name = self.experiment.search_id
+        (records / ".locks").mkdir(parents=True, exist_ok=True)
+        with FileLock(records / ".locks" / f"{name}.trials.lock"):
+            return self.tune(space, TrialLog(records / ".trials" / f"{name}.jsonl"), spread)
+
     def tune(
         self, space: Space, log: TrialLog, spread: Callable[[Training], Evaluate] | None = None
     ) -> Search:

@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.experiment import Experiment
+from recbole_ext.experiment import Experiment, planned_bytes
 from recbole_ext.training import Training
 from recbole_ext.tune.search import Point, Trial
-from recbole_ext.tune.trials import TrialLog
 
 _POLL = 0.2
 """Seconds between looks at whether Ray is still running."""
@@ -48,22 +47,15 @@ def sweep(experiment: Experiment, records: Path, cluster: Cluster) -> None:
     Raises:
         HarnessError: Ray is not installed or cannot be reached, or every trial failed.
     """
-    from filelock import FileLock
-
     assert experiment.space is not None
-    name = experiment.search_id
     embeddings = experiment.embeddings()
     vectors = embeddings.vectors if embeddings is not None else None
     _ = experiment.ground.valid_task  # made here once, read by the trials from shared memory
-    log = TrialLog(records / ".trials" / f"{name}.jsonl")
-    (records / ".locks").mkdir(parents=True, exist_ok=True)
-    with (
-        FileLock(records / ".locks" / f"{name}.trials.lock"),
-        tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch,
-    ):
-        training = Training(experiment, vectors, Path(scratch))
-        training.tune(
-            experiment.space, log, lambda seeded: lambda points: _spread(seeded, points, cluster)
+    with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
+        Training(experiment, vectors, Path(scratch)).search_once(
+            experiment.space,
+            records,
+            lambda seeded: lambda points: _spread(seeded, points, cluster),
         )
 
 
@@ -106,7 +98,7 @@ def _spread(training: Training, points: list[Point], cluster: Cluster) -> Iterat
     configs = [{"points": points}] if closed else [{"points": [point]} for point in points]
     done: queue.Queue[list[Trial]] = queue.Queue()
     resources: dict[str, float] = {"cpu": cluster.cpus, "gpu": cluster.gpus}
-    needed = _memory(training.experiment)
+    needed = planned_bytes(training.experiment)
     if needed:
         resources["memory"] = needed
 
@@ -171,15 +163,6 @@ def _scheduler(experiment: Experiment) -> Any:
     most = max(1, int(params["epochs"]) // int(params["eval_step"]))
     # A first look after a twentieth, then a third of the trials go on each time.
     return ASHAScheduler(max_t=most, grace_period=max(1, most // 20), reduction_factor=3)
-
-
-def _memory(experiment: Experiment) -> int:
-    """Bytes that a trial's model plans for, 0 where it does not plan."""
-    plan = getattr(experiment.model.load(), "planned_bytes", None)
-    if plan is None:
-        return 0
-    data = experiment.ground.data
-    return int(plan(len(data.user_tokens), len(data.item_tokens), experiment.settings.params))
 
 
 def _trial(config: Mapping[str, Any], training: Training, threads: int, reports: bool) -> None:
