@@ -8,8 +8,9 @@ library's random generator. Drawing is uniform without replacement (Floyd's algo
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,18 +61,32 @@ def draw_lists(
             f"uni{m} needs {m} negatives, but user '{user_tokens[task.users[worst]]}' has "
             f"{negatives[worst]}; choose m up to {int(negatives.min())}, or expected@m"
         )
-    rows = task.row_of_positive
-    hashed_users = token_hashes([user_tokens[u] for u in task.users], f"{key}|m={m}")[rows]
-    positive = pair_hashes(hashed_users, token_hashes(item_tokens, f"{key}|m={m}")[task.pos_items])
     spread = _Negatives(task)
-    out = np.empty((len(rows), draws, m), dtype=np.int32)
+    return _drawn(
+        task, user_tokens, item_tokens, f"{key}|m={m}", (draws, m),
+        lambda seed, rows: spread.at(rows, _floyd(seed, negatives[rows], m)),
+    )  # fmt: skip
+
+
+def _drawn(
+    task: RankTask,
+    user_tokens: Sequence[str],
+    item_tokens: Sequence[str],
+    key: str,
+    shape: tuple[int, int],
+    choose: Callable[[Words, Ints], npt.NDArray[Any]],
+) -> npt.NDArray[np.int32]:
+    """[P, draws, m] lists, `shape` = (draws, m); `choose` makes [C, m] items from a word and a row of each of C positives."""
+    rows = task.row_of_positive
+    hashed_users = token_hashes([user_tokens[u] for u in task.users], key)[rows]
+    positive = pair_hashes(hashed_users, token_hashes(item_tokens, key)[task.pos_items])
+    out = np.empty((len(rows), *shape), dtype=np.int32)
 
     def fill(start: int) -> None:
         chunk = slice(start, start + _CHUNK)
-        for draw in range(draws):
+        for draw in range(shape[0]):
             seed = splitmix64(positive[chunk] + _step(draw + 1, 0xD1342543DE82EF95))
-            chosen = _floyd(seed, negatives[rows[chunk]], m)
-            out[chunk, draw] = spread.at(rows[chunk], chosen)
+            out[chunk, draw] = choose(seed, rows[chunk])
 
     # NumPy works outside the interpreter's lock, and a chunk stays in a core's cache.
     with ThreadPoolExecutor(usable_cpus()) as pool:
@@ -115,20 +130,10 @@ def draw_popular_lists(
         )
     taken = np.sort(owner * task.n_items + inside)
     edges = np.cumsum(popularity.astype(np.int64))
-    rows = task.row_of_positive
-    words = token_hashes([user_tokens[u] for u in task.users], f"{key}|pop={m}")[rows]
-    positive = pair_hashes(words, token_hashes(item_tokens, f"{key}|pop={m}")[task.pos_items])
-    out = np.empty((len(rows), draws, m), dtype=np.int32)
-
-    def fill(start: int) -> None:
-        chunk = slice(start, start + _CHUNK)
-        for draw in range(draws):
-            seed = splitmix64(positive[chunk] + _step(draw + 1, 0xD1342543DE82EF95))
-            out[chunk, draw] = _successive(seed, rows[chunk], edges, taken, task.n_items, m)
-
-    with ThreadPoolExecutor(usable_cpus()) as pool:
-        list(pool.map(fill, range(0, len(rows), _CHUNK)))
-    return out
+    return _drawn(
+        task, user_tokens, item_tokens, f"{key}|pop={m}", (draws, m),
+        lambda seed, rows: _successive(seed, rows, edges, taken, task.n_items, m),
+    )  # fmt: skip
 
 
 def _successive(

@@ -6,9 +6,18 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recbole_ext.evaluator.findings import Paired, holm, kendall_tau_b
-from recbole_ext.leaderboard.analysis import LEVEL, Analysis, pair_key, row_ids, rows_key, swapped
-from recbole_ext.leaderboard.rows import DECIMALS, Row, Section
+from recbole_ext.evaluator.findings import kendall_tau_b
+from recbole_ext.leaderboard.analysis import (
+    LEVEL,
+    Analysis,
+    Tested,
+    Verdicts,
+    order_name,
+    row_ids,
+    rows_key,
+    verdicts,
+)
+from recbole_ext.leaderboard.rows import DECIMALS, Section
 
 ESTIMATORS = {
     "naive": "naive",
@@ -27,15 +36,15 @@ class Flip:
     first: str
     second: str
     """Labels of the better and the worse under full ranking."""
-    full: tuple[Paired, float] | None
-    """Under full ranking: the comparison, and its p after Holm over all pairs. None where runs were not compared."""
-    here: tuple[Paired, float] | None
+    full: Tested | None
+    """Under full ranking, with p after Holm over all pairs. None where runs were not compared."""
+    here: Tested | None
     """The same under the protocol; None for an estimate, which has no value per user."""
 
     @property
     def significant(self) -> bool:
         """Whether full ranking tells the two apart."""
-        return self.full is not None and self.full[1] < LEVEL
+        return self.full is not None and self.full.p < LEVEL
 
 
 @dataclass(frozen=True)
@@ -58,11 +67,6 @@ class Agreement:
     flips: tuple[Flip, ...]
     resolution: float | None
     """Share of pairs that the protocol tells apart (p < 0.05 after Holm); None where nothing was tested."""
-
-    @property
-    def order(self) -> str:
-        """As it is stored: `uni19`, or `uni19 mle`."""
-        return self.protocol if self.estimator == "naive" else f"{self.protocol} {self.estimator}"
 
     @property
     def heading(self) -> str:
@@ -94,13 +98,13 @@ def estimates(
 
 def agreements(section: Section, known: Analysis, metric: str) -> list[Agreement]:
     """Every order of the section's rows by a metric, beside that of full ranking; none for fewer than two rows."""
-    full_tests = _tests(section, known, "full", metric)
+    full_tests = verdicts(section, known, "full", (metric,))
     found = []
     for protocol in section.sampled:
         if not section.comparable(protocol):
             continue
         naive = _cells(section, protocol, metric)
-        tests = _tests(section, known, protocol, metric)
+        tests = verdicts(section, known, protocol, (metric,))
         found.append(
             _agreement(section, known, (protocol, "naive", metric), naive, full_tests, tests)
         )
@@ -117,31 +121,13 @@ def _cells(section: Section, protocol: str, metric: str) -> Values:
     return {label: cell.compared for label, cell in cells.items() if cell is not None}
 
 
-Tests = Mapping[tuple[str, str], tuple[Paired, float]]
-"""(label, label) -> how the first differs from the second, and p after Holm over all pairs of the section."""
-
-
-def _tests(section: Section, known: Analysis, protocol: str, metric: str) -> Tests:
-    made: list[tuple[Row, Row, Paired]] = []
-    for one, two in itertools.combinations(section.rows, 2):
-        key, other_way = pair_key(one, two, protocol, metric)
-        if key in known.pairs:
-            paired = known.pairs[key]
-            made.append((one, two, swapped(paired) if other_way else paired))
-    out: dict[tuple[str, str], tuple[Paired, float]] = {}
-    for (one, two, paired), p in zip(made, holm([m[2].p for m in made]), strict=True):
-        out[one.label, two.label] = paired, p
-        out[two.label, one.label] = swapped(paired), p
-    return out
-
-
 def _agreement(
     section: Section,
     known: Analysis,
     order: tuple[str, str, str],
     values: Values,
-    full_tests: Tests,
-    tests: Tests,
+    full_tests: Verdicts,
+    tests: Verdicts,
 ) -> Agreement:
     protocol, estimator, metric = order
     full = _cells(section, "full", metric)
@@ -152,28 +138,29 @@ def _agreement(
         pairs += before != 0 and after != 0
         if before * after < 0:
             pair = (a, b) if before > 0 else (b, a)
-            flips.append(Flip(*pair, full_tests.get(pair), tests.get(pair)))
-    name = protocol if estimator == "naive" else f"{protocol} {estimator}"
+            told = (of.get((pair[0], metric), {}).get(pair[1]) for of in (full_tests, tests))
+            flips.append(Flip(*pair, *told))
     first = max(labels, key=lambda label: full[label], default="")
     return Agreement(
         protocol=protocol,
         estimator=estimator,
         rows=len(labels),
         tau=kendall_tau_b([full[x] for x in labels], [values[x] for x in labels]),
-        ends=known.taus.get((rows_key(section), name, metric)),
+        ends=known.taus.get((rows_key(section), order_name(protocol, estimator), metric)),
         first=first,
         first_kept=bool(labels) and values[first] == max(values[x] for x in labels),
         pairs=pairs,
         flips=tuple(flips),
-        resolution=resolution(tests),
+        resolution=_resolution(tests),
     )
 
 
-def resolution(tests: Tests) -> float | None:
+def _resolution(tests: Verdicts) -> float | None:
     """Share of the pairs that are told apart."""
-    return sum(p < LEVEL for _, p in tests.values()) / len(tests) if tests else None
+    every = [result.p < LEVEL for others in tests.values() for result in others.values()]
+    return sum(every) / len(every) if every else None
 
 
 def full_resolution(section: Section, known: Analysis, metric: str) -> float | None:
     """Share of the pairs that full ranking tells apart."""
-    return resolution(_tests(section, known, "full", metric))
+    return _resolution(verdicts(section, known, "full", (metric,)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,11 +15,13 @@ from recbole_ext.evaluator.protocols import negatives_of, per_user
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import DamagedRanks, read_ranks
 from recbole_ext.evaluator.stats import paired_tests, resamples, tau_interval
+from recbole_ext.leaderboard.agreement import ESTIMATORS
 from recbole_ext.leaderboard.analysis import (
     JOINT,
     Analysis,
     Order,
     Single,
+    order_name,
     pair_key,
     row_ids,
     rows_key,
@@ -64,7 +65,9 @@ def analyse(
             for name in _drawn(row)
             if (row_ids(row), *name) not in known.corrected
         }
-        if any((rows_key(section), *name) not in known.taus for name in _orders(section)):
+        # An interval needs every row: without all ranks it is not asked for, or it would be at every call.
+        whole = all(path.is_file() for row in section.rows for path in _paths(row, runs))
+        if whole and any((rows_key(section), *name) not in known.taus for name in _orders(section)):
             lacking |= {row.label for row in section.rows}
     tables, damaged = _tables(section, lacking, runs)
     values = {row.label: _values(row, tables[row.label]) for row in _having(section, tables)}
@@ -78,6 +81,11 @@ def _having(section: Section, tables: Mapping[str, Sequence[RankTable]]) -> Iter
     return (row for row in section.rows if row.label in tables)
 
 
+def _paths(row: Row, runs: Path) -> list[Path]:
+    """The rank tables of a row's seeds."""
+    return [runs / record.run_id / "ranks.parquet" for record in row.records]
+
+
 def _tables(
     section: Section, wanted: set[str], runs: Path
 ) -> tuple[dict[str, list[RankTable]], list[str]]:
@@ -85,7 +93,7 @@ def _tables(
     tables: dict[str, list[RankTable]] = {}
     damaged = []
     for row in section.rows:
-        paths = [runs / record.run_id / "ranks.parquet" for record in row.records]
+        paths = _paths(row, runs)
         if row.label not in wanted or not all(path.is_file() for path in paths):
             continue
         try:
@@ -163,11 +171,6 @@ def _taus(
 
 def _orders(section: Section) -> list[Name]:
     """What orders the rows of a section by a per-positive metric, besides full ranking."""
-    estimators = [
-        f.name
-        for f in dataclasses.fields(Corrected)
-        if f.name in ("plug_in", "bv", "mle", "bv_mle")
-    ]
     out = []
     for protocol in section.sampled:
         metrics = [
@@ -180,9 +183,8 @@ def _orders(section: Section) -> list[Name]:
             > 1
         ]
         if section.comparable(protocol):
-            out += [(protocol, m) for m in metrics]
-            if protocol.startswith("uni"):
-                out += [(f"{protocol} {kind}", m) for kind in estimators for m in metrics]
+            kinds = ESTIMATORS if protocol.startswith("uni") else ("naive",)
+            out += [(order_name(protocol, kind), m) for kind in kinds for m in metrics]
     return out
 
 
@@ -240,7 +242,11 @@ def _corrected(
             }
             again = {k: np.mean([d[name][k] for *_, d in seeds], axis=0) for k in points}
             out[row_ids(row), protocol, name] = seeds[0][0].result(name, points, again)
-            replicates |= {(f"{protocol} {kind}", name): v for kind, v in again.items()}
+            replicates |= {
+                (order_name(protocol, kind), name): v
+                for kind, v in again.items()
+                if kind != "naive"  # the mean of the lists, which is there
+            }
     return out
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,7 @@ class Tested:
 
     paired: Paired
     p: float
-    """Adjusted by Holm's method over every pair and metric of `JOINT` in the section."""
+    """Adjusted by Holm's method over every pair of the section's rows and every metric asked for."""
 
     @property
     def wins(self) -> bool:
@@ -65,15 +65,22 @@ class Tested:
 
 
 Verdicts = Mapping[tuple[str, str], Mapping[str, Tested]]
-"""(label, metric of full ranking) -> label of another row -> how the first differs from it."""
+"""(label, metric) -> label of another row -> how the first differs from it."""
 
 
-def verdicts(section: Section, known: Analysis) -> Verdicts:
-    """What the comparisons made say of the rows of a section."""
+def order_name(protocol: str, estimator: str = "naive") -> str:
+    """What orders rows, as it is stored: `uni19`, or `uni19 mle`."""
+    return protocol if estimator == "naive" else f"{protocol} {estimator}"
+
+
+def verdicts(
+    section: Section, known: Analysis, protocol: str = "full", metrics: Sequence[str] = JOINT
+) -> Verdicts:
+    """What the comparisons made say of the rows of a section, adjusted over all pairs and the `metrics` together."""
     made = [
-        (one, two, metric, *pair_key(one, two, "full", metric))
+        (one, two, metric, *pair_key(one, two, protocol, metric))
         for one, two in itertools.combinations(section.rows, 2)
-        for metric in JOINT
+        for metric in metrics
     ]
     made = [entry for entry in made if entry[3] in known.pairs]
     adjusted = holm([known.pairs[key].p for *_, key, _ in made])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
-from recbole_ext.evaluator.findings import Paired, effective_k
+from recbole_ext.evaluator.findings import effective_k
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.agreement import Agreement, agreements, estimates, full_resolution
-from recbole_ext.leaderboard.analysis import Analysis
+from recbole_ext.leaderboard.analysis import Analysis, Tested
 from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
 from recbole_ext.leaderboard.beside import BY_RECBOLE, COMPARED
 from recbole_ext.leaderboard.columns import (
@@ -287,10 +287,10 @@ def flips(found: Sequence[Agreement]) -> list[str]:
     return lines
 
 
-def _told(test: tuple[Paired, float] | None) -> str:
+def _told(test: Tested | None) -> str:
     if test is None:
         return "not tested"
-    return f"{test[0].difference:+.4f}, p {test[1]:.2g}"
+    return f"{test.paired.difference:+.4f}, p {test.p:.2g}"
 
 
 def _bullets(lines: Iterable[str]) -> str:

@@ -56,9 +56,9 @@ def test_swaps_with_their_p_values_by_hand():
     assert uni.tau == pytest.approx(0.0) and uni.ends == (-0.2, 0.4)
     # Holm over six: 0.04 is the second largest, twice it is above 0.05.
     assert [f.significant for f in uni.flips] == [True, True, False]
-    assert [round(f.full[1], 3) for f in uni.flips] == [0.006, 0.006, 0.08]
-    assert uni.flips[0].full[0].difference == pytest.approx(0.05)
-    assert uni.flips[0].here[0].difference == pytest.approx(-0.2)
+    assert [round(f.full.p, 3) for f in uni.flips] == [0.006, 0.006, 0.08]
+    assert uni.flips[0].full.paired.difference == pytest.approx(0.05)
+    assert uni.flips[0].here.paired.difference == pytest.approx(-0.2)
     assert uni.resolution == full_resolution(section, known, "ndcg_pp@10") == pytest.approx(4 / 6)
     assert found["expected@19"].ends is None and found["expected@19"].resolution is None
     page = render_markdown(FOUR, known)
