@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recbole_ext.evaluator.findings import kendall_tau_b
@@ -17,6 +15,7 @@ from recbole_ext.leaderboard.analysis import (
     rows_key,
     verdicts,
 )
+from recbole_ext.leaderboard.beside import Values, pairs, values_of
 from recbole_ext.leaderboard.rows import DECIMALS, Section
 
 ESTIMATORS = {
@@ -76,10 +75,6 @@ class Agreement:
         return f"{self.protocol}, {ESTIMATORS[self.estimator]}"
 
 
-Values = Mapping[str, float]
-"""Label -> value of a row, rounded as it is compared."""
-
-
 def estimates(
     section: Section, known: Analysis, protocol: str, metric: str
 ) -> dict[str, dict[str, float]]:
@@ -103,7 +98,7 @@ def agreements(section: Section, known: Analysis, metric: str) -> list[Agreement
     for protocol in section.sampled:
         if not section.comparable(protocol):
             continue
-        naive = _cells(section, protocol, metric)
+        naive = values_of(section, protocol, metric)
         tests = verdicts(section, known, protocol, (metric,))
         found.append(
             _agreement(section, known, (protocol, "naive", metric), naive, full_tests, tests)
@@ -116,11 +111,6 @@ def agreements(section: Section, known: Analysis, metric: str) -> list[Agreement
     return [agreement for agreement in found if agreement.rows > 1]
 
 
-def _cells(section: Section, protocol: str, metric: str) -> Values:
-    cells = {row.label: row.cell(protocol, metric) for row in section.rows}
-    return {label: cell.compared for label, cell in cells.items() if cell is not None}
-
-
 def _agreement(
     section: Section,
     known: Analysis,
@@ -130,16 +120,14 @@ def _agreement(
     tests: Verdicts,
 ) -> Agreement:
     protocol, estimator, metric = order
-    full = _cells(section, "full", metric)
+    full = values_of(section, "full", metric)
     labels = [row.label for row in section.rows if row.label in full and row.label in values]
-    flips, pairs = [], 0
-    for a, b in itertools.combinations(labels, 2):
-        before, after = full[a] - full[b], values[a] - values[b]
-        pairs += before != 0 and after != 0
-        if before * after < 0:
-            pair = (a, b) if before > 0 else (b, a)
-            told = (of.get((pair[0], metric), {}).get(pair[1]) for of in (full_tests, tests))
-            flips.append(Flip(*pair, *told))
+    ordered = pairs(full, values)
+    flips = [
+        Flip(a, b, *(of.get((a, metric), {}).get(b) for of in (full_tests, tests)))
+        for a, b, turned in ordered
+        if turned
+    ]
     first = max(labels, key=lambda label: full[label], default="")
     return Agreement(
         protocol=protocol,
@@ -149,7 +137,7 @@ def _agreement(
         ends=known.taus.get((rows_key(section), order_name(protocol, estimator), metric)),
         first=first,
         first_kept=bool(labels) and values[first] == max(values[x] for x in labels),
-        pairs=pairs,
+        pairs=len(ordered),
         flips=tuple(flips),
         resolution=_resolution(tests),
     )

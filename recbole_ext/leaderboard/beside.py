@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recbole_ext.leaderboard.labels import listed
-from recbole_ext.leaderboard.rows import Cell, Row, Section, places
+from recbole_ext.leaderboard.rows import Cell, Section, places
 
 COMPARED = ("ndcg_pp@10", "hit_pp@10")
 """Per-positive metrics: where full and sampled ranking differ by sampling alone."""
@@ -42,24 +43,28 @@ def standings(section: Section, protocol: str, metric: str) -> dict[str, Standin
     }
 
 
-def pairs(section: Section, protocol: str, metric: str) -> list[tuple[Row, Row, bool]]:
-    """(first under full, second under full, whether the protocol turns them around).
+Values = Mapping[str, float]
+"""Label -> value of a row, rounded as it is compared."""
+
+
+def values_of(section: Section, protocol: str, metric: str) -> Values:
+    """The rows that have a protocol's metric."""
+    cells = {row.label: row.cell(protocol, metric) for row in section.rows}
+    return {label: cell.compared for label, cell in cells.items() if cell is not None}
+
+
+def pairs(full: Values, here: Values) -> list[tuple[str, str, bool]]:
+    """(first under full, second under full, whether they stand the other way round here).
 
     A pair that is tied under either is not an order that could be kept or lost, and is left out.
     """
     found = []
-    for one, two in itertools.combinations(section.rows, 2):
-        full = _difference(one, two, "full", metric)
-        here = _difference(one, two, protocol, metric)
-        if full and here:
-            first, second = (one, two) if full > 0 else (two, one)
-            found.append((first, second, full * here < 0))
+    for one, two in itertools.combinations([label for label in full if label in here], 2):
+        before, after = full[one] - full[two], here[one] - here[two]
+        if before and after:
+            first, second = (one, two) if before > 0 else (two, one)
+            found.append((first, second, before * after < 0))
     return found
-
-
-def _difference(one: Row, two: Row, protocol: str, metric: str) -> float | None:
-    a, b = one.cell(protocol, metric), two.cell(protocol, metric)
-    return None if a is None or b is None else a.compared - b.compared
 
 
 def verdicts(section: Section, metric: str) -> list[str]:
@@ -88,11 +93,11 @@ class _Verdict:
 def _verdict(section: Section, protocol: str, metric: str) -> _Verdict:
     if not section.comparable(protocol):
         return _Verdict(False, 0, ())
-    found = pairs(section, protocol, metric)
+    found = pairs(values_of(section, "full", metric), values_of(section, protocol, metric))
     fallen: dict[str, list[str]] = {}
     for first, second, swapped in found:
         if swapped:
-            fallen.setdefault(first.label, []).append(second.label)
+            fallen.setdefault(first, []).append(second)
     return _Verdict(True, len(found), tuple((a, tuple(b)) for a, b in fallen.items()))
 
 

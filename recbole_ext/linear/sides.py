@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import warnings
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import scipy.sparse as sp
@@ -26,20 +25,6 @@ torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped
 SIDES = ("items", "users")
 _BLOCK = 1024
 """Rows of Y made at a time."""
-
-
-class Inverse(Protocol):
-    """P, as far as a model needs it."""
-
-    @property
-    def diagonal(self) -> torch.Tensor:
-        """[n] of P."""
-
-    def times(self, right: torch.Tensor) -> torch.Tensor:
-        """P R for R [n, d]; rows of new users are folded in by it: x P = (P xᵀ)ᵀ."""
-
-    def rows(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
-        """x_u P [B, n] for rows u [B] of X."""
 
 
 def choose(asked: str, users: int, items: int) -> str:
@@ -75,14 +60,16 @@ class ItemSide:
         self.diagonal = p.diagonal().clone()
 
     def times(self, right: torch.Tensor) -> torch.Tensor:
+        """P R for R [n, d]; rows of new users are folded in by it: x P = (P xᵀ)ᵀ."""
         return self.p @ right.to(self.p)
 
     def rows(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
+        """x_u P [B, n] for rows u [B] of X."""
         return as_tensor(self.x[users], self.p.dtype, self.p.device) @ self.p
 
 
 class UserSide:
-    """K [m, m]; nothing n x n is ever made."""
+    """K [m, m]; nothing n x n is ever made. Says of P what `ItemSide` does."""
 
     def __init__(self, x: sp.csr_matrix, kernel: torch.Tensor, ridge: float) -> None:
         """`kernel` is kept, not copied."""

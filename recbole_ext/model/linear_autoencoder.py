@@ -119,18 +119,13 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
         that differs in its weight or its c alone a pass over the scores.
         """
         ridges = [self.ridge({**self.point, **point}) for point in points]
-        shared = (
-            {}
-            if self.side == "none"
-            else {"g": side_gram(self.interactions, self.side, self.device)}
-        )
+        with_p = self.side != "none"
+        g = side_gram(self.interactions, self.side, self.device) if with_p else None
         for ridge in sorted(set(ridges), key=lambda value: (value is not None, value)):
             group = [p for p, r in zip(points, ridges, strict=True) if r == ridge]
             side = None
-            if ridge is not None:
-                side = invert_(
-                    self.interactions, shared["g"].clone(), ridge, self.side, self.precision
-                )
+            if ridge is not None and g is not None:
+                side = invert_(self.interactions, g.clone(), ridge, self.side, self.precision)
             self.prepare(side)
             found = [self.solution({**self.point, **point}, side) for point in group]
             # Points that share factors follow one another.
@@ -173,19 +168,18 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
 
     def fold_in(self, rows: sp.csr_matrix) -> torch.Tensor:
         """[B, n_items] scores of users that training has not seen, from their items [B, n_items]."""
-        if self.side == "items":
-            return as_tensor(rows, torch.float32, self.item_matrix.device) @ self.item_matrix
-        xp = None
-        if self.side == "users":
-            dense = torch.from_numpy(rows.toarray().T).to(self.kernel)
-            xp = self._users_side().times(dense).T
-        return next(_rows_of([self._kept()], [self.own], rows, xp))
+        return self._rows_times(rows, lambda side: side.times(torch.from_numpy(rows.toarray().T)).T)
 
     def _scores(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
-        rows = self.interactions[users]
+        return self._rows_times(self.interactions[users], lambda side: side.rows(users))
+
+    def _rows_times(
+        self, rows: sp.csr_matrix, times_p: Callable[[UserSide], torch.Tensor]
+    ) -> torch.Tensor:
+        """x B of rows x [B, n_items]; `times_p` is asked for x P where the users' side is kept."""
         if self.side == "items":
             return as_tensor(rows, torch.float32, self.item_matrix.device) @ self.item_matrix
-        xp = self._users_side().rows(users) if self.side == "users" else None
+        xp = times_p(self._users_side()) if self.side == "users" else None
         return next(_rows_of([self._kept()], [self.own], rows, xp))
 
     def _users_side(self) -> UserSide:
