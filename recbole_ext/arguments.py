@@ -17,8 +17,8 @@ recbole_ext: recommenders with and without language models, ranked on the same d
 Commands (run is the default):
   run       train, rank, write a record under runs/, print the board
   sweep     the search of --tune through Ray, here or at --ray-address=HOST:PORT: --trials=N, --cpus-per-trial=1,
-            --gpus-per-trial=0.5, --scheduler=asha (ends unpromising trials early); then the winner with --seeds=K.
-            After a kill the same command goes on (--resume)
+            --gpus-per-trial=0.5, --scheduler=asha (ends unpromising trials early), --searcher=optuna (chooses by the
+            scores so far); then the winner with --seeds=K. After a kill the same command goes on (--resume)
   board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
             --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=),
             --paper=l3ae prints a paper's tables with ours beside them
@@ -106,6 +106,14 @@ def as_names(text: str | None, option: str) -> list[str]:
     if not names:
         raise HarnessError(f"--{option}=NAME is missing; see: python run_bench.py list")
     return list(dict.fromkeys(names))
+
+
+def as_choice(text: str, option: str, choices: tuple[str, ...]) -> str:
+    if text not in choices:
+        raise HarnessError(
+            f"--{option}={text}: must be {' or '.join(choices)}{nearest(text, choices)}"
+        )
+    return text
 
 
 def as_count(text: str, option: str) -> int:

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from recbole_ext.arguments import HELP, Arguments, as_count, as_names, as_path, as_share, parse
+from recbole_ext.arguments import (
+    HELP,
+    Arguments,
+    as_choice,
+    as_count,
+    as_names,
+    as_path,
+    as_share,
+    parse,
+)
 from recbole_ext.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
@@ -100,19 +110,29 @@ def _sweep(arguments: Arguments) -> int:
         raise HarnessError("--threads of a sweep are its --cpus-per-trial")
     arguments.options["threads"] = str(cluster.cpus)
     arguments.flags.discard("resume")
-    scheduler = arguments.take("scheduler")
-    if scheduler not in (None, "none", "asha"):
-        raise HarnessError(f"--scheduler={scheduler}: must be none or asha")
-    records, dataset = _run_one(arguments, cluster, "asha" if scheduler == "asha" else None)
+    scheduler = as_choice(arguments.take("scheduler") or "none", "scheduler", ("none", "asha"))
+    searcher = as_choice(arguments.take("searcher") or "random", "searcher", ("random", "optuna"))
+    if searcher == "optuna" and trials is None:
+        raise HarnessError(
+            "--searcher=optuna chooses among the points: say how many with --trials=N"
+        )
+    how = {
+        "scheduler": None if scheduler == "none" else scheduler,
+        "adaptive": searcher == "optuna",
+    }
+    records, dataset = _run_one(arguments, cluster, how)
     if "json" not in arguments.flags:
         print(_board_text(records, dataset))
     return 0
 
 
 def _run_one(
-    arguments: Arguments, cluster: Cluster | None = None, scheduler: str | None = None
+    arguments: Arguments, cluster: Cluster | None = None, how: Mapping[str, Any] | None = None
 ) -> tuple[Path, str]:
-    """Run what a command line asks for: (folder of records, dataset); with a cluster, its trials run there first."""
+    """Run what a command line asks for: (folder of records, dataset).
+
+    With a cluster its trials run there first, `how` says in which way those of models that train by epoch.
+    """
     from recbole_ext.config import resolve
     from recbole_ext.data.catalog import find_dataset
     from recbole_ext.registry import find_model, other_system
@@ -158,11 +178,11 @@ def _run_one(
     experiments = []
     for spec, values in zip(specs, settings, strict=True):
         first = int(values.run["seed"])
-        space = (
-            Space(values.space, as_count(limit, "tune") if limit else None, first, scheduler)
-            if tune and values.space
-            else None
-        )
+        space = None
+        if tune and values.space:
+            space = Space(values.space, as_count(limit, "tune") if limit else None, first)
+            if how is not None and spec.trainer == "recbole":
+                space = replace(space, **how)
         for step in range(seeds):
             values.run["seed"] = first + step
             experiments.append(prepare(spec, values, ground, space, source))

@@ -232,9 +232,7 @@ class Experiment:
         asked = {**self.describe(), "seed": self.space.seed}
         for key in ("protocols", "draws", "exclude", "ks", "params", "tune"):
             del asked[key]
-        if self.space.scheduler is not None:  # its trials may have been ended early
-            asked["scheduler"] = self.space.scheduler
-        return run_id(asked, self.fingerprints())
+        return run_id({**asked, **self.space.kind}, self.fingerprints())
 
     def embeddings(self) -> Embeddings | None:
         if self.texts is None:

@@ -1,10 +1,35 @@
-"""Files that are whole or not there, and where the ones go that can be made again."""
+"""Files that are whole or not there, made by one process at a time, and where the ones go that can be made again."""
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from recbole_ext.progress import say
+
+PATIENCE = 2.0
+"""Seconds that a lock is waited for in silence."""
+
+
+@contextmanager
+def locked(path: Path, what: str) -> Iterator[None]:
+    """Hold the lock file `path`; a wait for another process that is at `what` is said aloud."""
+    from filelock import FileLock, Timeout
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=PATIENCE)
+    except Timeout:
+        say(f"{what}: another process is at it, waiting")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:

@@ -62,7 +62,7 @@ def train(experiment: Experiment, records: Path) -> Outcome:
         if experiment.space is not None:
             found = training.search_once(experiment.space, records)
             params.update(found.best)
-            tuning = _told(found, settings.evaluation["valid_metric"])
+            tuning = _told(found, settings.evaluation["valid_metric"], experiment.space.searcher)
         begun = time.perf_counter()
         fitted = training.fit(params, experiment.model.name)
         fit_seconds = time.perf_counter() - begun
@@ -87,10 +87,11 @@ def train(experiment: Experiment, records: Path) -> Outcome:
     )
 
 
-def _told(found: Search, metric: str) -> dict[str, Any]:
+def _told(found: Search, metric: str, searcher: str) -> dict[str, Any]:
     """A search as a record has it."""
     return {
         "metric": metric,
+        "searcher": searcher,
         "points": len(found.trials),
         "seconds": round(sum(trial.seconds for trial in found.trials), 3),
         "best": found.best,

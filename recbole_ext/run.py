@@ -16,7 +16,7 @@ from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import write_ranks
 from recbole_ext.evaluator.strata import strata, summarise_strata
 from recbole_ext.experiment import Experiment, Ground
-from recbole_ext.files import write_atomically
+from recbole_ext.files import locked, write_atomically
 from recbole_ext.outcome import read, train
 from recbole_ext.progress import say
 from recbole_ext.results import ResultRecord, read_record
@@ -53,13 +53,9 @@ def execute(experiment: Experiment, records: Path, force: bool = False) -> Resul
     A lock on the id makes a second process wait and then find the first one's result. The record is written last, so
     that a folder without one is an unfinished run, which is done again.
     """
-    from filelock import FileLock
-
     folder = records / experiment.run_id
     try:
-        (records / ".locks").mkdir(parents=True, exist_ok=True)
-        lock = FileLock(records / ".locks" / f"{experiment.run_id}.lock")
-        with lock:
+        with locked(records / ".locks" / f"{experiment.run_id}.lock", "this run"):
             done = None if force else finished(experiment, records)
             return done or _run(experiment, folder)
     except OSError as error:

@@ -18,9 +18,10 @@ from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.ranks import Ints, RankTable, rank
 from recbole_ext.experiment import Experiment, Ground
+from recbole_ext.files import locked
 from recbole_ext.progress import progress
 from recbole_ext.trainer.closed_form import ClosedFormTrainer, evaluate_family
-from recbole_ext.tune.search import Evaluate, Point, Search, Space, Trial, search
+from recbole_ext.tune.search import Asked, Evaluate, Point, Search, Space, Trial, search
 from recbole_ext.tune.trials import TrialLog, remembered
 from recbole_ext.weights import load_weights
 
@@ -71,14 +72,17 @@ class Training:
         return Fitted(model, bench, float("nan"), None)
 
     def fit(
-        self, params: dict[str, Any], what: str, report: Callable[[float, int], None] | None = None
+        self,
+        params: dict[str, Any],
+        what: str,
+        report: Callable[[float, float, int], None] | None = None,
     ) -> Fitted:
         """A trained model, with its score on validation.
 
         Args:
             params: of the model.
             what: names the progress bar.
-            report: told the best score so far and the epochs after each validation.
+            report: told the score, the best so far and the epochs after each validation.
         """
         model, bench = self.build(params)
         ground, metric = self.experiment.ground, self.experiment.settings.evaluation["valid_metric"]
@@ -100,7 +104,7 @@ class Training:
                 best, validations = max(best, score), validations + 1
                 advance(step, f"validation {score:.4f}")
                 if report is not None:
-                    report(best, validations * step)
+                    report(score, best, validations * step)
 
             value, epochs = trainer.run(bench.train_loader, tick)
         return Fitted(model, bench, value, epochs)
@@ -109,11 +113,8 @@ class Training:
         self, space: Space, records: Path, spread: Callable[[Training], Evaluate] | None = None
     ) -> Search:
         """`tune` with the log below `records`: runs that differ in seed or protocol share it, a second process waits."""
-        from filelock import FileLock
-
         name = self.experiment.search_id
-        (records / ".locks").mkdir(parents=True, exist_ok=True)
-        with FileLock(records / ".locks" / f"{name}.trials.lock"):
+        with locked(records / ".locks" / f"{name}.trials.lock", "this search"):
             return self.tune(space, TrialLog(records / ".trials" / f"{name}.jsonl"), spread)
 
     def tune(
@@ -135,24 +136,31 @@ class Training:
         searcher = dataclasses.replace(
             self, experiment=dataclasses.replace(self.experiment, settings=seeded)
         )
-        make = searcher.trials if spread is None else spread(searcher)
-        evaluate = remembered(make, log, settings.params)
+        if spread is not None:
+            return search(space, remembered(spread(searcher), log, settings.params))
+        evaluate = remembered(searcher.all_of, log, settings.params)
         with progress(f"{name} tuning", len(space)) as advance:
 
-            def watched(points: list[Point]) -> Iterator[Trial]:
-                for trial in evaluate(points):
+            def watched(asked: Asked) -> Iterator[Trial]:
+                for trial in evaluate(asked):
                     shown = trial.error if trial.value is None else f"{metric} {trial.value:.4f}"
                     advance(1, shown)
                     yield trial
 
             return search(space, watched)
 
+    def all_of(self, asked: Asked) -> Iterator[Trial]:
+        """Trials of what a search asks for, one after the other."""
+        if asked.count < len(asked.untried):
+            raise HarnessError("optuna chooses points in a sweep: python run_bench.py sweep ..")
+        return self.trials(asked.untried)
+
     def trials(
-        self, points: list[Point], so_far: Callable[[Trial], None] | None = None
+        self, points: list[Point], so_far: Callable[[Trial, float], None] | None = None
     ) -> Iterator[Trial]:
         """Trials of points: a family where the model has them, else one training each.
 
-        `so_far` is told of a training after each validation, as if it ended there.
+        `so_far` is told of a training after each validation, as if it ended there, with that validation's score.
         """
         closed = self.experiment.model.trainer == "closed_form"
         return self._family(points) if closed else self._each(points, so_far)
@@ -169,18 +177,18 @@ class Training:
             begun = time.perf_counter()
 
     def _each(
-        self, points: list[Point], so_far: Callable[[Trial], None] | None = None
+        self, points: list[Point], so_far: Callable[[Trial, float], None] | None = None
     ) -> Iterator[Trial]:
         for point in points:
             begun = time.perf_counter()
             params = {**self.experiment.settings.params, **point}
 
             def report(
-                best: float, epochs: int, point: Point = point, begun: float = begun
+                score: float, best: float, epochs: int, point: Point = point, begun: float = begun
             ) -> None:
                 if so_far is not None:
                     spent = round(time.perf_counter() - begun, 3)
-                    so_far(Trial(point, round(best, 8), spent, epochs))
+                    so_far(Trial(point, round(best, 8), spent, epochs), score)
 
             try:
                 fitted = self.fit(params, f"{self.experiment.model.name} {point}", report)

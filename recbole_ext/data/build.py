@@ -22,7 +22,7 @@ from recbole_ext.data.formats.reading import Batch
 from recbole_ext.data.interactions import filtered
 from recbole_ext.data.source import Source
 from recbole_ext.errors import HarnessError
-from recbole_ext.files import default_cache, write_atomically
+from recbole_ext.files import default_cache, locked, write_atomically
 from recbole_ext.progress import progress, say
 
 if TYPE_CHECKING:
@@ -85,15 +85,12 @@ def build(source: Source, filters: Mapping[str, Any], supply: Supply) -> Built:
         filters: settings of the dataset; those that `filtered` reads count.
         supply: where files are.
     """
-    from filelock import FileLock
-
     asked = _that_do_something(filters)
     reader = source.reader()
     identity = [source.name, source.format, reader.REVISION, REVISION, asked]
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:12]
     folder = supply.cache / "datasets" / source.name / key
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{key}.lock")):
+    with locked(folder.with_name(f".{key}.lock"), f"building {source.name}"):
         manifest = _manifest(folder)
         if manifest is None or not _same_files(manifest, source, supply):
             if getattr(reader, "PICKLED", False) and not supply.allow_pickle:

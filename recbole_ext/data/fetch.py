@@ -7,8 +7,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from http.client import responses as STATUS_NAMES
 from pathlib import Path
@@ -16,15 +15,14 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.progress import progress, say
+from recbole_ext.files import locked
+from recbole_ext.progress import progress
 
 if TYPE_CHECKING:
     import requests
 
 BACKOFF = 1.0
 """Seconds before the first retry; doubled for each further one."""
-LOCK_PATIENCE = 2.0
-"""Seconds of waiting for another process before the reader is told."""
 _CHUNK = 1 << 20
 
 
@@ -143,7 +141,7 @@ def _one(file: RemoteFile, url: str, folder: Path, timeout: float, retries: int)
     # Unlocked first: a whole file never changes, and a folder that may only be read has its use.
     if _is_whole(file, path):
         return path
-    with _locked(folder / f".{file.name}.lock", file.name):
+    with locked(folder / f".{file.name}.lock", file.name):
         # Again: another process may have finished while this one waited.
         if not _is_whole(file, path):
             _download(url, part, timeout, retries)
@@ -165,22 +163,6 @@ def _is_whole(file: RemoteFile, path: Path) -> bool:
             f"{path}: has {size:,} bytes, {file.size:,} are published; delete it to fetch it anew"
         )
     return True
-
-
-@contextmanager
-def _locked(path: Path, name: str) -> Iterator[None]:
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(path)
-    try:
-        lock.acquire(timeout=LOCK_PATIENCE)
-    except Timeout:
-        say(f"{name}: another process is downloading it, waiting")
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _download(url: str, part: Path, timeout: float, retries: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import time
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.files import write_atomically
+from recbole_ext.files import locked, write_atomically
 from recbole_ext.text.batching import Progress
 from recbole_ext.text.encoder import TextEncoder
 from recbole_ext.text.template import texts_fingerprint
@@ -55,8 +56,6 @@ def embed(
         HarnessError: `cache_dir` cannot be written, the encoder cannot encode, or its output is not
             finite.
     """
-    from filelock import FileLock
-
     fingerprint = texts_fingerprint(texts)
     key = hashlib.sha256((encoder.fingerprint + fingerprint).encode()).hexdigest()[:32]
     path = cache_dir / "embeddings" / f"{key}.safetensors"
@@ -68,13 +67,11 @@ def embed(
     # Unlocked first: a finished entry never changes, and a cache that may only be read has its use.
     if isinstance(hit := _read(path, expected, len(texts)), np.ndarray):
         return found(hit, 0.0)
-    lock = FileLock(path.with_suffix(".lock"))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-    except OSError as error:
-        raise _unwritable(cache_dir, error) from None
-    try:
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(path.with_suffix(".lock"), "encoding"))
+        except OSError as error:
+            raise _unwritable(cache_dir, error) from None
         # Again: another process may have encoded while this one waited.
         hit = _read(path, expected, len(texts))
         if isinstance(hit, np.ndarray):
@@ -86,8 +83,6 @@ def embed(
         seconds = time.perf_counter() - start
         _write(path, cache_dir, vectors, expected)
         return found(vectors, seconds)
-    finally:
-        lock.release()
 
 
 def _read(path: Path, expected: dict[str, str], n: int) -> npt.NDArray[np.float32] | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,29 +29,62 @@ class Trial:
     """Why it failed."""
 
 
-Evaluate = Callable[[list[Point]], Iterator[Trial]]
+@dataclass(frozen=True)
+class Asked:
+    """What a search wants of one stage."""
+
+    points: list[Point]
+    """Of the stage, in the order written."""
+    count: int
+    """How many of the untried ones to try: all, unless an adaptive searcher chooses."""
+    known: Sequence[Trial] = ()
+    """What was tried before, in that order."""
+
+    @property
+    def untried(self) -> list[Point]:
+        """The points that no known trial has."""
+        tried = [trial.point for trial in self.known]
+        return [point for point in self.points if point not in tried]
+
+
+Evaluate = Callable[[Asked], Iterator[Trial]]
+"""Tries points; the trials come in the order in which they end."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """What `--tune` searches: stages of grids, all their points or a number drawn from each."""
+    """What `--tune` searches: stages of grids, all their points or a number drawn or chosen from each."""
 
     stages: Stages
     limit: int | None = None
-    """Points of a stage that has more: that many are drawn, without replacement. None tries all."""
+    """Points of a stage that has more: that many are tried, none twice. None tries all."""
     seed: int = 0
     """Of the drawing, and of the models that are trained while searching."""
     scheduler: str | None = None
     """`asha` where a sweep ends unpromising trials early; None trains each to its own end."""
+    adaptive: bool = False
+    """Optuna chooses each next point by the scores so far; otherwise `limit` points are drawn beforehand."""
+
+    @property
+    def searcher(self) -> str:
+        """Its name."""
+        if self.adaptive:
+            return "optuna"
+        return "grid" if self.limit is None else "random"
 
     def __len__(self) -> int:
         """Number of points that are tried."""
-        return sum(len(self.points(stage)) for stage in range(len(self.stages)))
+        return sum(self.tries(stage) for stage in range(len(self.stages)))
+
+    def tries(self, stage: int) -> int:
+        """Number of a stage's points that are tried."""
+        size = math.prod(len(values) for values in self.stages[stage].values())
+        return size if self.limit is None else min(size, self.limit)
 
     def points(self, stage: int) -> list[Point]:
-        """A stage's points in the order written."""
+        """A stage's points in the order written: those to try, or all where a searcher chooses among them."""
         every = grid(self.stages[stage])
-        if self.limit is None or len(every) <= self.limit:
+        if self.limit is None or self.adaptive or len(every) <= self.limit:
             return every
         chosen = random.Random(self.seed).sample(range(len(every)), self.limit)
         return [every[i] for i in sorted(chosen)]
@@ -63,7 +97,16 @@ class Space:
             "limit": self.limit,
             "seed": self.seed,
         }
-        return found if self.scheduler is None else {**found, "scheduler": self.scheduler}
+        return {**found, **self.kind}
+
+    @property
+    def kind(self) -> dict[str, Any]:
+        """What makes its trials other than those of a drawn search: they may end early, or depend on each other."""
+        named = {
+            "scheduler": self.scheduler,
+            "searcher": self.searcher if self.adaptive else None,
+        }
+        return {key: value for key, value in named.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -85,7 +128,7 @@ def search(space: Space, evaluate: Evaluate) -> Search:
 
     Args:
         space: what an earlier stage chose stays unless a later stage names the key.
-        evaluate: points -> trials in any order.
+        evaluate: tries what is asked for.
 
     Returns:
         The best point of all stages. Ties go to the point that was written first.
@@ -98,12 +141,13 @@ def search(space: Space, evaluate: Evaluate) -> Search:
     trials: list[Trial] = []
     for stage in range(len(space.stages)):
         points = [{**best, **point} for point in space.points(stage)]
-        scored = list(evaluate(points))
-        if len(scored) != len(points):
-            raise HarnessError(f"{len(points)} points were asked for, {len(scored)} came back")
-        scored.sort(key=lambda trial: points.index(trial.point))
-        trials += scored
-        for trial in scored:
+        asked = Asked(points, space.tries(stage))
+        scored = list(evaluate(asked))
+        if len(scored) != asked.count:
+            raise HarnessError(f"{asked.count} points were asked for, {len(scored)} came back")
+        as_written = sorted(scored, key=lambda trial: points.index(trial.point))
+        trials += scored if space.adaptive else as_written
+        for trial in as_written:
             if trial.value is not None and trial.value > value:
                 best, value = trial.point, trial.value
     if value == -float("inf"):

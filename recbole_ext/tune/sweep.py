@@ -21,7 +21,8 @@ from typing import Any
 from recbole_ext.errors import HarnessError
 from recbole_ext.experiment import Experiment, planned_bytes
 from recbole_ext.training import Training
-from recbole_ext.tune.search import Point, Trial
+from recbole_ext.tune.search import Asked, Trial
+from recbole_ext.tune.watch import Event, watching
 
 _POLL = 0.2
 """Seconds between looks at whether Ray is still running."""
@@ -45,17 +46,19 @@ def sweep(experiment: Experiment, records: Path, cluster: Cluster) -> None:
     """Make all trials of an experiment's space that are not in the log of its search yet.
 
     Raises:
-        HarnessError: Ray is not installed or cannot be reached, or every trial failed.
+        HarnessError: Ray is not installed or cannot be reached, no machine has what a trial asks for, or every trial
+            failed.
     """
     assert experiment.space is not None
     embeddings = experiment.embeddings()
     vectors = embeddings.vectors if embeddings is not None else None
     _ = experiment.ground.valid_task  # made here once, read by the trials from shared memory
+    curves = records / ".trials" / f"{experiment.search_id}.tensorboard"
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         Training(experiment, vectors, Path(scratch)).search_once(
             experiment.space,
             records,
-            lambda seeded: lambda points: _spread(seeded, points, cluster),
+            lambda seeded: lambda asked: _spread(seeded, asked, cluster, curves),
         )
 
 
@@ -74,7 +77,7 @@ def started(cluster: Cluster) -> Any:
     if not ray.is_initialized():
         try:
             ray.init(
-                address=cluster.address,
+                address=cluster.address or "local",
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
@@ -87,36 +90,42 @@ def started(cluster: Cluster) -> Any:
     return ray
 
 
-def _spread(training: Training, points: list[Point], cluster: Cluster) -> Iterator[Trial]:
+def _spread(training: Training, asked: Asked, cluster: Cluster, curves: Path) -> Iterator[Trial]:
     """Trials in the order in which they finish; a closed-form model's points are one trial that shares its inverse."""
     ray = started(cluster)
     from ray import tune
 
-    from recbole_ext.tune.finished import Finished
+    from recbole_ext.tune.adaptive import Chosen
+    from recbole_ext.tune.events import Events
 
-    closed = training.experiment.model.trainer == "closed_form"
-    configs = [{"points": points}] if closed else [{"points": [point]} for point in points]
-    done: queue.Queue[list[Trial]] = queue.Queue()
-    resources: dict[str, float] = {"cpu": cluster.cpus, "gpu": cluster.gpus}
-    needed = planned_bytes(training.experiment)
-    if needed:
-        resources["memory"] = needed
-
-    scheduler = None if closed else _scheduler(training.experiment)
+    experiment = training.experiment
+    assert experiment.space is not None
+    closed = experiment.model.trainer == "closed_form"
+    searcher, configs = None, [{"points": [point]} for point in asked.untried]
+    if closed:
+        configs = [{"points": asked.untried}]
+    elif asked.count < len(asked.untried):
+        searcher = Chosen(asked, experiment.space.seed)
+    happened: queue.Queue[Event] = queue.Queue()
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(
-                _trial, training=training, threads=cluster.cpus, reports=scheduler is not None
-            ),
-            resources,
+            tune.with_parameters(_trial, training=training, threads=cluster.cpus),
+            _resources(ray.nodes(), cluster, planned_bytes(experiment)),
         ),
-        param_space={"run": tune.grid_search(configs)},
+        param_space=None if searcher else {"run": tune.grid_search(configs)},
         tune_config=tune.TuneConfig(
-            metric="value", mode="max", reuse_actors=True, scheduler=scheduler
+            metric="value",
+            mode="max",
+            reuse_actors=True,
+            scheduler=None if closed else _scheduler(experiment),
+            search_alg=searcher,
+            num_samples=asked.count if searcher else 1,
         ),
         run_config=tune.RunConfig(
             storage_path=cluster.storage or str(training.scratch),
-            callbacks=[Finished(done)],
+            callbacks=[Events(happened)],
+            # What a trial raises is caught where it runs: this is for a worker or a machine that died.
+            failure_config=tune.FailureConfig(max_failures=1),
             verbose=0,
         ),
     )
@@ -130,17 +139,21 @@ def _spread(training: Training, points: list[Point], cluster: Cluster) -> Iterat
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
-    missing = len(points)
+    missing = asked.count
+    metric = experiment.settings.evaluation["valid_metric"]
     try:
-        while missing:
-            try:
-                found = done.get(timeout=_POLL)
-            except queue.Empty:
-                if not thread.is_alive() and done.empty():
-                    break
-                continue
-            missing -= len(found)
-            yield from found
+        with watching(f"{experiment.model.name} sweep", metric, asked, curves) as tell:
+            while missing:
+                try:
+                    event = happened.get(timeout=_POLL)
+                except queue.Empty:
+                    if not thread.is_alive() and happened.empty():
+                        break
+                    continue
+                tell(event)
+                if event.over:
+                    missing -= len(event.trials)
+                    yield from event.trials
         thread.join()
     except BaseException:
         ray.shutdown()  # ends the trials of a sweep that is interrupted
@@ -150,6 +163,33 @@ def _spread(training: Training, points: list[Point], cluster: Cluster) -> Iterat
         raise HarnessError(
             f"the sweep ended {missing} trials early: {why}; the same command goes on"
         )
+
+
+def _resources(nodes: list[dict[str, Any]], cluster: Cluster, planned: int) -> dict[str, float]:
+    """What Ray reserves for a trial.
+
+    Args:
+        nodes: Ray's list of machines.
+        cluster: what is asked for.
+        planned: bytes that the model plans for; no more than a machine has is reserved, so that it runs there alone.
+
+    Raises:
+        HarnessError: no machine has as much, or several have no folder in common.
+    """
+    alive = [node["Resources"] for node in nodes if node["Alive"]]
+    if len(alive) > 1 and cluster.storage is None:
+        raise HarnessError(f"{len(alive)} machines: --storage=DIR is missing, a folder all see")
+    most = {key: max(node.get(key, 0.0) for node in alive) for key in ("CPU", "GPU", "memory")}
+    for option, wanted, there in (
+        ("cpus-per-trial", cluster.cpus, most["CPU"]),
+        ("gpus-per-trial", cluster.gpus, most["GPU"]),
+    ):
+        if wanted > there:
+            raise HarnessError(f"--{option}={wanted:g}: no machine has more than {there:g}")
+    found: dict[str, float] = {"cpu": cluster.cpus, "gpu": cluster.gpus}
+    if planned:
+        found["memory"] = min(float(planned), most["memory"])
+    return found
 
 
 def _scheduler(experiment: Experiment) -> Any:
@@ -165,8 +205,8 @@ def _scheduler(experiment: Experiment) -> Any:
     return ASHAScheduler(max_t=most, grace_period=max(1, most // 20), reduction_factor=3)
 
 
-def _trial(config: Mapping[str, Any], training: Training, threads: int, reports: bool) -> None:
-    """What runs on a worker: one point, or a family of them; with `reports` after each validation too."""
+def _trial(config: Mapping[str, Any], training: Training, threads: int) -> None:
+    """What runs on a worker: one point, reported after each validation, or a family of them."""
     import torch
 
     torch.set_num_threads(threads)
@@ -175,14 +215,21 @@ def _trial(config: Mapping[str, Any], training: Training, threads: int, reports:
         here = dataclasses.replace(training, scratch=Path(scratch))
         begun = time.perf_counter()
         try:
-            found = list(here.trials(points, _tell if reports else None))
-        except HarnessError as error:
+            found = list(here.trials(points, _tell_score))
+        except Exception as error:  # this trial is a row with its error, the others go on
             seconds = round(time.perf_counter() - begun, 3)
-            found = [Trial(point, None, seconds, error=str(error)) for point in points]
-    _tell(*found)
+            named = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
+            why = f"{named}{' '.join(str(error).split())}"[:300]
+            found = [Trial(point, None, seconds, error=why) for point in points]
+    _tell(found)
 
 
-def _tell(*found: Trial) -> None:
+def _tell_score(so_far: Trial, score: float) -> None:
+    """Report a validation to Ray."""
+    _tell([so_far], score=score)
+
+
+def _tell(found: list[Trial], **more: float) -> None:
     """Report trials to Ray."""
     from ray import tune
 
@@ -190,6 +237,7 @@ def _tell(*found: Trial) -> None:
     metrics = {
         "value": max(values, default=-float("inf")),
         "trials": [dataclasses.asdict(trial) for trial in found],
+        **more,
     }
     _report(tune.report, metrics)
 

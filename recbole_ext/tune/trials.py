@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.results import canonical_json
-from recbole_ext.tune.search import Evaluate, Point, Trial
+from recbole_ext.tune.search import Asked, Evaluate, Point, Trial
 
 
 class TrialLog:
@@ -35,10 +35,14 @@ class TrialLog:
             except (ValueError, KeyError, TypeError):
                 continue
 
-    def find(self, params: Point, point: Point) -> Trial | None:
-        """The finished trial of these parameters."""
-        found = self._known.get(canonical_json(params))
-        return None if found is None else Trial(point=point, **found)
+    def known(self, points: list[Point], defaults: Point) -> list[Trial]:
+        """The finished trials of points, in the order in which they ended."""
+        by_params = {canonical_json({**defaults, **point}): point for point in points}
+        return [
+            Trial(point=by_params[params], **found)
+            for params, found in self._known.items()
+            if params in by_params
+        ]
 
     def add(self, params: Point, trial: Trial) -> None:
         """Append, and do not return before it is on the disk."""
@@ -57,11 +61,12 @@ class TrialLog:
 def remembered(evaluate: Evaluate, log: TrialLog, defaults: Point) -> Evaluate:
     """`evaluate`, asked only for points that the log does not know; `defaults` are the parameters no point names."""
 
-    def known_first(points: list[Point]) -> Iterator[Trial]:
-        found = [log.find({**defaults, **point}, point) for point in points]
-        yield from (trial for trial in found if trial is not None)
-        missing = [point for point, trial in zip(points, found, strict=True) if trial is None]
-        for trial in evaluate(missing) if missing else ():
+    def known_first(asked: Asked) -> Iterator[Trial]:
+        known = log.known(asked.points, defaults)[: asked.count]
+        yield from known
+        if len(known) == asked.count:
+            return
+        for trial in evaluate(Asked(asked.points, asked.count - len(known), known)):
             log.add({**defaults, **trial.point}, trial)
             yield trial
 

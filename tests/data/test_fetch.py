@@ -475,8 +475,8 @@ def test_two_files_of_one_name_are_not_taken_for_each_other(site, tmp_path):
 def test_two_processes_download_once(site, tmp_path):
     site.slow = 1.0
     code = (
-        "from pathlib import Path; from recbole_ext.data import fetch as module;"
-        "from recbole_ext.data.fetch import RemoteFile, fetch; module.LOCK_PATIENCE = 0.1;"
+        "from pathlib import Path; from recbole_ext import files;"
+        "from recbole_ext.data.fetch import RemoteFile, fetch; files.PATIENCE = 0.1;"
         f"print(fetch([RemoteFile({site.url + '/files/a.bin'!r})], Path({str(tmp_path)!r}))[0].stat().st_size)"
     )
     both = [
@@ -490,7 +490,7 @@ def test_two_processes_download_once(site, tmp_path):
     ]
     ends = [process.communicate() for process in both]
     assert [out.strip() for out, _ in ends] == [str(len(CONTENT))] * 2
-    waited = "a.bin: another process is downloading it, waiting\n"
+    waited = "a.bin: another process is at it, waiting\n"
     assert sorted(err for _, err in ends) == ["", waited]
     assert len(site.asked) == 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -19,8 +20,8 @@ def worth(point):
     return -((point["a"] - 2) ** 2) + point.get("b", 0) / 10
 
 
-def evaluate(points):
-    for point in reversed(points):  # any order
+def evaluate(asked):
+    for point in reversed(asked.untried):  # any order
         yield Trial(point, worth(point), 1.0)
 
 
@@ -33,7 +34,8 @@ def test_each_stage_starts_from_the_best_point_so_far():
 
 def test_ties_go_to_the_point_that_was_written_first():
     found = search(
-        Space([{"a": [3, 1, 2]}]), lambda points: (Trial(p, 0.5, 0.0) for p in points[::-1])
+        Space([{"a": [3, 1, 2]}]),
+        lambda asked: (Trial(p, 0.5, 0.0) for p in asked.points[::-1]),
     )
     assert found.best == {"a": 3}
 
@@ -56,8 +58,8 @@ def test_the_drawn_points_depend_on_the_seed_and_are_pinned():
 
 
 def test_a_failed_trial_is_a_row_and_not_the_end():
-    def breaks(points):
-        for point in points:
+    def breaks(asked):
+        for point in asked.points:
             bad = point["a"] == 2
             yield Trial(point, None if bad else worth(point), 1.0, error="nan" if bad else None)
 
@@ -65,19 +67,20 @@ def test_a_failed_trial_is_a_row_and_not_the_end():
     assert found.best == {"a": 1, "b": 0} and [t.error for t in found.trials] == [None, "nan", None]
     with pytest.raises(HarnessError, match="all 3 trials failed; the last: no luck"):
         search(
-            Space(STAGES[:1]), lambda points: (Trial(p, None, 1.0, error="no luck") for p in points)
+            Space(STAGES[:1]),
+            lambda asked: (Trial(p, None, 1.0, error="no luck") for p in asked.points),
         )
 
 
 def test_a_search_that_was_killed_goes_on_where_it_stopped(tmp_path):
     log = TrialLog(tmp_path / "deep" / "trials.jsonl")
-    asked = []
+    tried = []
 
-    def dies(points):
-        for number, point in enumerate(points):
+    def dies(asked):
+        for number, point in enumerate(asked.untried):
             if number == 2:
                 raise KeyboardInterrupt
-            asked.append(point)
+            tried.append(point)
             yield Trial(point, worth(point), 1.5, 7)
 
     with pytest.raises(KeyboardInterrupt):
@@ -85,14 +88,14 @@ def test_a_search_that_was_killed_goes_on_where_it_stopped(tmp_path):
     with log.path.open("a") as file:
         file.write('{"params": {"a": 3, "b"')  # the line that a kill tore
 
-    def goes_on(points):
-        asked.extend(points)
-        return evaluate(points)
+    def goes_on(asked):
+        tried.extend(asked.untried)
+        return evaluate(asked)
 
     again = TrialLog(log.path)
     found = search(Space(STAGES), remembered(goes_on, again, {"c": 5}))
     assert found.best == {"a": 2, "b": 20}
-    assert asked == [
+    assert tried == [
         {"a": 1, "b": 0},
         {"a": 2, "b": 0},
         {"a": 3, "b": 0},
@@ -111,11 +114,37 @@ def test_other_defaults_are_other_trials(tmp_path):
     search(Space(STAGES[:1]), remembered(evaluate, log, {"c": 5}))
     made = []
 
-    def counted(points):
-        made.extend(points)
-        return evaluate(points)
+    def counted(asked):
+        made.extend(asked.untried)
+        return evaluate(asked)
 
     search(Space(STAGES[:1]), remembered(counted, TrialLog(log.path), {"c": 5}))
     assert made == []
     search(Space(STAGES[:1]), remembered(counted, TrialLog(log.path), {"c": 6}))
     assert len(made) == 3
+
+
+def test_an_adaptive_search_keeps_its_budget_its_order_and_what_it_knows(tmp_path):
+    space = Space([{"a": list(range(8))}], limit=3, adaptive=True)
+    assert len(space) == 3 and len(space.points(0)) == 8 and space.searcher == "optuna"
+    wanted = iter([7, 2, 5, 0, 1])
+    told = []
+
+    def chooses(asked):
+        told.append((asked.count, [t.point["a"] for t in asked.known]))
+        for a in [next(wanted) for _ in range(asked.count)]:
+            yield Trial({"a": a}, worth({"a": a}), 1.0)
+
+    log = TrialLog(tmp_path / "t.jsonl")
+    found = search(space, remembered(chooses, log, {}))
+    assert [t.point["a"] for t in found.trials] == [7, 2, 5] and found.best == {"a": 2}
+    # The same search again asks for nothing, a wider one for what it lacks, a narrower one reads the first trials.
+    assert search(space, remembered(chooses, TrialLog(log.path), {})) == found
+    wider = dataclasses.replace(space, limit=5)
+    again = search(wider, remembered(chooses, TrialLog(log.path), {}))
+    assert [t.point["a"] for t in again.trials] == [7, 2, 5, 0, 1]
+    narrow = search(
+        dataclasses.replace(space, limit=1), remembered(chooses, TrialLog(log.path), {})
+    )
+    assert [t.point["a"] for t in narrow.trials] == [7]
+    assert told == [(3, []), (2, [7, 2, 5])]

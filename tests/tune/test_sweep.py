@@ -16,8 +16,9 @@ import pytest
 from recbole_ext.cli import main
 from recbole_ext.environment import usable_cpus
 from recbole_ext.errors import HarnessError
-from recbole_ext.tune.search import Space
-from recbole_ext.tune.sweep import Cluster, _report, sweep
+from recbole_ext.training import Training
+from recbole_ext.tune.search import Space, Trial
+from recbole_ext.tune.sweep import Cluster, _report, _resources, sweep
 from recbole_ext.tune.trials import TrialLog
 from tests.grounds import make_experiment
 
@@ -97,7 +98,11 @@ def test_what_is_in_the_log_is_not_made_again(tiny_path, tmp_path, cluster):
     after = lines(tmp_path)
     assert after[:2] == before and len(after) == 3
     log = TrialLog(next((tmp_path / ".trials").glob("*.jsonl")))
-    assert log.find({**experiment.settings.params, "learning_rate": 0.1}, {}) is not None
+    points = [{"learning_rate": rate} for rate in (0.1, 0.3, 0.001)]
+    known = [
+        trial.point["learning_rate"] for trial in log.known(points, experiment.settings.params)
+    ]
+    assert known == [0.001, 0.1]
 
 
 def test_asha_ends_trials_early_in_a_search_of_its_own(tiny_path, tmp_path, cluster):
@@ -125,6 +130,90 @@ def test_asha_ends_trials_early_in_a_search_of_its_own(tiny_path, tmp_path, clus
     assert all(entry["error"] is None and entry["value"] > 0 for entry in lines(tmp_path))
 
 
+class Breaks(Training):
+    """A training that goes wrong at one learning rate, in the way that its neighbour names."""
+
+    def trials(self, points, so_far=None):
+        (point,) = points
+        if point["learning_rate"] != 0.2:
+            yield Trial(point, point["learning_rate"], 0.1, 1)
+            return
+        marks = Path(self.experiment.settings.run["marks"])
+        (marks / f"tried-{len(list(marks.glob('tried-*')))}").touch()
+        if self.experiment.settings.run["how"] == "memory":
+            raise MemoryError("no room for 8 GiB")
+        os.kill(os.getpid(), signal.SIGKILL)  # as the system ends a process that takes too much
+
+
+class Peak(Training):
+    """A training whose score has one top."""
+
+    def trials(self, points, so_far=None):
+        (point,) = points
+        worth = -((point["x"] - 14) ** 2) - (point["y"] - 3) ** 2
+        yield Trial(point, float(worth), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "said", "tries"), [("memory", "MemoryError: no room", 1), ("killed", "", 2)]
+)
+def test_a_trial_that_takes_its_worker_with_it_is_a_row(
+    how, said, tries, tiny_path, tmp_path, cluster, monkeypatch
+):
+    monkeypatch.setattr("recbole_ext.tune.sweep.Training", Breaks)
+    experiment = trained(tiny_path)
+    experiment.settings.run.update(how=how, marks=str(tmp_path))
+    stage = {"learning_rate": [0.1, 0.2, 0.3]}
+    sweep(dataclasses.replace(experiment, space=Space([stage])), tmp_path, cluster)
+    by_rate = {entry["params"]["learning_rate"]: entry for entry in lines(tmp_path)}
+    assert by_rate[0.2]["value"] is None and said in by_rate[0.2]["error"]
+    assert [by_rate[rate]["value"] for rate in (0.1, 0.3)] == [0.1, 0.3]
+    assert len(list(tmp_path.glob("tried-*"))) == tries
+
+
+def test_optuna_tries_no_point_twice_and_finds_what_is_good(
+    tiny_path, tmp_path, cluster, monkeypatch
+):
+    monkeypatch.setattr("recbole_ext.tune.sweep.Training", Peak)
+    stage = {"x": list(range(20)), "y": list(range(10)), "fixed": ["one"]}
+    chosen = Space([stage], limit=25, adaptive=True)
+    experiment = dataclasses.replace(trained(tiny_path), space=chosen)
+    assert (
+        experiment.search_id != dataclasses.replace(experiment, space=Space([stage], 25)).search_id
+    )
+    sweep(experiment, tmp_path, cluster)
+    tried = [(e["params"]["x"], e["params"]["y"]) for e in lines(tmp_path)]
+    assert len(tried) == len(set(tried)) == 25
+    # 25 random points of these 200 come as near as this in one search of ten thousand.
+    values = [e["value"] for e in lines(tmp_path)]
+    assert max(values) >= -2 and sum(values[-8:]) > sum(values[:8])
+    # More trials go on from these, all points of a small grid are tried once.
+    sweep(
+        dataclasses.replace(experiment, space=dataclasses.replace(chosen, limit=27)),
+        tmp_path,
+        cluster,
+    )
+    again = [(e["params"]["x"], e["params"]["y"]) for e in lines(tmp_path)]
+    assert again[:25] == tried and len(set(again)) == 27
+    small = Space([{"x": [1, 2], "y": [5, 6, 7]}], limit=6, adaptive=True)
+    sweep(dataclasses.replace(experiment, space=small), tmp_path / "small", cluster)
+    assert len({(e["params"]["x"], e["params"]["y"]) for e in lines(tmp_path / "small")}) == 6
+
+
+def test_more_than_a_machine_has_is_an_error_at_once():
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0, "memory": 1e9}}]
+    with pytest.raises(HarnessError, match="--cpus-per-trial=3: no machine has more than 2"):
+        _resources(nodes, Cluster(cpus=3), 0)
+    with pytest.raises(HarnessError, match=r"--gpus-per-trial=0\.5: no machine has more than 0"):
+        _resources(nodes, Cluster(gpus=0.5), 0)
+    with pytest.raises(HarnessError, match="2 machines: --storage=DIR is missing"):
+        _resources(nodes * 2, Cluster(), 0)
+    gone = {"Alive": False, "Resources": {"CPU": 64.0}}
+    assert _resources([*nodes, gone], Cluster(cpus=2), 4 * 10**8)["memory"] == 4e8
+    # What plans for more than a machine has left is checked elsewhere; here it gets a machine for itself.
+    assert _resources(nodes, Cluster(), 4 * 10**9)["memory"] == 1e9
+
+
 def test_a_test_key_in_a_report_raises():
     with pytest.raises(
         HarnessError, match="must not see test_recall: selection reads validation only"
@@ -139,6 +228,9 @@ def test_a_test_key_in_a_report_raises():
         (["--threads=2"], "--threads of a sweep are its --cpus-per-trial"),
         (["--gpus-per-trial=many"], "--gpus-per-trial=many: must be a number from 0"),
         (["--trials=0"], "--trials=0: must be a whole number from 1"),
+        (["--scheduler=ash"], "--scheduler=ash: must be none or asha, did you mean asha?"),
+        (["--searcher=optun"], "must be random or optuna, did you mean optuna?"),
+        (["--searcher=optuna"], "say how many with --trials=N"),
     ],
 )
 def test_a_mistake_is_one_line(argv, said, tiny_path, capsys):
