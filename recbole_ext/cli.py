@@ -198,13 +198,11 @@ def _run_one(
             check_memory(experiment)
         _ = ground.test_task  # draws the lists, or says which protocol asks for too many negatives
     if cluster is not None:
-        from recbole_ext.tune.sweep import sweep
+        from recbole_ext.tune.sweep import sweep_all
 
         # Seeds share a search: the first of each model stands for it.
-        for experiment in {
-            e.model.name: e for e in reversed(waiting) if e.space is not None
-        }.values():
-            sweep(experiment, records, cluster)
+        firsts = {e.model.name: e for e in reversed(waiting) if e.space is not None}
+        sweep_all(firsts.values(), records, cluster)
     done = []
     for experiment in experiments:
         model, seed = experiment.model.name, experiment.settings.run["seed"]

@@ -6,14 +6,16 @@ command goes on with what is missing, and the run that follows finds each trial 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import os
 import queue
+import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,20 @@ class Cluster:
     """Share of a GPU of a trial."""
     storage: str | None = None
     """Folder (or URI) that all machines see, for Ray's own files; None is a temporary one."""
+
+
+def sweep_all(experiments: Iterable[Experiment], records: Path, cluster: Cluster) -> None:
+    """`sweep` one after the other, then leave Ray.
+
+    Whatever Ray prints meanwhile goes to standard error: standard output is for data.
+    """
+    with contextlib.redirect_stdout(sys.stderr):
+        try:
+            for experiment in experiments:
+                sweep(experiment, records, cluster)
+        finally:
+            if "ray" in sys.modules:
+                sys.modules["ray"].shutdown()
 
 
 def sweep(experiment: Experiment, records: Path, cluster: Cluster) -> None:

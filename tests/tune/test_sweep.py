@@ -6,9 +6,6 @@ import dataclasses
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -22,7 +19,6 @@ from recbole_ext.tune.sweep import Cluster, _report, _resources, sweep
 from recbole_ext.tune.trials import TrialLog
 from tests.grounds import make_experiment
 
-ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("ray", reason="Ray is in requirements.lock; this environment lacks it")
 
 
@@ -237,41 +233,3 @@ def test_a_mistake_is_one_line(argv, said, tiny_path, capsys):
     assert main(["sweep", "--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", *argv]) == 2
     err = capsys.readouterr().err
     assert said in err and err.count("\n") == 1
-
-
-@pytest.mark.skipif("SLOW" not in os.environ, reason="two minutes; set SLOW=1")
-def test_three_kills_lose_no_finished_trial(tmp_path):
-    def command(records, *more):
-        return [
-            sys.executable, "run_bench.py", "sweep", "--model=BPR", "--dataset=ml-100k", "--trials=6", "--epochs=25",
-            "--protocols=full", f"--records={records}", "--json", *more,
-        ]  # fmt: skip
-
-    def count(records):
-        return sum(len(p.read_text().splitlines()) for p in (records / ".trials").glob("*.jsonl"))
-
-    killed, calm = tmp_path / "killed", tmp_path / "calm"
-    seen = []
-    for kill in range(3):
-        process = subprocess.Popen(command(killed, "--resume"), cwd=ROOT, start_new_session=True)
-        begun = time.monotonic()
-        while count(killed) <= kill and time.monotonic() - begun < 120:
-            time.sleep(0.1)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        subprocess.run(["pkill", "-9", "-f", "ray::"], check=False)
-        seen.append(count(killed))
-    assert seen == sorted(seen) and 3 <= seen[-1] < 6
-    found = []
-    for records in (killed, calm):
-        out = subprocess.run(
-            command(records), cwd=ROOT, check=True, capture_output=True, text=True
-        ).stdout
-        found.append(json.loads(out))
-    assert found[0]["tuning"]["best"] == found[1]["tuning"]["best"]
-    params = [
-        json.dumps(e["params"])
-        for p in (killed / ".trials").glob("*.jsonl")
-        for e in map(json.loads, p.open())
-    ]
-    assert len(params) == len(set(params)) == 6
