@@ -48,9 +48,9 @@ def trial(point: dict[str, Any]) -> Trial:
 @pytest.mark.skipif(usable_cpus() < 2, reason="two trials side by side need two processors")
 def test_a_sweep_costs_little_more_than_plain_processes(tmp_path: Path) -> None:
     points = [{"learning_rate": 0.001 + 0.0001 * i} for i in range(TRIALS)]
-    start(5)
-    pace = trial(points[0]).seconds / 5
-    epochs = max(2, round(SECONDS / pace))
+    start(20)
+    trial(points[0])  # warm
+    epochs = max(2, round(20 * SECONDS / trial(points[0]).seconds))
     begun = time.perf_counter()
     with multiprocessing.get_context("spawn").Pool(2, start, (epochs,)) as pool:
         plain = list(pool.imap_unordered(trial, points))

@@ -27,10 +27,9 @@ class Events(tune.Callback):  # type: ignore[misc]
     def on_trial_result(
         self, iteration: int, trials: Any, trial: Any, result: Any, **_: Any
     ) -> None:
-        if "score" in result:
-            so_far = [Trial(**found) for found in result["trials"]]
-            points = [trial.point for trial in so_far]
-            self.happened.put(Event(trial.trial_id, points, so_far, result["score"]))
+        so_far = [Trial(**found) for found in result["trials"]]
+        points = [trial.point for trial in so_far]
+        self.happened.put(Event(trial.trial_id, points, so_far, result["curve"]))
 
     def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **_: Any) -> None:
         made = [Trial(**found) for found in trial.last_result["trials"]]

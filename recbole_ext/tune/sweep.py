@@ -28,6 +28,8 @@ from recbole_ext.tune.watch import Event, watching
 
 _POLL = 0.2
 """Seconds between looks at whether Ray is still running."""
+_PATIENCE = 1.0
+"""Least seconds between reports of a trial that no scheduler waits for: a report stops the training until Ray took it."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,8 @@ def started(cluster: Cluster) -> Any:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # The log of trials and the curves are ours: Tune's copies of them cost a write per validation.
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     try:
         import ray
     except ImportError:
@@ -125,7 +129,12 @@ def _spread(training: Training, asked: Asked, cluster: Cluster, curves: Path) ->
     happened: queue.Queue[Event] = queue.Queue()
     tuner = tune.Tuner(
         tune.with_resources(
-            tune.with_parameters(_trial, training=training, threads=cluster.cpus),
+            tune.with_parameters(
+                _trial,
+                training=training,
+                threads=cluster.cpus,
+                patience=0.0 if experiment.space.scheduler else _PATIENCE,
+            ),
             _resources(ray.nodes(), cluster, planned_bytes(experiment)),
         ),
         param_space=None if searcher else {"run": tune.grid_search(configs)},
@@ -221,39 +230,46 @@ def _scheduler(experiment: Experiment) -> Any:
     return ASHAScheduler(max_t=most, grace_period=max(1, most // 20), reduction_factor=3)
 
 
-def _trial(config: Mapping[str, Any], training: Training, threads: int) -> None:
-    """What runs on a worker: one point, reported after each validation, or a family of them."""
+def _trial(
+    config: Mapping[str, Any], training: Training, threads: int, patience: float = 0.0
+) -> None:
+    """What runs on a worker: one point, its validations reported, or a family of them."""
     import torch
 
     torch.set_num_threads(threads)
     points = config["run"]["points"]
+    curve: list[tuple[int, float]] = []
+    begun = told = time.perf_counter()
+
+    def so_far(trial: Trial, score: float) -> None:
+        nonlocal told
+        curve.append((trial.epochs or 0, score))
+        if time.perf_counter() - told >= patience:
+            _tell([trial], curve)
+            curve.clear()
+            told = time.perf_counter()
+
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         here = dataclasses.replace(training, scratch=Path(scratch))
-        begun = time.perf_counter()
         try:
-            found = list(here.trials(points, _tell_score))
+            found = list(here.trials(points, so_far))
         except Exception as error:  # this trial is a row with its error, the others go on
             seconds = round(time.perf_counter() - begun, 3)
             named = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
             why = f"{named}{' '.join(str(error).split())}"[:300]
             found = [Trial(point, None, seconds, error=why) for point in points]
-    _tell(found)
+    _tell(found, curve)
 
 
-def _tell_score(so_far: Trial, score: float) -> None:
-    """Report a validation to Ray."""
-    _tell([so_far], score=score)
-
-
-def _tell(found: list[Trial], **more: float) -> None:
-    """Report trials to Ray."""
+def _tell(found: list[Trial], curve: list[tuple[int, float]]) -> None:
+    """Report trials, and validations (epochs, score) since the last report, to Ray."""
     from ray import tune
 
     values = [trial.value for trial in found if trial.value is not None]
     metrics = {
         "value": max(values, default=-float("inf")),
         "trials": [dataclasses.asdict(trial) for trial in found],
-        **more,
+        "curve": list(curve),
     }
     _report(tune.report, metrics)
 

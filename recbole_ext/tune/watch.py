@@ -27,8 +27,8 @@ class Event:
     worker: str
     points: Sequence[Point]
     trials: Sequence[Trial] = ()
-    score: float | None = None
-    """Of the validation that was just made."""
+    curve: Sequence[tuple[int, float]] = ()
+    """(Epochs, score) of the validations since the last event."""
     over: bool = False
 
 
@@ -164,16 +164,14 @@ class Curves:
 
     def add(self, event: Event) -> None:
         """Write a validation; close what is over."""
-        if event.score is not None:
-            (trial,) = event.trials
-            if event.worker not in self.open:
-                from torch.utils.tensorboard import SummaryWriter
+        if event.curve and event.worker not in self.open:
+            from torch.utils.tensorboard import SummaryWriter
 
-                name = ",".join(f"{key}={trial.point[key]}" for key in self.keys)
-                safe = "".join(c if c.isalnum() or c in "=.,_-" else "_" for c in name)
-                self.open[event.worker] = SummaryWriter(str(self.folder / (safe[:150] or "trial")))
-            writer = self.open[event.worker]
-            writer.add_scalar(f"validation/{self.metric}", event.score, trial.epochs)
+            name = ",".join(f"{key}={event.points[0][key]}" for key in self.keys)
+            safe = "".join(c if c.isalnum() or c in "=.,_-" else "_" for c in name)
+            self.open[event.worker] = SummaryWriter(str(self.folder / (safe[:150] or "trial")))
+        for epochs, score in event.curve:
+            self.open[event.worker].add_scalar(f"validation/{self.metric}", score, epochs)
         if event.over and event.worker in self.open:
             self.open.pop(event.worker).close()
 

@@ -28,7 +28,7 @@ def test_the_table_shows_what_runs_the_best_and_the_failures():
     )
     board.add(Event("w1", [POINTS[2]]))
     board.add(Event("w2", [POINTS[3]]))
-    board.add(Event("w1", [POINTS[2]], [Trial(POINTS[2], 0.25, 2.0, 10)], score=0.25))
+    board.add(Event("w1", [POINTS[2]], [Trial(POINTS[2], 0.25, 2.0, 10)], [(10, 0.25)]))
     board.add(Event("w2", [POINTS[3]], [Trial(POINTS[3], 0.4, 7.0, 20)], over=True))
     board.add(Event("w3", [POINTS[4]], [Trial(POINTS[4], None, 1.0, error="no room")], over=True))
     lines = shown(board)
@@ -53,9 +53,8 @@ def test_a_family_of_points_is_one_row():
 def test_elsewhere_lines_and_tensorboard_files(tmp_path, capsys):
     with watching("BPR sweep", "recall@20", ASKED, tmp_path) as tell:
         tell(Event("w1", [POINTS[2]]))
-        for epoch, score in ((2, 0.1), (4, 0.3), (6, 0.2)):
-            trial = Trial(POINTS[2], max(0.1, score), 1.0, epoch)
-            tell(Event("w1", [POINTS[2]], [trial], score=score))
+        tell(Event("w1", [POINTS[2]], [Trial(POINTS[2], 0.3, 1.0, 4)], [(2, 0.1), (4, 0.3)]))
+        tell(Event("w1", [POINTS[2]], [Trial(POINTS[2], 0.3, 1.0, 6)], [(6, 0.2)]))
         tell(Event("w1", [POINTS[2]], [Trial(POINTS[2], 0.3, 1.0, 6)], over=True))
     (folder,) = tmp_path.iterdir()
     assert folder.name == "lr=0.2,way=a_b"
