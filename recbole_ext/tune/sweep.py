@@ -88,6 +88,8 @@ def started(cluster: Cluster) -> Any:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    # A sweep that is interrupted leaves Ray while Tune still works: it must not start another.
+    os.environ.setdefault("RAY_ENABLE_AUTO_CONNECT", "0")
     # The log of trials and the curves are ours: Tune's copies of them cost a write per validation.
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
     try:

@@ -11,6 +11,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from recbole_ext.tune.search import Space
@@ -98,6 +99,23 @@ def test_three_kills_lose_no_finished_trial(tmp_path):
 
 
 @slow
+def test_an_interrupted_sweep_keeps_what_is_finished_and_leaves_no_process(tmp_path):
+    bpr = ["--model=BPR", "--dataset=ml-100k", "--trials=6", "--epochs=30"]
+    process = start(tmp_path, *bpr)
+    wait_for(tmp_path, 1)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("interrupted; finished runs are kept")
+    assert 1 <= count(tmp_path) < 6
+    begun = time.monotonic()
+    while psutil.pid_exists(process.pid) and time.monotonic() - begun < 30:
+        time.sleep(0.1)
+    group = [p.pid for p in psutil.process_iter() if os.getpgid(p.pid) == process.pid]
+    assert group == []
+
+
+@slow
 def test_a_machine_that_goes_loses_no_finished_trial(tmp_path):
     from ray.cluster_utils import Cluster as Machines
 
@@ -125,8 +143,6 @@ def test_a_machine_that_goes_loses_no_finished_trial(tmp_path):
 
 @slow
 def test_the_driver_does_not_grow_with_the_trials(tiny_path, tmp_path, monkeypatch):
-    import psutil
-
     sizes = []
     add = TrialLog.add
 
