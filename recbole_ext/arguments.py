@@ -108,14 +108,6 @@ def as_names(text: str | None, option: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def as_choice(text: str, option: str, choices: tuple[str, ...]) -> str:
-    if text not in choices:
-        raise HarnessError(
-            f"--{option}={text}: must be {' or '.join(choices)}{nearest(text, choices)}"
-        )
-    return text
-
-
 def as_count(text: str, option: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise HarnessError(f"--{option}={text}: must be a whole number from 1")

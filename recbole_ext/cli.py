@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from recbole_ext.arguments import (
     HELP,
     Arguments,
-    as_choice,
     as_count,
     as_names,
     as_path,
     as_share,
     parse,
 )
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.errors import HarnessError, nearest, one_of
 
 if TYPE_CHECKING:
     from recbole_ext.data.build import Supply
@@ -110,8 +109,8 @@ def _sweep(arguments: Arguments) -> int:
         raise HarnessError("--threads of a sweep are its --cpus-per-trial")
     arguments.options["threads"] = str(cluster.cpus)
     arguments.flags.discard("resume")
-    scheduler = as_choice(arguments.take("scheduler") or "none", "scheduler", ("none", "asha"))
-    searcher = as_choice(arguments.take("searcher") or "random", "searcher", ("random", "optuna"))
+    scheduler = one_of("--scheduler", arguments.take("scheduler") or "none", ("none", "asha"))
+    searcher = one_of("--searcher", arguments.take("searcher") or "random", ("random", "optuna"))
     if searcher == "optuna" and trials is None:
         raise HarnessError(
             "--searcher=optuna chooses among the points: say how many with --trials=N"

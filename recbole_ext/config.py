@@ -31,7 +31,7 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
     if spec.trainer == "recbole":
         params.update(overall["training"])
         theirs = recbole_root() / "properties" / "model" / f"{plain}.yaml"
-        if theirs.stat().st_size:
+        if spec.target.startswith("recbole:") and theirs.stat().st_size:
             params.update(read_yaml(theirs))
     if "item_text" in spec.inputs:
         params.update(overall["text"])

@@ -94,6 +94,37 @@ MODELS = {
                 ("LLMAddEASE", "cease:AddEASE", _L3AE),
             )
         ),
+        ModelSpec(
+            name="AlphaRec",
+            target="recbole_ext.model.alpharec:AlphaRec",
+            trainer="recbole",
+            inputs=("item_text",),
+            paper=Paper(
+                "Language Representations Can Be What Recommenders Need: Findings and Potentials",
+                "ICLR 2025",
+                "https://github.com/LehengTHU/AlphaRec",
+            ),
+        ),
+        ModelSpec(
+            name="SimGCL",
+            target="recbole_ext.model.simgcl:SimGCL",
+            trainer="recbole",
+            paper=Paper(
+                "Are Graph Augmentations Necessary? Simple Graph Contrastive Learning for Recommendation",
+                "SIGIR 2022",
+                "https://doi.org/10.1145/3477495.3531937",
+            ),
+        ),
+        ModelSpec(
+            name="XSimGCL",
+            target="recbole_ext.model.simgcl:XSimGCL",
+            trainer="recbole",
+            paper=Paper(
+                "XSimGCL: Towards Extremely Simple Graph Contrastive Learning for Recommendation",
+                "TKDE 2023",
+                "https://doi.org/10.1109/TKDE.2023.3288135",
+            ),
+        ),
     )
 }
 

@@ -217,6 +217,7 @@ def _dataset_class(sequential: bool) -> type:
 
 def build_model(model: type | str, bench: Bench) -> Any:
     """The model on its device. RecBole's own models are found by name."""
+    from recbole.model.general_recommender.lightgcn import LightGCN
     from recbole.utils import get_model
 
     from recbole_ext.recbole_compat.propagation import SymmetricMatrix
@@ -225,6 +226,6 @@ def build_model(model: type | str, bench: Bench) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         built = cls(bench.config, bench.dataset).to(bench.config["device"])
-        if model == "LightGCN":
+        if isinstance(built, LightGCN):
             built.norm_adj_matrix = SymmetricMatrix(built.norm_adj_matrix)
         return built

@@ -1,14 +1,16 @@
-"""RecBole's graph convolution at the speed of its memory: the same matrix, stored by rows and known to be symmetric."""
+"""Products with an interaction graph at the speed of memory: matrices by rows, transposes made once."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 
 class SymmetricMatrix:
-    """Stands where a model keeps its normalised graph, and answers `torch.sparse.mm(matrix, dense)`.
+    """Stands where RecBole's LightGCN keeps its normalised graph, and answers `torch.sparse.mm(matrix, dense)`.
 
     RecBole keeps an uncoalesced COO tensor, which PyTorch sorts anew in every product; and the gradient of a product
     with a sparse matrix transposes the matrix each time. By rows nothing is sorted, and for a symmetric matrix the
@@ -23,16 +25,93 @@ class SymmetricMatrix:
         cls, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         if function is torch.sparse.mm and isinstance(args[0], cls):
-            return _Product.apply(args[0].by_rows, args[1])  # type: ignore[no-untyped-call]
+            return _product(args[0].by_rows, args[0].by_rows, args[1])
         return NotImplemented
 
 
+class Bipartite:
+    """Who interacted with what, and the two averages over neighbours that graph models make of it.
+
+    Args:
+        users: [n] of the pairs, each pair once.
+        items: [n].
+        n_users: number of users; one without pairs has the neighbours' mean 0.
+        n_items: number of items, likewise.
+        device: where the products are made.
+    """
+
+    def __init__(
+        self,
+        users: npt.NDArray[Any],
+        items: npt.NDArray[Any],
+        n_users: int,
+        n_items: int,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.by_user = _ones_by_rows(users, items, n_users, n_items).to(device)
+        self.by_item = _ones_by_rows(items, users, n_items, n_users).to(device)
+        self.users_share = _powers(users, n_users, -1.0).to(device)
+        self.users_root = _powers(users, n_users, -0.5).to(device)
+        self.items_root = _powers(items, n_items, -0.5).to(device)
+
+    def mean(self, items: torch.Tensor) -> torch.Tensor:
+        """Mean of each user's items: [n_items, d] -> [n_users, d]."""
+        return self.users_share * _product(self.by_user, self.by_item, items)
+
+    def convolve(
+        self, users: torch.Tensor, items: torch.Tensor, layers: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """LightGCN's propagation: mean over `layers` rounds of D^-1/2 A D^-1/2 and the start itself.
+
+        Args:
+            users: [n_users, d].
+            items: [n_items, d].
+            layers: rounds, 0 gives back what came in.
+        """
+        sums = users, items
+        for _ in range(layers):
+            users, items = (
+                self.users_root * _product(self.by_user, self.by_item, self.items_root * items),
+                self.items_root * _product(self.by_item, self.by_user, self.users_root * users),
+            )
+            sums = sums[0] + users, sums[1] + items
+        return sums[0] / (layers + 1), sums[1] / (layers + 1)
+
+
+def _ones_by_rows(
+    rows: npt.NDArray[Any], columns: npt.NDArray[Any], n_rows: int, n_columns: int
+) -> torch.Tensor:
+    order = np.lexsort((columns, rows))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))])
+    return torch.sparse_csr_tensor(
+        torch.from_numpy(starts),
+        torch.from_numpy(np.asarray(columns)[order].astype(np.int64)),
+        torch.ones(len(rows)),
+        (n_rows, n_columns),
+    )
+
+
+def _powers(ids: npt.NDArray[Any], n: int, power: float) -> torch.Tensor:
+    """[n, 1] numbers of neighbours to a power, 0 for none."""
+    counts = np.bincount(ids, minlength=n).astype(np.float64)
+    found = np.where(counts > 0, np.maximum(counts, 1) ** power, 0.0)
+    return torch.from_numpy(found.astype(np.float32))[:, None]
+
+
+def _product(matrix: torch.Tensor, transposed: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+    return _Product.apply(matrix, transposed, dense)  # type: ignore[no-any-return, no-untyped-call]
+
+
 class _Product(torch.autograd.Function):
+    """matrix @ dense, whose gradient is transposed @ gradient."""
+
     @staticmethod
-    def forward(ctx: Any, matrix: torch.Tensor, dense: torch.Tensor) -> Any:
-        ctx.matrix = matrix
+    def forward(
+        ctx: Any, matrix: torch.Tensor, transposed: torch.Tensor, dense: torch.Tensor
+    ) -> Any:
+        ctx.transposed = transposed
         return torch.sparse.mm(matrix, dense)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Any) -> tuple[None, Any]:
-        return None, torch.sparse.mm(ctx.matrix, grads[0])
+    def backward(ctx: Any, *grads: Any) -> tuple[None, None, Any]:
+        return None, None, torch.sparse.mm(ctx.transposed, grads[0])

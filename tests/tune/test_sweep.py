@@ -224,7 +224,7 @@ def test_a_test_key_in_a_report_raises():
         (["--threads=2"], "--threads of a sweep are its --cpus-per-trial"),
         (["--gpus-per-trial=many"], "--gpus-per-trial=many: must be a number from 0"),
         (["--trials=0"], "--trials=0: must be a whole number from 1"),
-        (["--scheduler=ash"], "--scheduler=ash: must be none or asha, did you mean asha?"),
+        (["--scheduler=ash"], "--scheduler=ash must be none or asha, did you mean asha?"),
         (["--searcher=optun"], "must be random or optuna, did you mean optuna?"),
         (["--searcher=optuna"], "say how many with --trials=N"),
     ],

@@ -1,0 +1,124 @@
+"""AlphaRec: item text through an MLP, a graph convolution, and a contrastive loss; no embedding of ids."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.model.abstract_recommender import GeneralRecommender
+from recbole.utils import InputType
+from torch import nn
+from torch.nn import functional
+
+from recbole_ext.errors import one_of
+from recbole_ext.model.contrastive import Histories, info_nce, picked_scores
+from recbole_ext.recbole_compat.propagation import Bipartite
+
+
+class AlphaRec(GeneralRecommender):  # type: ignore[misc]
+    """Sheng, Zhang, Zhang, Chen, Wang, Chua, "Language Representations Can Be What Recommenders Need: Findings and
+    Potentials", ICLR 2025.
+
+    With x_i [D] the text vector of item i and N_u the training items of user u:
+
+        e_i⁰ = W₂ LeakyReLU(W₁ x_i + b₁) + b₂,   e_u⁰ = mean of e_i⁰ over N_u                                (Eq. 1)
+        e_uᵏ⁺¹ = Σ_{i∈N_u} e_iᵏ / √(|N_u||N_i|), and likewise for items                                       (Eq. 2)
+        e_u, e_i = means over k = 0..K                                                                       (Eq. 3)
+        L = -log( e^{s(u,i)/τ} / (e^{s(u,i)/τ} + Σ_{j∈S_u} e^{s(u,j)/τ}) ), s the cosine                      (Eq. 4)
+
+    Switches: `mapping` (mlp | linear, section 2: no bias), `n_layers` (K; 0 is w/o GCN), `loss` (infonce | bpr, which is
+    w/o CL: -log σ(s(u,i)/τ - s(u,j)/τ) with one negative), `num_neg` (|S_u|), `tau`, `user_init` (mean_after | mean_before
+    the mapping, as the authors' code), `pos_sampling` (user_uniform, as their code: a user uniformly, then one of its
+    items; or interaction: each pair once an epoch), `shuffle_text` (rows of text permuted among the items), `encoder`.
+
+    Shapes: item text [items, D], users and items [.., embedding_size].
+
+    Deviations, and what the paper leaves open:
+        * S_u is drawn with replacement and anew in each step, as their code does; the loss is the batch's mean.
+        * The MLP's width is half of D, the paper's ratio of 1,536 to 3,072, unless `hidden_size` gives it. Their code widens
+          it for shorter vectors so that the number of parameters stays about the same.
+        * With `user_uniform` users are drawn independently; their code walks through a permutation, so that each user comes
+          equally often in an epoch. An epoch has as many draws as pairs; their code drops the last, partial batch.
+        * The epoch is chosen by validation; in their code the choice reads the test part.
+        * `bpr` is on the same cosines and the same τ; the paper does not say which similarity its ablation uses.
+    """
+
+    input_type = InputType.POINTWISE
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.n_layers: int = config["n_layers"]
+        self.num_neg: int = config["num_neg"]
+        self.tau: float = config["tau"]
+        self.loss = one_of("loss", config["loss"], ("infonce", "bpr"))
+        self.user_init = one_of("user_init", config["user_init"], ("mean_after", "mean_before"))
+        self.pos_sampling = one_of(
+            "pos_sampling", config["pos_sampling"], ("user_uniform", "interaction")
+        )
+        pairs = dataset.inter_matrix(form="csr")
+        pairs.sum_duplicates()
+        pairs = pairs.tocoo()
+        sizes = self.n_users, self.n_items
+        self.graph = Bipartite(pairs.row, pairs.col, *sizes, device=self.device)
+        self.histories = Histories(pairs.row, pairs.col, *sizes, device=self.device)
+        text = dataset.item_vectors.float()
+        if config["shuffle_text"]:
+            drawn = torch.Generator().manual_seed(config["seed"])
+            text = torch.cat([text[:1], text[1:][torch.randperm(len(text) - 1, generator=drawn)]])
+        self.register_buffer("text", text, persistent=False)
+        wide, size = text.shape[1], config["embedding_size"]
+        if one_of("mapping", config["mapping"], ("mlp", "linear")) == "linear":
+            self.map: nn.Module = nn.Linear(wide, size, bias=False)
+        else:
+            hidden = config["hidden_size"] or max(1, wide // 2)
+            self.map = nn.Sequential(
+                nn.Linear(wide, hidden), nn.LeakyReLU(), nn.Linear(hidden, size)
+            )
+        self._known: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def start(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Users and items before propagation, Eq. 1."""
+        items = self.map(self.text)
+        if self.user_init == "mean_before":
+            return self.map(self.graph.mean(self.text)), items
+        return self.graph.mean(items), items
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Users [n_users, d] and items [n_items, d] of length 1: their inner products are the scores."""
+        users, items = self.graph.convolve(*self.start(), self.n_layers)
+        return functional.normalize(users, dim=1), functional.normalize(items, dim=1)
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        """Eq. 4 over a batch of RecBole's loader, whose pairs `pos_sampling=user_uniform` replaces."""
+        self._known = None
+        user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        if self.pos_sampling == "user_uniform":
+            user, item = self.histories.positives(len(user))
+        users, items = self()
+        user_rows = users[user]
+        positive = (user_rows * items[item]).sum(1)
+        count = self.num_neg if self.loss == "infonce" else 1
+        negative = picked_scores(user_rows, items, self.histories.negatives(user, count))
+        if self.loss == "infonce":
+            return info_nce(positive, negative, self.tau)
+        return functional.softplus((negative[:, 0] - positive) / self.tau).mean()
+
+    def _final(self) -> tuple[torch.Tensor, torch.Tensor]:
+        if self._known is None:
+            self._known = self()
+        return self._known
+
+    def predict(self, interaction: Any) -> torch.Tensor:
+        """[B] cosines of pairs."""
+        users, items = self._final()
+        return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(1)
+
+    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
+        """[B * n_items] cosines of users with every item."""
+        users, items = self._final()
+        return (users[interaction[self.USER_ID]] @ items.T).view(-1)
+
+    def load_other_parameter(self, para: Any) -> None:
+        """Called after other weights were loaded: what was computed from the old ones is forgotten."""
+        self._known = None
+        super().load_other_parameter(para)

@@ -1,0 +1,108 @@
+"""Graph models that contrast noisy views: SimGCL and XSimGCL, on RecBole's LightGCN."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from recbole.model.general_recommender.lightgcn import LightGCN
+from torch.nn import functional
+
+from recbole_ext.errors import HarnessError
+from recbole_ext.model.contrastive import between_views
+
+
+class SimGCL(LightGCN):  # type: ignore[misc]
+    """Yu, Yin, Xia, Chen, Cui, Nguyen, "Are Graph Augmentations Necessary? Simple Graph Contrastive Learning for
+    Recommendation", SIGIR 2022.
+
+    LightGCN whose final vectors are the mean of layers 1..K, without layer 0 (their section 3.2), and
+
+        L = BPR + `reg_weight` |ego|² + `cl_weight` (InfoNCE of users + InfoNCE of items)                     (Eqs. 1, 2)
+
+    between two views of the batch's users and items; in a view each layer's output e gets
+    `eps` sign(e) ⊙ u / |u|, u uniform in [0, 1]^d                                                          (Eqs. 5, 6)
+
+    Shapes: nodes [n_users + n_items, embedding_size].
+    Deviations: the L2 term is RecBole's `EmbLoss` on the batch's ego vectors, as in its LightGCN.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.eps: float = config["eps"]
+        self.cl_weight: float = config["cl_weight"]
+        self.tau: float = config["tau"]
+        if self.n_layers < 1:
+            raise HarnessError(f"n_layers={self.n_layers}: the mean of layers 1..K needs one")
+
+    def layers(self, eps: float = 0.0) -> torch.Tensor:
+        """[K, n_nodes, d] outputs of the layers, noisy where `eps` is given."""
+        nodes, found = self.get_ego_embeddings(), []
+        for _ in range(self.n_layers):
+            nodes = torch.sparse.mm(self.norm_adj_matrix, nodes)
+            if eps:
+                noise = functional.normalize(torch.rand_like(nodes), dim=1)
+                nodes = nodes + eps * nodes.sign() * noise
+            found.append(nodes)
+        return torch.stack(found)
+
+    def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Users [n_users, d] and items [n_items, d] without noise: their inner products are the scores."""
+        return self._parts(self.layers().mean(0))
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        """BPR, L2 and the contrast between two noisy views."""
+        contrast = self.contrast(self._view(), self._view(), interaction)
+        return self.backbone(interaction, *self()) + self.cl_weight * contrast
+
+    def backbone(self, interaction: Any, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
+        """BPR and L2 on final vectors."""
+        self.restore_user_e = self.restore_item_e = None
+        user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
+        other = interaction[self.NEG_ITEM_ID]
+        ranked = self.mf_loss(
+            (users[user] * items[item]).sum(1), (users[user] * items[other]).sum(1)
+        )
+        ego = self.user_embedding(user), self.item_embedding(item), self.item_embedding(other)
+        lengths = self.reg_loss(*ego, require_pow=self.require_pow)
+        loss: torch.Tensor = ranked + self.reg_weight * lengths
+        return loss
+
+    def contrast(self, one: torch.Tensor, two: torch.Tensor, interaction: Any) -> torch.Tensor:
+        """InfoNCE between views [n_nodes, d] of the batch's users and of its items, each node once."""
+        users, items = interaction[self.USER_ID].unique(), interaction[self.ITEM_ID].unique()
+        (users_one, items_one), (users_two, items_two) = self._parts(one), self._parts(two)
+        return between_views(users_one[users], users_two[users], self.tau) + between_views(
+            items_one[items], items_two[items], self.tau
+        )
+
+    def _view(self) -> torch.Tensor:
+        return self.layers(self.eps).mean(0)
+
+    def _parts(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        users, items = torch.split(nodes, [self.n_users, self.n_items])
+        return users, items
+
+
+class XSimGCL(SimGCL):
+    """Yu, Xia, Chen, Cui, Hung, Yin, "XSimGCL: Towards Extremely Simple Graph Contrastive Learning for Recommendation",
+    TKDE 2023.
+
+    One noisy pass serves both terms: BPR is on its mean of layers, and that mean is contrasted with the output of layer
+    `cl_layer` (their l*) of the same pass. Everything else as in `SimGCL`, of which this is the cheaper form.
+    """
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.cl_layer: int = config["cl_layer"]
+        if not 1 <= self.cl_layer <= self.n_layers:
+            raise HarnessError(
+                f"cl_layer={self.cl_layer} must be from 1 to n_layers={self.n_layers}"
+            )
+
+    def calculate_loss(self, interaction: Any) -> torch.Tensor:
+        """BPR, L2 and the contrast between the mean of the layers and one of them."""
+        layers = self.layers(self.eps)
+        final = layers.mean(0)
+        contrast = self.contrast(final, layers[self.cl_layer - 1], interaction)
+        return self.backbone(interaction, *self._parts(final)) + self.cl_weight * contrast
