@@ -38,6 +38,8 @@ Options of run:
   --protocols=A,B      full, uniM (M frozen negatives), popM (drawn by popularity), expected@M (uniM's mean over all
                        draws), recbole-uniM (RecBole's own evaluator, slow)
   --run-file=FILE      csv or parquet (user, item, score or rank) of another system, named by --model, as a row here
+  --train=A,B          train on these datasets together and rank --dataset's items, which they have not, with what was
+                       learned there (AlphaRec); --NAME.KEY=VALUE is a key of one dataset
   --tune[=N]           search the grid in the model's YAML, on validation only; N points drawn from it, else all
   --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
   --suite=NAME         every run listed in benchmarks/suites/NAME.yaml (board: the committed leaderboard; l3ae)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +20,6 @@ from recbole_ext.arguments import (
 from recbole_ext.errors import HarnessError, nearest, one_of
 
 if TYPE_CHECKING:
-    from recbole_ext.data.build import Supply
     from recbole_ext.results import ResultRecord
     from recbole_ext.tune.sweep import Cluster
 
@@ -54,17 +52,6 @@ def main(argv: list[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-
-
-def _supply(arguments: Arguments) -> Supply:
-    from recbole_ext.data.build import Supply
-
-    source_dir, mirror = as_path(arguments.take("source-dir")), arguments.take("mirror")
-    if source_dir is not None and not source_dir.is_dir():
-        raise HarnessError(f"--source-dir={source_dir}: no such folder")
-    plain = Supply(source_dir=source_dir, allow_pickle="allow-pickle" in arguments.flags)
-    arguments.flags.discard("allow-pickle")
-    return replace(plain, mirror=mirror) if mirror else plain
 
 
 def _run(arguments: Arguments) -> int:
@@ -132,63 +119,16 @@ def _run_one(
 
     With a cluster its trials run there first, `how` says in which way those of models that train by epoch.
     """
-    from recbole_ext.config import resolve
-    from recbole_ext.data.catalog import find_dataset
-    from recbole_ext.registry import find_model, other_system
+    from recbole_ext.plan import plan
 
-    if arguments.words:
-        raise HarnessError(f"'{arguments.words[0]}' is not an option; write --key=value")
-    names, run_file = (
-        as_names(arguments.take("model"), "model"),
-        as_path(arguments.take("run-file")),
-    )
-    if run_file is not None and (
-        len(names) > 1 or {"tune", "seeds"} & {*arguments.options, *arguments.flags}
-    ):
-        raise HarnessError(
-            "--run-file is one system's: give one --model=ITSNAME, no --tune and no --seeds"
-        )
-    specs = [other_system(name) if run_file else find_model(name) for name in names]
-    dataset_name = as_names(arguments.take("dataset"), "dataset")
-    if len(dataset_name) > 1:
-        raise HarnessError(f"--dataset={','.join(dataset_name)}: one dataset per command")
-    dataset = find_dataset(
-        dataset_name[0], as_path(arguments.take("data-path")), _supply(arguments)
-    )
     records = Path(arguments.take("records") or "runs").expanduser()
-    seeds = as_count(arguments.take("seeds") or "1", "seeds")
-    limit = arguments.take("tune")
-    tune = limit is not None or "tune" in arguments.flags
-    unknown = arguments.flags - {"force", "json", "tune"}
-    if unknown:
-        raise HarnessError(
-            f"--{unknown.pop()} is not an option of run; see: python run_bench.py --help"
-        )
-    settings = resolve(specs, dataset.options, arguments.options)
+    asked = plan(arguments, how)
+    experiments, ground = asked.experiments, asked.ground
 
-    from recbole_ext.experiment import Ground, check_memory, prepare
+    from recbole_ext.experiment import check_memory
     from recbole_ext.progress import say
     from recbole_ext.run import execute, finished
-    from recbole_ext.run_file import RunFile
-    from recbole_ext.tune.search import Space
 
-    source = RunFile(run_file) if run_file else None
-    ground = Ground(dataset, settings[0].dataset, settings[0].evaluation)
-    experiments = []
-    for spec, values in zip(specs, settings, strict=True):
-        first = int(values.run["seed"])
-        space = None
-        if tune and values.space:
-            space = Space(values.space, as_count(limit, "tune") if limit else None, first)
-            if how is not None and spec.trainer == "recbole":
-                space = replace(space, **how)
-        for step in range(seeds):
-            values.run["seed"] = first + step
-            experiments.append(prepare(spec, values, ground, space, source))
-    if tune and all(experiment.space is None for experiment in experiments):
-        raise HarnessError(
-            f"--tune: {specs[0].name} has no search space; add `space:` to properties/model/{specs[0].name}.yaml"
-        )
     # Everything is checked before anything is run: data, text and encoder of every model.
     force = "force" in arguments.flags
     waiting = [e for e in experiments if force or not finished(e, records)]
@@ -209,13 +149,13 @@ def _run_one(
             say(
                 f"{model}: run {experiment.run_id} is finished, nothing to do (--force runs it again)"
             )
-        elif tune and experiment.space is None:
+        elif asked.tuned and experiment.space is None:
             say(f"{model}: no search space, run untuned")
         record = execute(experiment, records, force)
         done.append(record)
         headline, value = record.experiment["valid_metric"], record.validation["value"]
         if experiment in waiting and value is None:
-            say(f"{model}: ranked from {run_file} -> {records / record.run_id}")
+            say(f"{model}: ranked from its run file -> {records / record.run_id}")
         elif experiment in waiting:
             say(
                 f"{model}: seed {seed}, validation {headline} {value:.4f}, "
@@ -224,7 +164,7 @@ def _run_one(
     if "json" in arguments.flags:
         for record in done:
             print(" ".join(record.to_json().split()))
-    return records, dataset.name
+    return records, ground.spec.name
 
 
 def _board_text(records: Path, dataset: str | None = None, model: list[str] | None = None) -> str:
@@ -308,8 +248,9 @@ def _data(arguments: Arguments) -> int:
     from recbole_ext.data.card import card
     from recbole_ext.data.catalog import dataset_names, find_dataset, load_dataset
     from recbole_ext.data.splits import make_split
+    from recbole_ext.plan import supply_of
 
-    data_path, supply = as_path(arguments.take("data-path")), _supply(arguments)
+    data_path, supply = as_path(arguments.take("data-path")), supply_of(arguments)
     actions = ("get", "build", "card")
     if len(arguments.words) != 2 or arguments.words[0] not in actions:
         word = arguments.words[0] if arguments.words else ""

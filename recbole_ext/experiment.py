@@ -1,4 +1,4 @@
-"""What is asked for: the ground that models are compared on, and one model's experiment on it.
+"""What is asked for: one model's experiment on a ground.
 
 `Experiment` is everything that determines a run; with the fingerprints of what it reads it hashes to the run's id.
 """
@@ -6,140 +6,29 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from recbole_ext import environment
 from recbole_ext.config import Settings
-from recbole_ext.data.catalog import DatasetSpec, load_dataset
-from recbole_ext.data.interactions import Interactions
-from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, make_split
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
-from recbole_ext.evaluator.candidates import lists_sha256
-from recbole_ext.evaluator.ranks import Ints, RankTask, make_task
 from recbole_ext.files import default_cache
+from recbole_ext.ground import Ground
 from recbole_ext.progress import progress
 from recbole_ext.registry import ModelSpec
 from recbole_ext.results import run_id
 from recbole_ext.run_file import RunFile
-from recbole_ext.text import (
-    Embeddings,
-    choose_fields,
-    embed,
-    item_texts,
-    make_encoder,
-    texts_fingerprint,
-)
+from recbole_ext.sources import Sources
+from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
 from recbole_ext.tune.search import Space
 
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
 _RARE_FILTERS = {"k_core": True, "rating_field": "rating"}
 """Named in a record only where they differ from these."""
-
-
-@dataclass(frozen=True)
-class Ground:
-    """Data, split and ranking tasks: the same for every model of a command, each part made when first needed."""
-
-    spec: DatasetSpec
-    options: dict[str, Any]
-    evaluation: dict[str, Any]
-
-    @cached_property
-    def data(self) -> Interactions:
-        return load_dataset(self.spec, self.options)
-
-    @cached_property
-    def split(self) -> Split:
-        return make_split(self.data, self.options)
-
-    @cached_property
-    def fingerprints(self) -> dict[str, str]:
-        return {"data": self.data.fingerprint, "split": self.split.fingerprint}
-
-    @property
-    def seen_at_test(self) -> tuple[int, ...]:
-        """Parts that are no candidates at test."""
-        excludes = {"train": (TRAIN,), "train+valid": (TRAIN, VALID)}
-        if self.evaluation["exclude"] not in excludes:
-            raise HarnessError(f"exclude={self.evaluation['exclude']} must be train or train+valid")
-        return excludes[self.evaluation["exclude"]]
-
-    @cached_property
-    def valid_task(self) -> RankTask:
-        return self._task(VALID, (TRAIN,))
-
-    @cached_property
-    def test_task(self) -> RankTask:
-        exclude = self.evaluation["exclude"]
-        return protocols.with_lists(
-            self._task(TEST, self.seen_at_test),
-            self.evaluation["protocols"],
-            self.data.user_tokens,
-            self.data.item_tokens,
-            int(self.evaluation["draws"]),
-            f"{self.data.fingerprint}|{exclude}",
-            self.popularity,
-        )
-
-    @cached_property
-    def popularity(self) -> Ints:
-        """[n_items] training interactions of each item."""
-        _, item = self.split.pairs(self.data, TRAIN)
-        return np.bincount(item, minlength=len(self.data.item_tokens))
-
-    @cached_property
-    def activity(self) -> Ints:
-        """[n_users] training interactions of each user."""
-        user, _ = self.split.pairs(self.data, TRAIN)
-        return np.bincount(user, minlength=len(self.data.user_tokens))
-
-    @cached_property
-    def texts(self) -> tuple[dict[str, str], list[str]]:
-        """(fields, [n_items] texts).
-
-        Raises:
-            HarnessError: the dataset has no field with text.
-        """
-        columns = self.data.item_columns
-        fields = choose_fields(list(columns), self.options["text_fields"])
-        return fields, item_texts(columns, fields)
-
-    @property
-    def has_text(self) -> npt.NDArray[np.bool_] | None:
-        """[n_items] whether an item has any text, None for a dataset without text."""
-        try:
-            return np.array([bool(text) for text in self.texts[1]])
-        except HarnessError:
-            return None
-
-    @cached_property
-    def candidates(self) -> dict[str, str]:
-        return {name: lists_sha256(lists) for name, lists in self.test_task.lists.items()}
-
-    def _task(self, part: int, excluded: tuple[int, ...]) -> RankTask:
-        pairs = self.split.pairs
-        return make_task(
-            len(self.data.item_tokens), pairs(self.data, part), pairs(self.data, *excluded)
-        )
-
-    def sizes(self) -> dict[str, Any]:
-        part = self.split.part
-        return {
-            "users": len(self.data.user_tokens),
-            "items": len(self.data.item_tokens),
-            "interactions": len(self.data),
-            "train": int((part == TRAIN).sum()),
-            "valid": int((part == VALID).sum()),
-            "test": int((part == TEST).sum()),
-            "test_users": len(self.test_task.users),
-        }
 
 
 @dataclass(frozen=True)
@@ -153,6 +42,8 @@ class Experiment:
     """Searched on validation first, None for the parameters as they are."""
     run_file: RunFile | None = None
     """Scores of another system, in place of a model."""
+    sources: Sources | None = None
+    """Where the model is trained, in place of the ground: nothing of it learns from the ground."""
 
     def describe(self) -> dict[str, Any]:
         """Canonical JSON form: what was asked for."""
@@ -161,22 +52,11 @@ class Experiment:
             self.settings.evaluation,
             self.settings.dataset,
         )
-        return {
+        found = {
             "model": self.model.name,
             "model_revision": self.model.revision,
             "evaluator_revision": protocols.REVISION,
-            "dataset": {
-                "name": self.ground.spec.name,
-                "filters": {
-                    **{key: dataset[key] for key in _FILTER_KEYS},
-                    **{
-                        key: dataset[key]
-                        for key, usual in _RARE_FILTERS.items()
-                        if dataset[key] != usual
-                    },
-                },
-                "split": {key: dataset[key] for key in _SPLIT_KEYS},
-            },
+            "dataset": _described(self.ground.spec.name, dataset),
             "protocols": evaluation["protocols"],
             "draws": evaluation["draws"],
             "exclude": evaluation["exclude"],
@@ -188,6 +68,16 @@ class Experiment:
             "params": self.settings.params,
             "tune": self.space.describe() if self.space else None,
         }
+        if self.sources is not None:
+            found["train_on"] = [_described(p.spec.name, p.options) for p in self.sources.parts]
+        return found
+
+    @property
+    def origin(self) -> Experiment:
+        """The same experiment on what its model is trained on: itself, but for a model that moves from its sources."""
+        if self.sources is None:
+            return self
+        return dataclasses.replace(self, ground=self.sources, sources=None)
 
     @cached_property
     def texts(self) -> tuple[dict[str, str], list[str]] | None:
@@ -219,6 +109,9 @@ class Experiment:
             found["encoder"] = self.encoder.fingerprint
         if self.run_file is not None:
             found["run_file"] = self.run_file.fingerprint
+        if self.sources is not None:
+            read = self.origin.fingerprints()
+            found |= {f"sources_{key}": read[key] for key in ("data", "split", "text")}
         return found
 
     @cached_property
@@ -257,6 +150,7 @@ def prepare(
     ground: Ground,
     space: Space | None = None,
     run_file: RunFile | None = None,
+    sources: Sources | None = None,
 ) -> Experiment:
     """Fix what `auto` means on this machine and check what can be checked before any work."""
     import torch
@@ -277,7 +171,21 @@ def prepare(
         raise HarnessError(f"{theirs[0]} asks RecBole to score a model; a run file has none")
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
-    return Experiment(model, dataclasses.replace(settings, run=run), ground, space, run_file)
+    if sources is not None and not model.transfers:
+        raise HarnessError(
+            f"--train: {model.name} has parameters of users or items, which no other dataset has"
+        )
+    seeded = dataclasses.replace(settings, run=run)
+    return Experiment(model, seeded, ground, space, run_file, sources)
+
+
+def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
+    rare = {key: dataset[key] for key, usual in _RARE_FILTERS.items() if dataset[key] != usual}
+    return {
+        "name": name,
+        "filters": {**{key: dataset[key] for key in _FILTER_KEYS}, **rare},
+        "split": {key: dataset[key] for key in _SPLIT_KEYS},
+    }
 
 
 def planned_bytes(experiment: Experiment, **given: Any) -> int:

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from recbole_ext import recbole_compat
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.ranks import RankTable
@@ -55,9 +58,10 @@ def train(experiment: Experiment, records: Path) -> Outcome:
     """Embed, tune, fit and rank; trials are kept below `records`."""
     settings, ground = experiment.settings, experiment.ground
     embeddings = experiment.embeddings()
-    vectors = embeddings.vectors if embeddings is not None else None
+    origin = experiment.origin
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
-        training = Training(experiment, vectors, Path(scratch))
+        there = embeddings if origin is experiment else origin.embeddings()
+        training = Training(origin, _vectors(there), Path(scratch))
         tuning, params = None, dict(settings.params)
         if experiment.space is not None:
             found = training.search_once(experiment.space, records)
@@ -66,6 +70,9 @@ def train(experiment: Experiment, records: Path) -> Outcome:
         begun = time.perf_counter()
         fitted = training.fit(params, experiment.model.name)
         fit_seconds = time.perf_counter() - begun
+        if origin is not experiment:
+            here = Training(experiment, _vectors(embeddings), Path(scratch))
+            fitted = here.moved(fitted, params)
         begun = time.perf_counter()
         table = rank_test(fitted, ground)
         seconds = time.perf_counter() - begun
@@ -85,6 +92,10 @@ def train(experiment: Experiment, records: Path) -> Outcome:
     return Outcome(
         table, seconds, params, fitted.model, fitted.value, tuning, text, cost, flags, theirs
     )
+
+
+def _vectors(embeddings: Embeddings | None) -> npt.NDArray[np.float32] | None:
+    return None if embeddings is None else embeddings.vectors
 
 
 def _told(found: Search, metric: str, searcher: str) -> dict[str, Any]:

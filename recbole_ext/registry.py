@@ -33,6 +33,8 @@ class ModelSpec:
     """What the model can score: `full` (every item)."""
     inputs: tuple[str, ...] = ()
     """`item_text`: the model reads text embeddings."""
+    transfers: bool = False
+    """No parameter belongs to a user or an item: trained on some datasets, it ranks another one's items."""
     revision: int = 1
     """Bumped when a change moves this model's results."""
     paper: Paper | None = None
@@ -50,6 +52,11 @@ _L3AE = Paper(
     "CIKM 2025",
     "https://github.com/jaewan7599/L3AE_CIKM2025",
 )
+_ALPHAREC = Paper(
+    "Language Representations Can Be What Recommenders Need: Findings and Potentials",
+    "ICLR 2025",
+    "https://github.com/LehengTHU/AlphaRec",
+)
 _JEUNEN = Paper(
     "Closed-Form Models for Collaborative Filtering with Side-Information",
     "RecSys 2020",
@@ -60,6 +67,12 @@ MODELS = {
     spec.name: spec
     for spec in (
         ModelSpec(name="Pop", target="recbole_ext.model.pop:Pop", trainer="closed_form"),
+        ModelSpec(
+            name="RandomPop",
+            target="recbole_ext.model.pop:RandomPop",
+            trainer="closed_form",
+            paper=_ALPHAREC,
+        ),
         ModelSpec(
             name="EASE",
             target="recbole_ext.model.ease:EASE",
@@ -99,10 +112,19 @@ MODELS = {
             target="recbole_ext.model.alpharec:AlphaRec",
             trainer="recbole",
             inputs=("item_text",),
+            transfers=True,
+            paper=_ALPHAREC,
+        ),
+        ModelSpec(
+            name="UniSRec",
+            target="recbole_ext.model.unisrec:UniSRec",
+            trainer="recbole",
+            inputs=("item_text",),
+            transfers=True,
             paper=Paper(
-                "Language Representations Can Be What Recommenders Need: Findings and Potentials",
-                "ICLR 2025",
-                "https://github.com/LehengTHU/AlphaRec",
+                "Towards Universal Sequence Representation Learning for Recommender Systems",
+                "KDD 2022",
+                "https://doi.org/10.1145/3534678.3539381",
             ),
         ),
         ModelSpec(

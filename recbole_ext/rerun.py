@@ -6,9 +6,11 @@ from pathlib import Path
 
 from recbole_ext.config import Settings, model_defaults
 from recbole_ext.data.catalog import find_dataset
-from recbole_ext.experiment import Experiment, Ground
+from recbole_ext.experiment import Experiment
+from recbole_ext.ground import Ground
 from recbole_ext.registry import find_model
 from recbole_ext.results import ResultRecord
+from recbole_ext.sources import Sources
 from recbole_ext.tune.search import Space
 from recbole_ext.yamlfiles import properties, read_yaml
 
@@ -44,6 +46,7 @@ def experiment_of(
             tune.get("limit"),
             tune.get("seed", asked["seed"]),
             tune.get("scheduler"),
+            tune.get("searcher") == "optuna",
         )
     )
     known = model_defaults(spec)
@@ -55,4 +58,12 @@ def experiment_of(
         params={**known.params, **(asked["params"] if tune else record.params)},
         space=known.space,
     )
-    return Experiment(spec, settings, Ground(dataset, options, evaluation), space)
+    ground, sources = Ground(dataset, options, evaluation), None
+    if "train_on" in asked:
+        parts = []
+        for place in asked["train_on"]:
+            found = find_dataset(place["name"], data_path)
+            own = {**overall["dataset"], **found.options, **place["filters"], **place["split"]}
+            parts.append(Ground(found, own, evaluation))
+        sources = Sources.of(parts, ground)
+    return Experiment(spec, settings, ground, space, sources=sources)

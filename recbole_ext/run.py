@@ -15,8 +15,9 @@ from recbole_ext.evaluator.beyond import beyond_accuracy
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import write_ranks
 from recbole_ext.evaluator.strata import strata, summarise_strata
-from recbole_ext.experiment import Experiment, Ground
+from recbole_ext.experiment import Experiment
 from recbole_ext.files import locked, write_atomically
+from recbole_ext.ground import Ground
 from recbole_ext.outcome import read, train
 from recbole_ext.progress import say
 from recbole_ext.results import ResultRecord, read_record
@@ -91,7 +92,8 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
         run_id=experiment.run_id,
         experiment=experiment.describe(),
         fingerprints=experiment.fingerprints(),
-        data=ground.sizes(),
+        data=ground.sizes()
+        | ({"sources": experiment.sources.sizes()} if experiment.sources else {}),
         candidates=ground.candidates,
         metrics={**metrics, **outcome.theirs},
         beyond=_beyond(table, ground, ks),

@@ -17,8 +17,9 @@ from recbole_ext.data.splits import TRAIN
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.ranks import Ints, RankTable, rank
-from recbole_ext.experiment import Experiment, Ground
+from recbole_ext.experiment import Experiment
 from recbole_ext.files import locked
+from recbole_ext.ground import Ground, Validation
 from recbole_ext.progress import progress
 from recbole_ext.trainer.closed_form import ClosedFormTrainer, evaluate_family
 from recbole_ext.tune.search import Asked, Evaluate, Point, Search, Space, Trial, search
@@ -62,6 +63,7 @@ class Training:
             device=run["device"],
             scratch=self.scratch,
             item_vectors=self.vectors,
+            item_blocks=self.experiment.ground.blocks,
         )
         return recbole_compat.build_model(cls, bench), bench
 
@@ -70,6 +72,12 @@ class Training:
         model, bench = self.build(params)
         load_weights(model, weights)
         return Fitted(model, bench, float("nan"), None)
+
+    def moved(self, fitted: Fitted, params: dict[str, Any]) -> Fitted:
+        """A model that was trained on another ground, on this one: the same parameters, none of them changed."""
+        model, bench = self.build(params)
+        model.load_state_dict(fitted.model.state_dict())
+        return Fitted(model, bench, fitted.value, fitted.epochs)
 
     def fit(
         self,
@@ -90,8 +98,15 @@ class Training:
         scores = recbole_compat.score_function(model, bench, ground.data, history)
 
         def validate() -> float:
-            (table,) = rank(ground.valid_task, lambda users: [scores(users)])
-            return protocols.mean_of(table, metric)
+            found = []
+            for part in ground.validations:
+
+                def own(users: Ints, part: Validation = part) -> list[torch.Tensor]:
+                    return [scores(users + part.first_user)[:, part.items]]
+
+                (table,) = rank(part.task, own)
+                found.append(protocols.mean_of(table, metric))
+            return sum(found) / len(found)
 
         if self.experiment.model.trainer == "closed_form":
             return Fitted(model, bench, ClosedFormTrainer(model, validate).fit(), None)
@@ -170,7 +185,7 @@ class Training:
         evaluation = self.experiment.settings.evaluation
         begun = time.perf_counter()
         for point, value in evaluate_family(
-            model, points, self.experiment.ground.valid_task, evaluation["valid_metric"]
+            model, points, self.experiment.ground.validations[0].task, evaluation["valid_metric"]
         ):
             now = time.perf_counter()
             yield Trial(point, round(value, 8), round(now - begun, 3))

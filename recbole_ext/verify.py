@@ -29,8 +29,10 @@ def verify_records(
     failed = 0
     for record in chosen:
         name = f"{record.experiment['model']} on {record.experiment['dataset']['name']} ({record.run_id})"
+        # Searches whose trials depend on what ended first do not repeat: there the winner is trained again.
+        repeats = not {"scheduler", "searcher"} & set(record.experiment["tune"] or {})
         with tempfile.TemporaryDirectory(prefix="recbole_ext-") as folder:
-            again = execute(experiment_of(record, data_path), Path(folder))
+            again = execute(experiment_of(record, data_path, tuned=repeats), Path(folder))
         if again.fingerprints != record.fingerprints or again.candidates != record.candidates:
             print(f"DIFFERENT INPUT  {name}: data, split, candidates or text changed")
             failed += 1

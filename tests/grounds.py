@@ -6,7 +6,8 @@ from pathlib import Path
 
 from recbole_ext.config import resolve
 from recbole_ext.data.catalog import find_dataset
-from recbole_ext.experiment import Experiment, Ground, prepare
+from recbole_ext.experiment import Experiment, prepare
+from recbole_ext.ground import Ground
 from recbole_ext.registry import find_model
 from recbole_ext.training import Fitted, Training
 from recbole_ext.tune.search import Space

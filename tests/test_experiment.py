@@ -57,14 +57,14 @@ def test_exclude_changes_the_lists_and_never_the_validation(tiny_path):
     assert (loose.test_task.negatives > strict.test_task.negatives).any()
     for name in ("users", "pos_items", "exc_items", "exc_indptr"):
         np.testing.assert_array_equal(
-            getattr(strict.valid_task, name), getattr(loose.valid_task, name)
+            getattr(strict.validations[0].task, name), getattr(loose.validations[0].task, name)
         )
-    user = int(strict.valid_task.users[0])
+    user = int(strict.validations[0].task.users[0])
     part, data = strict.split.part, strict.data
-    low, high = strict.valid_task.exc_indptr[:2]
+    low, high = strict.validations[0].task.exc_indptr[:2]
     # Validation masks training items and nothing of the test part.
     assert (
-        strict.valid_task.exc_items[low:high].tolist()
+        strict.validations[0].task.exc_items[low:high].tolist()
         == data.item[(data.user == user) & (part == TRAIN)].tolist()
     )
 

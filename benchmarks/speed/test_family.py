@@ -35,13 +35,13 @@ def test_forty_two_points_against_one_fit(tmp_path):
     asked = experiment()
     vectors, ground = asked.embeddings().vectors, asked.ground
     training = Training(asked, vectors, tmp_path)
-    _ = ground.valid_task
+    _ = ground.validations[0].task
     begun = time.perf_counter()
     training.fit(asked.settings.params, "one")
     one = time.perf_counter() - begun
     begun = time.perf_counter()
     model, _ = training.build(asked.settings.params)
-    found = list(evaluate_family(model, GRID, ground.valid_task, "recall@20"))
+    found = list(evaluate_family(model, GRID, ground.validations[0].task, "recall@20"))
     grid = time.perf_counter() - begun
     users, items = len(ground.data.user_tokens), len(ground.data.item_tokens)
     print(f"\n{len(found)} points of L3AE on {users:,} users, {items:,} items: {grid:.1f} s, one fit with its validation "
@@ -61,7 +61,7 @@ def test_the_chosen_point_is_that_of_separate_fits(tmp_path):
     values = dict.fromkeys(range(len(points)), 0.0)
     family = {
         points.index(point): value
-        for point, value in evaluate_family(shared, points, ground.valid_task, "recall@20")
+        for point, value in evaluate_family(shared, points, ground.validations[0].task, "recall@20")
     }
     users = torch.arange(1, 1 + min(500, len(ground.data.user_tokens)))
     ours: dict[int, torch.Tensor] = {}

@@ -39,14 +39,21 @@ def row_labels(records: Sequence[ResultRecord]) -> list[str]:
     """
     labels = []
     for record in records:
-        name = record.experiment["model"]
-        rivals = [r for r in records if r.experiment["model"] == name]
+        name = model_name(record)
+        rivals = [r for r in records if model_name(r) == name]
         parts = _differences(record, rivals)
         labels.append(f"{name} ({', '.join(parts)})" if parts else str(name))
     return [
         f"{label} [{record.run_id[:8]}]" if labels.count(label) > 1 else label
         for label, record in zip(labels, records, strict=True)
     ]
+
+
+def model_name(record: ResultRecord) -> str:
+    """A model, and where it was trained if not on what it ranks."""
+    asked = record.experiment
+    sources = [dataset["name"] for dataset in asked.get("train_on", ())]
+    return f"{asked['model']} from {listed(sources)}" if sources else str(asked["model"])
 
 
 def _differences(record: ResultRecord, rivals: Sequence[ResultRecord]) -> list[str]:
@@ -71,7 +78,7 @@ def _settings(record: ResultRecord) -> dict[str, str]:
     found = {key: flat(value) for key, value in sorted(asked["params"].items())}
     if asked["tune"] is not None:
         found["space"] = hashlib.sha256(canonical_json(asked["tune"]).encode()).hexdigest()[:6]
-    nested = {"params", "tune", "dataset", "model", "seed"}
+    nested = {"params", "tune", "dataset", "model", "seed", "train_on"}
     found |= {key: flat(value) for key, value in sorted(asked.items()) if key not in nested}
     for part in (asked["dataset"]["filters"], asked["dataset"]["split"]):
         found |= {key: flat(value) for key, value in sorted(part.items())}

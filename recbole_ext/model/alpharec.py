@@ -31,6 +31,10 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
     the mapping, as the authors' code), `pos_sampling` (user_uniform, as their code: a user uniformly, then one of its
     items; or interaction: each pair once an epoch), `shuffle_text` (rows of text permuted among the items), `encoder`.
 
+    Co-trained on several datasets (appendix C.3.1): their graphs are apart, and negatives are of the positive's dataset.
+    No parameter belongs to a user or an item, so the mapping moves to another dataset as it is: its users start from their
+    training items there, and its graph is its training part.
+
     Shapes: item text [items, D], users and items [.., embedding_size].
 
     Deviations, and what the paper leaves open:
@@ -60,21 +64,24 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         pairs = pairs.tocoo()
         sizes = self.n_users, self.n_items
         self.graph = Bipartite(pairs.row, pairs.col, *sizes, device=self.device)
-        self.histories = Histories(pairs.row, pairs.col, *sizes, device=self.device)
+        self.histories = Histories(
+            pairs.row, pairs.col, *sizes, blocks=dataset.item_blocks, device=self.device
+        )
         text = dataset.item_vectors.float()
         if config["shuffle_text"]:
             drawn = torch.Generator().manual_seed(config["seed"])
             text = torch.cat([text[:1], text[1:][torch.randperm(len(text) - 1, generator=drawn)]])
         self.register_buffer("text", text, persistent=False)
-        wide, size = text.shape[1], config["embedding_size"]
-        if one_of("mapping", config["mapping"], ("mlp", "linear")) == "linear":
-            self.map: nn.Module = nn.Linear(wide, size, bias=False)
-        else:
-            hidden = config["hidden_size"] or max(1, wide // 2)
-            self.map = nn.Sequential(
-                nn.Linear(wide, hidden), nn.LeakyReLU(), nn.Linear(hidden, size)
-            )
+        self.map = self.mapping(config, text.shape[1])
         self._known: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    def mapping(self, config: Any, wide: int) -> nn.Module:
+        """From text vectors [.., wide] to [.., embedding_size], Eq. 1."""
+        size = config["embedding_size"]
+        if one_of("mapping", config["mapping"], ("mlp", "linear")) == "linear":
+            return nn.Linear(wide, size, bias=False)
+        hidden = config["hidden_size"] or max(1, wide // 2)
+        return nn.Sequential(nn.Linear(wide, hidden), nn.LeakyReLU(), nn.Linear(hidden, size))
 
     def start(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users and items before propagation, Eq. 1."""

@@ -24,7 +24,8 @@ class Bench:
 
     config: Any
     dataset: Any
-    """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text."""
+    """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, and `item_blocks`
+    [n_items + 1] or None."""
     train_loader: Any
     built: tuple[Any, Any, Any] | None
     """RecBole's (train, valid, test) datasets; None for sequential models."""
@@ -40,6 +41,7 @@ def prepare(
     device: str,
     scratch: Path,
     item_vectors: npt.NDArray[np.float32] | None = None,
+    item_blocks: npt.NDArray[np.int64] | None = None,
 ) -> Bench:
     """Seed everything and build config, dataset and training loader.
 
@@ -52,6 +54,7 @@ def prepare(
         device: `cpu` or `cuda`.
         scratch: a folder for whatever RecBole insists on creating.
         item_vectors: [n_items, d] text embeddings in item order, or None.
+        item_blocks: [n_items] ascending, items of one dataset where several are trained on, or None.
     """
     recbole()
     import torch
@@ -81,6 +84,8 @@ def prepare(
         padded = np.vstack([np.zeros((1, item_vectors.shape[1]), np.float32), item_vectors])
         for part in built:
             part.item_vectors = torch.from_numpy(padded)
+    for part in built:
+        part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
     sampler, _, _ = create_samplers(config, dataset, built)
     loader = get_dataloader(config, "train")(config, built[0], sampler, shuffle=config["shuffle"])
     return Bench(config, built[0], loader, None if sequential else (built[0], built[1], built[2]))

@@ -67,10 +67,11 @@ def sweep(experiment: Experiment, records: Path, cluster: Cluster) -> None:
         HarnessError: Ray is not installed or cannot be reached, no machine has what a trial asks for, or every trial
             failed.
     """
+    experiment = experiment.origin
     assert experiment.space is not None
     embeddings = experiment.embeddings()
     vectors = embeddings.vectors if embeddings is not None else None
-    _ = experiment.ground.valid_task  # made here once, read by the trials from shared memory
+    _ = experiment.ground.validations  # made here once, read by the trials from shared memory
     curves = records / ".trials" / f"{experiment.search_id}.tensorboard"
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         Training(experiment, vectors, Path(scratch)).search_once(

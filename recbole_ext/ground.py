@@ -1,0 +1,136 @@
+"""What models are compared on: data, split, candidates and text of one dataset."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_ext.data.catalog import DatasetSpec, load_dataset
+from recbole_ext.data.interactions import Interactions
+from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, make_split
+from recbole_ext.errors import HarnessError
+from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator.candidates import lists_sha256
+from recbole_ext.evaluator.ranks import Ints, RankTask, make_task
+from recbole_ext.text import choose_fields, item_texts
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A task of validation within the users and items that a model is trained on."""
+
+    task: RankTask
+    first_user: int
+    """That the task's user 0 is."""
+    items: slice
+    """That the task's items are."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """Data, split and ranking tasks: the same for every model of a command, each part made when first needed."""
+
+    spec: DatasetSpec
+    options: dict[str, Any]
+    evaluation: dict[str, Any]
+
+    @cached_property
+    def data(self) -> Interactions:
+        return load_dataset(self.spec, self.options)
+
+    @cached_property
+    def split(self) -> Split:
+        return make_split(self.data, self.options)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, str]:
+        return {"data": self.data.fingerprint, "split": self.split.fingerprint}
+
+    @property
+    def seen_at_test(self) -> tuple[int, ...]:
+        """Parts that are no candidates at test."""
+        excludes = {"train": (TRAIN,), "train+valid": (TRAIN, VALID)}
+        if self.evaluation["exclude"] not in excludes:
+            raise HarnessError(f"exclude={self.evaluation['exclude']} must be train or train+valid")
+        return excludes[self.evaluation["exclude"]]
+
+    @cached_property
+    def validations(self) -> list[Validation]:
+        """What validation ranks: one task, or one for each dataset that is trained on."""
+        task = self._task(VALID, (TRAIN,))
+        return [Validation(task, 0, slice(0, task.n_items))]
+
+    @property
+    def blocks(self) -> Ints | None:
+        """[n_items] which dataset each item is a candidate in; None where there is one."""
+        return None
+
+    @cached_property
+    def test_task(self) -> RankTask:
+        exclude = self.evaluation["exclude"]
+        return protocols.with_lists(
+            self._task(TEST, self.seen_at_test),
+            self.evaluation["protocols"],
+            self.data.user_tokens,
+            self.data.item_tokens,
+            int(self.evaluation["draws"]),
+            f"{self.data.fingerprint}|{exclude}",
+            self.popularity,
+        )
+
+    @cached_property
+    def popularity(self) -> Ints:
+        """[n_items] training interactions of each item."""
+        _, item = self.split.pairs(self.data, TRAIN)
+        return np.bincount(item, minlength=len(self.data.item_tokens))
+
+    @cached_property
+    def activity(self) -> Ints:
+        """[n_users] training interactions of each user."""
+        user, _ = self.split.pairs(self.data, TRAIN)
+        return np.bincount(user, minlength=len(self.data.user_tokens))
+
+    @cached_property
+    def texts(self) -> tuple[dict[str, str], list[str]]:
+        """(fields, [n_items] texts).
+
+        Raises:
+            HarnessError: the dataset has no field with text.
+        """
+        columns = self.data.item_columns
+        fields = choose_fields(list(columns), self.options["text_fields"])
+        return fields, item_texts(columns, fields)
+
+    @property
+    def has_text(self) -> npt.NDArray[np.bool_] | None:
+        """[n_items] whether an item has any text, None for a dataset without text."""
+        try:
+            return np.array([bool(text) for text in self.texts[1]])
+        except HarnessError:
+            return None
+
+    @cached_property
+    def candidates(self) -> dict[str, str]:
+        return {name: lists_sha256(lists) for name, lists in self.test_task.lists.items()}
+
+    def _task(self, part: int, excluded: tuple[int, ...]) -> RankTask:
+        pairs = self.split.pairs
+        return make_task(
+            len(self.data.item_tokens), pairs(self.data, part), pairs(self.data, *excluded)
+        )
+
+    def sizes(self) -> dict[str, Any]:
+        part = self.split.part
+        return {
+            "users": len(self.data.user_tokens),
+            "items": len(self.data.item_tokens),
+            "interactions": len(self.data),
+            "train": int((part == TRAIN).sum()),
+            "valid": int((part == VALID).sum()),
+            "test": int((part == TEST).sum()),
+            "test_users": len(self.test_task.users),
+        }

@@ -1,0 +1,47 @@
+"""UniSRec without sequences: what AlphaRec's paper compares zero-shot with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from recbole_ext.model.alpharec import AlphaRec
+
+
+class UniSRec(AlphaRec):
+    """Hou, Mu, Zhao, Li, Ding, Wen, "Towards Universal Sequence Representation Learning for Recommender Systems", KDD
+    2022, in the form of AlphaRec's appendix C.3.2: its item encoder, trained as collaborative filtering.
+
+    v_i = Σ_g gate_g(x_i) (x_i - b_g) W_g: `n_experts` parametric whitenings, mixed by softmax(x W + noise), the noise
+    being normal with deviation softplus(x W') while training. A user is the mean of its items.
+
+    Deviations: no Transformer over the sequence and no sequence-to-sequence contrast, as there; loss, negatives and cosine
+    are AlphaRec's, since its paper says no more than "the training paradigm of CF".
+    """
+
+    def mapping(self, config: Any, wide: int) -> nn.Module:
+        """The adaptor: [.., wide] -> [.., embedding_size]."""
+        return Experts(wide, config["embedding_size"], config["n_experts"], config["dropout_prob"])
+
+
+class Experts(nn.Module):
+    """A noisy mixture of parametric whitenings."""
+
+    def __init__(self, wide: int, size: int, n_experts: int, dropout: float) -> None:
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(n_experts, 1, wide))
+        self.weight = nn.Parameter(torch.empty(n_experts, wide, size).normal_(0.0, 0.02))
+        self.gate = nn.Linear(wide, n_experts, bias=False)
+        self.noise = nn.Linear(wide, n_experts, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, text: torch.Tensor) -> torch.Tensor:
+        """[n, wide] -> [n, size]."""
+        gates = self.gate(text)
+        if self.training:
+            gates = gates + torch.randn_like(gates) * (functional.softplus(self.noise(text)) + 0.01)
+        whitened = torch.matmul(self.dropout(text) - self.shift, self.weight)  # (experts, n, size)
+        return torch.einsum("ne,end->nd", gates.softmax(1), whitened)
