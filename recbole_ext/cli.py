@@ -251,11 +251,12 @@ def _data(arguments: Arguments) -> int:
     from recbole_ext.plan import supply_of
 
     data_path, supply = as_path(arguments.take("data-path")), supply_of(arguments)
-    actions = ("get", "build", "card")
+    output = as_path(arguments.take("output"))
+    actions = ("get", "build", "card", "queries")
     if len(arguments.words) != 2 or arguments.words[0] not in actions:
         word = arguments.words[0] if arguments.words else ""
         raise HarnessError(
-            f"data {{get,build,card}} NAME{nearest(word, actions)}; which? (known: {', '.join(dataset_names(data_path))})"
+            f"data {{get,build,card,queries}} NAME{nearest(word, actions)}; which? (known: {', '.join(dataset_names(data_path))})"
         )
     action, name = arguments.words
     dataset = find_dataset(name, data_path, supply)
@@ -268,6 +269,11 @@ def _data(arguments: Arguments) -> int:
         return 0
     options = dataset_settings(dataset.options, arguments.options)
     data = load_dataset(dataset, options)
+    if action == "queries":
+        from recbole_ext.intention import write_queries
+
+        print(write_queries(data, output or Path(f"{name}.queries.csv")))
+        return 0
     print("\n".join(card(data, make_split(data, options), str(options["split"]))))
     if dataset.source is not None:
         built = build(dataset.source, options, supply)
@@ -284,19 +290,30 @@ def _data(arguments: Arguments) -> int:
 
 
 def _show(arguments: Arguments) -> int:
-    from recbole_ext.show import top_items
+    from recbole_ext.intention import alphas_of
+    from recbole_ext.show import alpha_table, saved_run, top_items
 
     records = Path(arguments.take("records") or "runs").expanduser()
     model = as_names(arguments.take("model"), "model")[0]
     dataset = as_names(arguments.take("dataset"), "dataset")[0]
-    user = arguments.take("user")
+    user, query = arguments.take("user"), arguments.take("query")
     k = as_count(arguments.take("k") or "10", "k")
-    data_path = as_path(arguments.take("data-path"))
-    arguments.finish()
-    if user is None:
-        raise HarnessError("--user=TOKEN is missing: whose list?")
-    for line in top_items(records, model, dataset, user, k, data_path):
-        print(line)
+    data_path, queries = as_path(arguments.take("data-path")), as_path(arguments.take("queries"))
+    alphas = arguments.take("alpha")
+    arguments.finish("user", "query", "queries", "alpha", "k")
+    if (user is None) == (queries is None):
+        raise HarnessError("--user=TOKEN is missing: whose list? (or --queries=FILE for all users)")
+    if alphas is not None and query is None and queries is None:
+        raise HarnessError("--alpha is the weight of a --query or of --queries")
+    weights = alphas_of(
+        alphas or ("0.5" if query is not None else "0,0.1,0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9,1")
+    )
+    with saved_run(records, model, dataset, data_path) as saved:
+        if queries is not None:
+            lines = alpha_table(saved, queries, weights)
+        else:
+            lines = top_items(saved, str(user), k, query, weights[0])
+    print("\n".join(lines))
     return 0
 
 

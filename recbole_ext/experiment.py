@@ -69,7 +69,10 @@ class Experiment:
             "tune": self.space.describe() if self.space else None,
         }
         if self.sources is not None:
-            found["train_on"] = [_described(p.spec.name, p.options) for p in self.sources.parts]
+            found["train_on"] = [
+                {**_described(part.spec.name, part.options), "text_fields": part.texts[0]}
+                for part in self.sources.parts
+            ]
         return found
 
     @property

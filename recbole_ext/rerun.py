@@ -35,6 +35,8 @@ def experiment_of(
         **asked["dataset"]["filters"],
         **asked["dataset"]["split"],
     }
+    if record.text is not None:  # the columns that were read, whatever named them
+        options["text_fields"] = record.text["fields"]
     evaluation = {key: asked[key] for key in overall["evaluation"]}
     run = {**overall["run"], **{key: asked[key] for key in ("seed", "threads", "device")}}
     tune = asked["tune"] if tuned else None
@@ -64,6 +66,7 @@ def experiment_of(
         for place in asked["train_on"]:
             found = find_dataset(place["name"], data_path)
             own = {**overall["dataset"], **found.options, **place["filters"], **place["split"]}
+            own["text_fields"] = place["text_fields"]
             parts.append(Ground(found, own, evaluation))
         sources = Sources.of(parts, ground)
     return Experiment(spec, settings, ground, space, sources=sources)

@@ -2,48 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.data.interactions import Interactions
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.ranks import Ints, RankTask
+from recbole_ext.table_file import ITEM, USER, TableFile
 
 if TYPE_CHECKING:
     import pandas as pd
     import torch
 
-_USER, _ITEM = ("user", "user_id", "query_id", "q_id"), ("item", "item_id", "doc_id")
 
-
-@dataclass(frozen=True)
-class RunFile:
+class RunFile(TableFile):
     """A csv (or tsv) or parquet file with columns user, item, and score (larger is better) or rank (smaller is better).
 
     With both, the score counts. What a user's list leaves out stands below what it lists, tied; where an item that a
     user already has is listed it is ignored, like everywhere else.
     """
 
-    path: Path
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """sha256 of the file.
-
-        Raises:
-            HarnessError: it cannot be read.
-        """
-        try:
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise HarnessError(f"--run-file={self.path}: {error.strerror}") from None
+    option = "run-file"
 
     def read(self, data: Interactions) -> Listed:
         """The file in the ids of `data`.
@@ -51,9 +33,9 @@ class RunFile:
         Raises:
             HarnessError: a column is missing, a value is no number, a pair stands twice, or a user or item is unknown.
         """
-        frame = self._frame()
-        user = self._ids(frame, _USER, data.user_tokens, f"users of {data.name}")
-        item = self._ids(frame, _ITEM, data.item_tokens, f"items of {data.name}")
+        frame = self.frame()
+        user = self.ids(frame, USER, data.user_tokens, f"users of {data.name}")
+        item = self.ids(frame, ITEM, data.item_tokens, f"items of {data.name}")
         value = self._values(frame)
         order = np.lexsort((-value, user))
         user, item, value = user[order], item[order], value[order]
@@ -61,73 +43,28 @@ class RunFile:
         unique, counts = np.unique(pairs, return_counts=True)
         if (counts > 1).any():
             u, i = divmod(int(unique[counts > 1][0]), len(data.item_tokens))
-            self._refuse(
+            self.refuse(
                 f"{int((counts > 1).sum())} pairs stand more than once, first user '{data.user_tokens[u]}' with item "
                 f"'{data.item_tokens[i]}'"
             )
         starts = np.searchsorted(user, np.arange(len(data.user_tokens) + 1))
         return Listed(starts, item, _levels(user, value), len(data.item_tokens))
 
-    def _frame(self) -> pd.DataFrame:
-        import pandas as pd
-
-        try:
-            if self.path.suffix == ".parquet":
-                frame = pd.read_parquet(self.path)
-            else:
-                tab = self.path.suffix in (".tsv", ".txt") or ".tsv" in self.path.suffixes
-                frame = pd.read_csv(
-                    self.path, sep="\t" if tab else ",", dtype=str, keep_default_na=False
-                )
-        except (OSError, ValueError, ImportError) as error:
-            self._refuse(" ".join(str(error).split())[:160])
-        if not len(frame):
-            self._refuse("it has no rows")
-        frame.columns = [str(name).strip().lower().partition(":")[0] for name in frame.columns]
-        return frame
-
-    def _column(self, frame: pd.DataFrame, names: tuple[str, ...]) -> pd.Series:
-        for name in names:
-            if name in frame:
-                return frame[name]
-        have = ", ".join(frame.columns)
-        self._refuse(
-            f"no column '{names[0]}' (it has {have}){nearest(names[0], list(frame.columns))}"
-        )
-
-    def _ids(
-        self, frame: pd.DataFrame, names: tuple[str, ...], tokens: list[str], known: str
-    ) -> Ints:
-        column = self._column(frame, names).astype(str)
-        index = {token: i for i, token in enumerate(tokens)}
-        found = column.map(index)
-        missing = found.isna().to_numpy()
-        if missing.any():
-            row = int(np.flatnonzero(missing)[0])
-            self._refuse(
-                f"{int(missing.sum()):,} rows name no {known} (after its filters), first '{column.iloc[row]}' in row "
-                f"{row + 1}; leave them out"
-            )
-        return np.asarray(found.to_numpy(np.int64))
-
     def _values(self, frame: pd.DataFrame) -> npt.NDArray[np.float64]:
         """Larger is better."""
         import pandas as pd
 
         if "score" not in frame and "rank" not in frame:
-            self._refuse(f"neither 'score' nor 'rank' (it has {', '.join(frame.columns)})")
+            self.refuse(f"neither 'score' nor 'rank' (it has {', '.join(frame.columns)})")
         name, sign = ("score", 1.0) if "score" in frame else ("rank", -1.0)
         value = pd.to_numeric(frame[name], errors="coerce").to_numpy(np.float64)
         bad = np.flatnonzero(~np.isfinite(value))
         if len(bad):
-            self._refuse(
+            self.refuse(
                 f"{len(bad):,} values of '{name}' are no finite numbers, first '{frame[name].iloc[bad[0]]}' in row "
                 f"{int(bad[0]) + 1}"
             )
         return sign * value
-
-    def _refuse(self, why: str) -> NoReturn:
-        raise HarnessError(f"--run-file={self.path}: {why}")
 
 
 def _levels(user: Ints, value: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -1,27 +1,48 @@
-"""A user's list from a finished run."""
+"""What a finished run recommends: a user's list, and what a query in words makes of it."""
 
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
+from recbole_ext.data.interactions import Ints
 from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.experiment import Experiment
+from recbole_ext.intention import QueryFile, remark, sweep_alpha, written
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.rerun import experiment_of
-from recbole_ext.results import find_records, read_record
+from recbole_ext.results import ResultRecord, find_records, read_record
 from recbole_ext.text import choose_fields, item_texts
-from recbole_ext.training import Training
+from recbole_ext.training import Fitted, Training
 
 
-def top_items(
-    records: Path, model: str, dataset: str, user: str, k: int, data_path: Path | None
-) -> list[str]:
-    """Lines with the user's history and its k best items that are not in it, from the saved weights.
+@dataclass(frozen=True)
+class Saved:
+    """A finished run with its weights."""
+
+    folder: Path
+    record: ResultRecord
+    experiment: Experiment
+    fitted: Fitted
+
+    @property
+    def name(self) -> str:
+        asked = self.record.experiment
+        return f"{asked['model']} on {asked['dataset']['name']}, run {self.record.run_id}"
+
+
+@contextmanager
+def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -> Iterator[Saved]:
+    """The latest finished run of a model on a dataset.
 
     Raises:
-        HarnessError: no finished run, no weights beside it, or no such user.
+        HarnessError: no such run, no weights beside it, or its data, text or encoder have become others.
     """
     found = [
         (record.created, path)
@@ -42,33 +63,117 @@ def top_items(
             f"{path.parent} has no weights; run again with --save_weights=true --force"
         )
     experiment = experiment_of(record, data_path, tuned=False)
-    ground, data = experiment.ground, experiment.ground.data
-    if user not in data.user_tokens:
-        raise HarnessError(f"user '{user}' is not in {dataset}{nearest(user, data.user_tokens)}")
+    read = experiment.fingerprints()
+    others = [key for key in record.fingerprints if read.get(key) != record.fingerprints[key]]
+    if others:
+        raise HarnessError(
+            f"{path.parent} was trained with another {' and '.join(others)} than is here now; run it again with --force"
+        )
     embeddings = experiment.embeddings()
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         vectors = embeddings.vectors if embeddings is not None else None
         fitted = Training(experiment, vectors, Path(scratch)).load(record.params, weights)
-    seen = ground.split.pairs(data, *ground.seen_at_test)
-    scores = score_function(fitted.model, fitted.bench, data, seen)
+        yield Saved(path.parent, record, experiment, fitted)
+
+
+def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) -> list[str]:
+    """Lines with the user's history and its k best items that are not in it; with a query, before and after.
+
+    Raises:
+        HarnessError: no such user, or a model that no query reaches.
+    """
+    ground, data = saved.experiment.ground, saved.experiment.ground.data
+    if user not in data.user_tokens:
+        raise HarnessError(f"user '{user}' is not in {data.name}{nearest(user, data.user_tokens)}")
     index = data.user_tokens.index(user)
-    row = scores(np.array([index]))[0].double().cpu().numpy()
+    seen = ground.split.pairs(data, *ground.seen_at_test)
     history = seen[1][seen[0] == index]
-    row[history] = -np.inf
+    lines = [f"{saved.name}: user {user}, {len(history)} items in the history"]
+    scores = score_function(saved.fitted.model, saved.fitted.bench, data, seen)
+    row = scores(np.array([index]))[0].double().cpu().numpy()
+    if query is None:
+        return lines + _listed(saved, index, history, row, k)
+    told = remark(query, ground.texts[1])
+    lines += [told] if told else []
+    after = _asked(saved, index, query, alpha)
+    retrieval = ", retrieval only" if alpha == 1 else ""
+    return [
+        *lines,
+        "before:",
+        *_listed(saved, index, history, row, k),
+        f'after "{query}" (alpha {alpha:g}{retrieval}):',
+        *_listed(saved, index, history, after, k),
+    ]
+
+
+def alpha_table(saved: Saved, queries: Path, alphas: list[float]) -> list[str]:
+    """HR@5 and NDCG@5 of queries from a file for each alpha, written beside the run too.
+
+    Raises:
+        HarnessError: the file has a mistake, or the model takes no query.
+    """
+    _require_intention(saved)
+    ground = saved.experiment.ground
+    items, texts = QueryFile(queries).read(ground.data)
+    vectors = _encoded(saved, texts)
+    points, users = sweep_alpha(saved.fitted, ground, items, vectors, alphas)
+    lines = [f"{saved.name}: {users:,} users ask for one test item each", "alpha  HR@5    NDCG@5"]
+    for point in points:
+        only = "  retrieval only" if point.alpha == 1 else ""
+        lines.append(f"{point.alpha:<5g}  {point.hit:.4f}  {point.ndcg:.4f}{only}")
+    return [*lines, *map(str, written(points, saved.name, saved.folder))]
+
+
+def _asked(saved: Saved, index: int, query: str, alpha: float) -> npt.NDArray[np.float64]:
+    """[n_items] scores of a user who asks for something."""
+    import torch
+
+    _require_intention(saved)
+    device = saved.fitted.bench.config["device"]
+    text = torch.from_numpy(_encoded(saved, [query])).to(device)
+    with torch.no_grad():
+        users, items = saved.fitted.model.intending(
+            torch.tensor([index + 1], device=device), text, alpha
+        )
+    return np.asarray((items[1:] @ users[index + 1]).double().cpu().numpy())
+
+
+def _encoded(saved: Saved, texts: list[str]) -> npt.NDArray[np.float32]:
+    """Queries as the model's items were encoded."""
+    encoder = saved.experiment.encoder
+    vectors = encoder.encode(texts)
+    if vectors.shape[1] != saved.fitted.model.text.shape[1]:
+        raise HarnessError(
+            f"encoder {encoder.name} makes vectors of the texts it is given together: a query has none of its own"
+        )
+    return np.asarray(vectors)
+
+
+def _require_intention(saved: Saved) -> None:
+    if not hasattr(saved.fitted.model, "intending"):
+        raise HarnessError(
+            f"{saved.record.experiment['model']} takes no query: AlphaRec and UniSRec do"
+        )
+
+
+def _listed(
+    saved: Saved, index: int, history: Ints, row: npt.NDArray[np.float64], k: int
+) -> list[str]:
+    """The k best items that are not in the history."""
+    ground, data = saved.experiment.ground, saved.experiment.ground.data
+    scores = row.copy()
+    scores[history] = -np.inf
     held_out = set(
         ground.test_task.pos_items[
             ground.test_task.row_of_positive == np.searchsorted(ground.test_task.users, index)
         ].tolist()
     )
-    labels = _labels(
-        experiment.settings.dataset["text_fields"], data.item_columns, data.item_tokens
-    )
-    lines = [
-        f"{model} on {dataset}, run {record.run_id}: user {user}, {len(history)} items in the history"
-    ]
-    for place, item in enumerate(np.argsort(-row, kind="stable")[:k], 1):
+    wanted = saved.experiment.settings.dataset["text_fields"]
+    labels = _labels(wanted, data.item_columns, data.item_tokens)
+    lines = []
+    for place, item in enumerate(np.argsort(-scores, kind="stable")[:k], 1):
         mark = "held out" if int(item) in held_out else ""
-        lines.append(f"{place:>3}  {row[item]:9.4f}  {labels[item]:<60.60}  {mark}".rstrip())
+        lines.append(f"{place:>3}  {scores[item]:9.4f}  {labels[item]:<60.60}  {mark}".rstrip())
     return lines
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,18 +10,11 @@ from recbole_ext.leaderboard.analysis import Analysis
 from recbole_ext.leaderboard.beside import COMPARED
 from recbole_ext.leaderboard.labels import safe
 from recbole_ext.leaderboard.rows import Row, Section, places
+from recbole_ext.plotting import STYLE, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_STYLE: Any = {
-    "svg.hashsalt": "recbole_ext",  # else ids are random
-    "svg.fonttype": "none",  # text stays text
-    "font.family": "sans-serif",
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
 _SHORT = {"ndcg_pp@10": "NDCG@10 per positive", "hit_pp@10": "Hit@10 per positive"}
 
 
@@ -83,7 +75,7 @@ def _places_plot(section: Section, known: Analysis) -> str:
                 )
             )
     width = max(2, len(panels) // len(COMPARED))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(
             figsize=(4.4 * width, (1.2 + 0.3 * len(section.rows)) * len(COMPARED)),
             layout="constrained",
@@ -93,7 +85,7 @@ def _places_plot(section: Section, known: Analysis) -> str:
             _bump(axis, title, names, lines, _colors(section))
         for axis in axes.ravel()[len(panels) :]:
             axis.set_visible(False)
-        return _svg(figure)
+        return svg(figure)
 
 
 def _lines(
@@ -155,7 +147,7 @@ def _cost_plot(section: Section, known: Analysis) -> str:
     from matplotlib.figure import Figure
 
     colors = _colors(section)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axis = figure.subplots()
         found = [(row, row.cell("full", "ndcg@20"), _seconds(row)) for row in section.rows]
@@ -173,7 +165,7 @@ def _cost_plot(section: Section, known: Analysis) -> str:
         axis.margins(x=0.15, y=0.1)
         axis.set_xlabel("seconds of tuning and of one training, log scale")
         axis.set_ylabel("NDCG@20, full ranking")
-        return _svg(figure)
+        return svg(figure)
 
 
 def _best_so_far(row: Row) -> list[float]:
@@ -190,7 +182,7 @@ def _tuning_plot(section: Section, known: Analysis) -> str:
     from matplotlib.figure import Figure
 
     colors = _colors(section)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(6.4, 4.0), layout="constrained")
         axis = figure.subplots()
         for row in section.rows:
@@ -205,10 +197,4 @@ def _tuning_plot(section: Section, known: Analysis) -> str:
         axis.set_xscale("log")
         axis.set_xlabel("trials, log scale")
         axis.set_ylabel(f"best {section.first.experiment['valid_metric']} on validation so far")
-        return _svg(figure)
-
-
-def _svg(figure: Any) -> str:
-    out = io.StringIO()
-    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
-    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+        return svg(figure)

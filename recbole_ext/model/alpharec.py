@@ -95,6 +95,22 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         users, items = self.graph.convolve(*self.start(), self.n_layers)
         return functional.normalize(users, dim=1), functional.normalize(items, dim=1)
 
+    def intending(
+        self, users: torch.Tensor, queries: torch.Tensor, alpha: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """`forward` with ẽ_u⁰ = (1-α) e_u⁰ + α e_query for some users (section 4.3); nothing is trained.
+
+        Args:
+            users: [B] ids.
+            queries: [B, D] text vectors of what each of them asks for.
+            alpha: 0 leaves them as they are, 1 forgets their items at the start.
+        """
+        before, items = self.start()
+        start = before.clone()
+        start[users] = (1 - alpha) * before[users] + alpha * self.map(queries)
+        found = self.graph.convolve(start, items, self.n_layers)
+        return functional.normalize(found[0], dim=1), functional.normalize(found[1], dim=1)
+
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Eq. 4 over a batch of RecBole's loader, whose pairs `pos_sampling=user_uniform` replaces."""
         self._known = None

@@ -1,0 +1,241 @@
+"""What a user says it wants, in a sentence, beside what it did: AlphaRec's section 4.3."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_ext.data.interactions import Interactions, Ints
+from recbole_ext.errors import HarnessError
+from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator.ranks import make_task, rank
+from recbole_ext.files import write_atomically
+from recbole_ext.hashing import pair_hashes, token_hashes
+from recbole_ext.plotting import STYLE, svg
+from recbole_ext.table_file import ITEM, TableFile
+from recbole_ext.text import choose_fields
+
+if TYPE_CHECKING:
+    import torch
+
+    from recbole_ext.ground import Ground
+    from recbole_ext.training import Fitted
+
+K = 5
+"""The paper's cut-off for intention."""
+_LONGEST = 40
+"""Words of a query that is made from a description."""
+
+
+class QueryFile(TableFile):
+    """A csv (or tsv) or parquet file with columns item and query, a sentence for each item."""
+
+    option = "queries"
+
+    def read(self, data: Interactions) -> tuple[Ints, list[str]]:
+        """(items, their queries).
+
+        Raises:
+            HarnessError: a column is missing, an item is unknown or stands twice, or a query is empty.
+        """
+        frame = self.frame()
+        items = self.ids(frame, ITEM, data.item_tokens, f"items of {data.name}")
+        queries = [str(text).strip() for text in self.column(frame, ("query",))]
+        if len(np.unique(items)) < len(items):
+            twice = Counter(items.tolist()).most_common(1)[0][0]
+            self.refuse(f"item '{data.item_tokens[twice]}' stands more than once")
+        if "" in queries:
+            self.refuse(f"the query in row {queries.index('') + 1} is empty; leave the row out")
+        return items, queries
+
+
+def query_of(title: str, description: str) -> str | None:
+    """A first-person query made from a description, without the words of the title and without years.
+
+    None where fewer than three words are left. The paper has a language model write them.
+    """
+    own = {word.casefold() for word in re.findall(r"\w+", title)}
+    words = [
+        word
+        for word in re.findall(r"\w[\w'-]*", description)
+        if not {part.casefold() for part in re.findall(r"\w+", word)} & own
+        and not re.fullmatch(r"(18|19|20)\d\d\w*", word)
+    ]
+    return f"I am looking for {' '.join(words[:_LONGEST])}" if len(words) >= 3 else None
+
+
+def write_queries(data: Interactions, path: Path) -> str:
+    """Write a query for each item with a title and a description; returns what was done.
+
+    Raises:
+        HarnessError: the dataset has no titles or no descriptions.
+    """
+    fields = choose_fields(list(data.item_columns))
+    missing = {"Title", "Description"} - set(fields)
+    if missing:
+        raise HarnessError(
+            f"{data.name} has no {' and no '.join(sorted(missing)).lower()} column to make queries from"
+        )
+    found = [
+        (token, query)
+        for token, title, description in zip(
+            data.item_tokens,
+            data.item_columns[fields["Title"]],
+            data.item_columns[fields["Description"]],
+            strict=True,
+        )
+        if (query := query_of(title, description))
+    ]
+    out = io.StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerows([("item", "query"), *found])
+    write_atomically(path, out.getvalue())
+    return f"{path}: queries for {len(found):,} of {len(data.item_tokens):,} items"
+
+
+def remark(query: str, texts: Sequence[str]) -> str | None:
+    """A line for the reader when a query is in other letters than the item texts.
+
+    Raises:
+        HarnessError: the query has no letter or digit.
+    """
+    if not any(c.isalnum() for c in query):
+        raise HarnessError(f"--query='{query}' has no word: say what the user is looking for")
+    own, theirs = _script(query), _script(" ".join(texts[:1000]))
+    if own in (None, theirs) or theirs is None:
+        return None
+    return f"the query is in {own} letters, the item texts in {theirs}: the encoder may not know what it says"
+
+
+def _script(text: str) -> str | None:
+    """The script of most letters, e.g. LATIN."""
+    names = Counter(unicodedata.name(c, "?").split()[0] for c in text[:20_000] if c.isalpha())
+    return names.most_common(1)[0][0] if names else None
+
+
+def alphas_of(text: str) -> list[float]:
+    """`0,0.5,1` as numbers.
+
+    Raises:
+        HarnessError: one is no number from 0 to 1.
+    """
+    found = []
+    for part in text.split(","):
+        try:
+            value = float(part)
+        except ValueError:
+            value = -1.0
+        if not 0 <= value <= 1:
+            raise HarnessError(f"--alpha={text}: must be numbers from 0 to 1, e.g. 0,0.25,0.5")
+        found.append(value)
+    return found
+
+
+@dataclass(frozen=True)
+class Point:
+    """What one α gives."""
+
+    alpha: float
+    hit: float
+    """HR@5."""
+    ndcg: float
+    """NDCG@5."""
+
+
+def sweep_alpha(
+    fitted: Fitted,
+    ground: Ground,
+    items: Ints,
+    vectors: npt.NDArray[np.float32],
+    alphas: Sequence[float],
+) -> tuple[list[Point], int]:
+    """(HR@5 and NDCG@5 for each α, users): every test user asks for one of its test items.
+
+    The item is drawn by a hash of (user, item) among those that have a query. A user's other test items are no candidates,
+    since the paper leaves one target to a user. All users ask at once, as in the paper; the model is frozen.
+
+    Args:
+        fitted: a model with `intending`.
+        ground: the test part.
+        items: [q] items that have a query.
+        vectors: [q, d] text vectors of the queries.
+        alphas: weights of the query.
+    """
+    import torch
+
+    task, data = ground.test_task, ground.data
+    users, positives = task.users[task.row_of_positive], task.pos_items
+    asked = np.isin(positives, items)
+    order = pair_hashes(
+        token_hashes(data.user_tokens, "intention")[users],
+        token_hashes(data.item_tokens, "intention")[positives],
+    )
+    chosen = np.lexsort((order, users))
+    chosen = chosen[asked[chosen]]
+    _, first = np.unique(users[chosen], return_index=True)
+    targets = chosen[first]
+    others = np.setdiff1d(np.arange(len(positives)), targets)
+    seen = ground.split.pairs(data, *ground.seen_at_test)
+    left = make_task(
+        len(data.item_tokens),
+        (users[targets], positives[targets]),
+        (np.append(seen[0], users[others]), np.append(seen[1], positives[others])),
+    )
+    if not len(left.users):
+        raise HarnessError("--queries: no test item has a query")
+    device = fitted.bench.config["device"]
+    row = {int(item): place for place, item in enumerate(items)}
+    text = torch.from_numpy(vectors[[row[int(item)] for item in left.pos_items]]).to(device)
+    asking = torch.from_numpy(left.users + 1).to(device)
+    found = []
+    fitted.model.eval()
+    for alpha in alphas:
+        with torch.no_grad():
+            user_vectors, item_vectors = fitted.model.intending(asking, text, alpha)
+
+        def scores(
+            users: Ints, left: Any = user_vectors, right: Any = item_vectors
+        ) -> list[torch.Tensor]:
+            return [left[torch.from_numpy(users + 1).to(device)] @ right[1:].T]
+
+        (table,) = rank(left, scores)
+        found.append(
+            Point(alpha, *(protocols.mean_of(table, f"{name}@{K}") for name in ("hr", "ndcg")))
+        )
+    return found, len(left.users)
+
+
+def written(points: Sequence[Point], title: str, folder: Path) -> list[Path]:
+    """The points as intention.csv and intention.svg in a folder."""
+    lines = [f"{p.alpha:g},{p.hit:.6f},{p.ndcg:.6f}" for p in points]
+    table, plot = folder / "intention.csv", folder / "intention.svg"
+    write_atomically(table, "\n".join([f"alpha,hr@{K},ndcg@{K}", *lines]) + "\n")
+    write_atomically(plot, _plot(points, title))
+    return [table, plot]
+
+
+def _plot(points: Sequence[Point], title: str) -> str:
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.0, 3.2), layout="constrained")
+        axis = figure.subplots()
+        alphas = [point.alpha for point in points]
+        axis.plot(alphas, [point.hit for point in points], marker="o", label=f"HR@{K}")
+        axis.plot(alphas, [point.ndcg for point in points], marker="s", label=f"NDCG@{K}")
+        axis.set_title(title, fontsize=9)
+        axis.set_xlabel("α, weight of the query at the user's start (1: retrieval only)")
+        axis.set_ylim(bottom=0)
+        axis.legend(frameon=False)
+        return svg(figure)
