@@ -24,7 +24,8 @@ Commands (run is the default):
             --paper=l3ae prints a paper's tables with ours beside them
   data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
             official files, data build NAME makes the dataset from them and compares it with what was published,
-            data queries NAME --output=FILE makes queries in words from the items' descriptions
+            data queries NAME --output=FILE makes queries in words from the items' descriptions, or
+            with --writer=lm:MODEL has a language model write them from the titles
   show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; AlphaRec also takes
             --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha
   list      models, datasets and protocols; list MODEL shows its keys, defaults and search space

@@ -248,10 +248,12 @@ def _data(arguments: Arguments) -> int:
     from recbole_ext.data.card import card
     from recbole_ext.data.catalog import dataset_names, find_dataset, load_dataset
     from recbole_ext.data.splits import make_split
+    from recbole_ext.intention import queries_by, queries_from_descriptions, write_queries
     from recbole_ext.plan import supply_of
+    from recbole_ext.text.writer import make_writer
 
     data_path, supply = as_path(arguments.take("data-path")), supply_of(arguments)
-    output = as_path(arguments.take("output"))
+    output, writer = as_path(arguments.take("output")), arguments.take("writer")
     actions = ("get", "build", "card", "queries")
     if len(arguments.words) != 2 or arguments.words[0] not in actions:
         word = arguments.words[0] if arguments.words else ""
@@ -270,9 +272,10 @@ def _data(arguments: Arguments) -> int:
     options = dataset_settings(dataset.options, arguments.options)
     data = load_dataset(dataset, options)
     if action == "queries":
-        from recbole_ext.intention import write_queries
-
-        print(write_queries(data, output or Path(f"{name}.queries.csv")))
+        path = output or Path(f"{name}.queries.csv")
+        made = queries_by(make_writer(writer), data) if writer else queries_from_descriptions(data)
+        write_queries(made, path)
+        print(f"{path}: queries for {len(made):,} of {len(data.item_tokens):,} items")
         return 0
     print("\n".join(card(data, make_split(data, options), str(options["split"]))))
     if dataset.source is not None:

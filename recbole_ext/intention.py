@@ -22,6 +22,7 @@ from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.files import write_atomically
 from recbole_ext.hashing import pair_hashes, token_hashes
 from recbole_ext.plotting import STYLE, svg
+from recbole_ext.progress import progress
 from recbole_ext.table_file import ITEM, TableFile
 from recbole_ext.text import choose_fields
 
@@ -29,12 +30,22 @@ if TYPE_CHECKING:
     import torch
 
     from recbole_ext.ground import Ground
+    from recbole_ext.text.writer import Writer
     from recbole_ext.training import Fitted
 
 K = 5
 """The paper's cut-off for intention."""
 _LONGEST = 40
 """Words of a query that is made from a description."""
+_TRIES = 3
+_PROMPT = """\
+Someone is looking for a certain item without knowing its name. Write what they would say, in one sentence and in the first
+person, without the name.
+ITEM: Insulated Steel Bottle 750 ml
+QUERY: I need something for long hikes that keeps my tea hot all day and does not leak in my bag.
+ITEM: {}
+QUERY:"""
+"""One shot, as in the paper's figure 7."""
 
 
 class QueryFile(TableFile):
@@ -74,33 +85,58 @@ def query_of(title: str, description: str) -> str | None:
     return f"I am looking for {' '.join(words[:_LONGEST])}" if len(words) >= 3 else None
 
 
-def write_queries(data: Interactions, path: Path) -> str:
-    """Write a query for each item with a title and a description; returns what was done.
+def queries_from_descriptions(data: Interactions) -> list[tuple[str, str]]:
+    """(item token, query) of each item with a title and a description that says enough.
 
     Raises:
         HarnessError: the dataset has no titles or no descriptions.
     """
-    fields = choose_fields(list(data.item_columns))
-    missing = {"Title", "Description"} - set(fields)
-    if missing:
-        raise HarnessError(
-            f"{data.name} has no {' and no '.join(sorted(missing)).lower()} column to make queries from"
-        )
-    found = [
-        (token, query)
-        for token, title, description in zip(
-            data.item_tokens,
-            data.item_columns[fields["Title"]],
-            data.item_columns[fields["Description"]],
-            strict=True,
-        )
-        if (query := query_of(title, description))
-    ]
+    titles, descriptions = (_column(data, name) for name in ("Title", "Description"))
+    told = zip(data.item_tokens, titles, descriptions, strict=True)
+    return [(token, query) for token, *of in told if (query := query_of(*of))]
+
+
+def queries_by(writer: Writer, data: Interactions) -> list[tuple[str, str]]:
+    """(item token, query) of each item with a title, written by a language model as the paper's are.
+
+    What is not in the first person is asked for again, drawn, and left out after three times.
+
+    Raises:
+        HarnessError: the dataset has no titles.
+    """
+    titles = dict(zip(data.item_tokens, _column(data, "Title"), strict=True))
+    left = [token for token, title in titles.items() if title.strip()]
+    found: dict[str, str] = {}
+    with progress(f"queries by {writer.name}", len(left)) as advance:
+        for seed in (None, *range(_TRIES)):
+            asked, left = left, []
+            for token, text in zip(
+                asked, writer.write([_PROMPT.format(titles[t]) for t in asked], seed), strict=True
+            ):
+                query = text.removeprefix("QUERY:").strip().strip('"')
+                if re.search(r"\b(I|I'm|I'd|my|me)\b", query):
+                    found[token] = query
+                    advance(1)
+                else:
+                    left.append(token)
+            if not left:
+                break
+    return sorted(found.items())
+
+
+def write_queries(queries: Sequence[tuple[str, str]], path: Path) -> None:
+    """Write a file that `QueryFile` reads."""
     out = io.StringIO()
     table = csv.writer(out, lineterminator="\n")
-    table.writerows([("item", "query"), *found])
+    table.writerows([("item", "query"), *queries])
     write_atomically(path, out.getvalue())
-    return f"{path}: queries for {len(found):,} of {len(data.item_tokens):,} items"
+
+
+def _column(data: Interactions, label: str) -> Sequence[str]:
+    fields = choose_fields(list(data.item_columns))
+    if label not in fields:
+        raise HarnessError(f"{data.name} has no {label.lower()} column to make queries from")
+    return data.item_columns[fields[label]]
 
 
 def remark(query: str, texts: Sequence[str]) -> str | None:

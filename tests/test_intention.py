@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import torch
 
 from recbole_ext.cli import main
 from recbole_ext.errors import HarnessError
-from recbole_ext.intention import alphas_of, query_of, remark, sweep_alpha, written
+from recbole_ext.intention import alphas_of, queries_by, query_of, remark, sweep_alpha, written
 from tests.conftest import write_tiny
 from tests.grounds import make_experiment, train
 
@@ -170,6 +172,33 @@ def test_from_the_command_line(tmp_path, capsys):
     item.write_text(item.read_text().replace("red", "green"))
     assert main(["show", *where, "--user=u3"]) == 2
     assert "was trained with another text than is here now" in capsys.readouterr().err
+
+
+class Says:
+    """Stands for a language model: what it says to each title, first without and then with a seed."""
+
+    name = "lm:stub"
+
+    def __init__(self, *answers):
+        self.answers, self.asked = answers, []
+
+    def write(self, prompts, seed=None):
+        for prompt in prompts:
+            (title,) = re.findall(r"ITEM: (.*)\nQUERY:$", prompt)
+            said = self.answers[0 if seed is None else min(seed + 1, len(self.answers) - 1)]
+            self.asked.append((title, seed))
+            yield said.format(title.split()[1])
+
+
+def test_a_model_writes_queries_in_the_first_person_or_none(tiny_path):
+    data = make_experiment("Pop", "tiny", tiny_path).ground.data
+    writer = Says('QUERY: "I want a {}."')
+    found = queries_by(writer, data)
+    assert len(found) == len(data.item_tokens) == len(writer.asked)
+    assert found[0] == ("i0", "I want a lamp.")
+    assert queries_by(Says("A {}.", "It is one.", "For my {}"), data)[0] == ("i0", "For my lamp")
+    silent = Says("A {}.")
+    assert queries_by(silent, data) == [] and {seed for _, seed in silent.asked} == {None, 0, 1, 2}
 
 
 def test_other_models_take_no_query(tiny_path, tmp_path, capsys):

@@ -10,6 +10,7 @@ import torch
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.text import make_encoder
+from recbole_ext.text.writer import make_writer
 
 TEXTS = [
     "Title: Toy Story; Category: Animation",
@@ -143,3 +144,31 @@ def test_an_encoder_decoder_is_refused(tmp_path: Path) -> None:
     T5Model(config).save_pretrained(tmp_path / "t5")
     with pytest.raises(HarnessError, match="encoder-decoder; choose a causal model"):
         make_encoder(f"lm:{tmp_path / 't5'}").encode(["story"])
+
+
+def test_a_writer_continues_each_prompt_alone_and_in_a_batch(llama: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    prompts = [text for text in TEXTS if text]
+    writer = make_writer(f"lm:{llama}")
+    got = list(writer.write(prompts))
+    tokenizer = AutoTokenizer.from_pretrained(llama)
+    model = AutoModelForCausalLM.from_pretrained(llama).eval()
+    for prompt, text in zip(prompts, got, strict=True):
+        ids = torch.tensor([tokenizer(prompt)["input_ids"]])
+        start = ids.shape[1]
+        for _ in range(64):  # the likeliest token, one at a time
+            with torch.no_grad():
+                ids = torch.cat([ids, model(ids).logits[:, -1].argmax(-1, keepdim=True)], 1)
+            if int(ids[0, -1]) == model.generation_config.eos_token_id:
+                break
+        said = tokenizer.decode(ids[0, start:], skip_special_tokens=True)
+        assert text == (said.strip().splitlines() or [""])[0].strip()
+    drawn = [list(writer.write(prompts, seed=seed)) for seed in (1, 1, 2)]
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@pytest.mark.parametrize("name", ["gpt2", "st:x", "lm:"])
+def test_a_writer_is_a_causal_model(name: str) -> None:
+    with pytest.raises(HarnessError, match="write lm:NAME"):
+        make_writer(name)
