@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recbole_ext.cli import main
-from recbole_ext.config import resolve
+from recbole_ext.config import dataset_settings, resolve
 from recbole_ext.errors import HarnessError
 from recbole_ext.registry import find_model
 from recbole_ext.suite import read_suite
@@ -53,8 +53,11 @@ def test_every_run_of_our_suites_is_known(path):
     for step in read_suite(str(path)):
         options = dict(step.options)
         specs = [find_model(name) for name in options.pop("model").split(",")]
+        sources = (options.pop("train", None) or "").split(",")
         for key in ("dataset", "tune", "seeds"):
             options.pop(key, None)
+        for key in [key for key in options if key.partition(".")[0] in sources]:
+            dataset_settings({}, {key.partition(".")[2]: options.pop(key)})
         resolve(specs, {}, options)  # raises for an unknown key or a value of another type
 
 
