@@ -15,7 +15,7 @@ from recbole_ext.errors import HarnessError
 from recbole_ext.lm.pooling import pool
 from recbole_ext.results import canonical_json
 from recbole_ext.text.batching import Progress, encode_in_batches
-from recbole_ext.text.loading import loading, require_vocabulary
+from recbole_ext.text.loading import pretrained
 from recbole_ext.text.source import Source
 
 MAX_TOKENS = 512
@@ -60,35 +60,21 @@ class CausalEncoder:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        with loading(self.name, self.device):
-            from transformers import AutoTokenizer
-
-            tokenizer = AutoTokenizer.from_pretrained(
-                self.source.folder,
-                trust_remote_code=self.trust_remote_code,
-                local_files_only=True,
-                truncation_side="right",
-            )
-            require_vocabulary(self.name, tokenizer)
-            return tokenizer
+        return self._read("AutoTokenizer", truncation_side="right")
 
     @cached_property
     def _model(self) -> Any:
-        with loading(self.name, self.device):
-            from transformers import AutoModel
-
-            model = AutoModel.from_pretrained(
-                self.source.folder,
-                trust_remote_code=self.trust_remote_code,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype="auto",
+        model = self._read("AutoModel", use_safetensors=True, dtype="auto")
+        if model.config.is_encoder_decoder:
+            raise HarnessError(
+                f"encoder {self.name}: it is an encoder-decoder; choose a causal model, or st:"
             )
-            if model.config.is_encoder_decoder:
-                raise HarnessError(
-                    f"encoder {self.name}: it is an encoder-decoder; choose a causal model, or st:"
-                )
-            return model.to(self.device).eval()
+        return model.to(self.device).eval()
+
+    def _read(self, auto: str, **options: Any) -> Any:
+        return pretrained(
+            auto, self.name, self.source, self.device, self.trust_remote_code, **options
+        )
 
     def _encode_batch(self, batch: list[str]) -> npt.NDArray[np.float32]:
         import torch

@@ -8,6 +8,7 @@ from typing import Any
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.text.load_report import made_up_weights
+from recbole_ext.text.source import Source
 
 
 @contextmanager
@@ -53,6 +54,33 @@ def loading(name: str, device: str) -> Iterator[None]:
             f"{f' and {len(lost) - 1} more' if lost[1:] else ''}; "
             "fetch the whole model, or choose one of this kind (st: or lm:)"
         )
+
+
+def pretrained(
+    auto: str, name: str, source: Source, device: str, trust_remote_code: bool, **options: Any
+) -> Any:
+    """What one of transformers' Auto classes reads from files that are here.
+
+    Args:
+        auto: the class's name.
+        name: as records name it.
+        source: where its files are.
+        device: checked, not moved to.
+        trust_remote_code: let it run Python code of its repository.
+        options: of `from_pretrained`.
+
+    Raises:
+        HarnessError: as `loading`, and a tokenizer without words.
+    """
+    with loading(name, device):
+        import transformers
+
+        found = getattr(transformers, auto).from_pretrained(
+            source.folder, trust_remote_code=trust_remote_code, local_files_only=True, **options
+        )
+        if auto == "AutoTokenizer":
+            require_vocabulary(name, found)
+        return found
 
 
 def require_vocabulary(name: str, tokenizer: Any) -> None:

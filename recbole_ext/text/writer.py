@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.text.loading import loading, require_vocabulary
+from recbole_ext.text.loading import pretrained
 from recbole_ext.text.source import Source, find
 
 _NEW_TOKENS = 64
@@ -83,27 +83,14 @@ class Writer:
 
     @cached_property
     def _tokenizer(self) -> Any:
-        with loading(self.name, self.device):
-            from transformers import AutoTokenizer
-
-            tokenizer = AutoTokenizer.from_pretrained(
-                self.source.folder,
-                trust_remote_code=self.trust_remote_code,
-                local_files_only=True,
-            )
-            require_vocabulary(self.name, tokenizer)
-            return tokenizer
+        return self._read("AutoTokenizer")
 
     @cached_property
     def _model(self) -> Any:
-        with loading(self.name, self.device):
-            from transformers import AutoModelForCausalLM
+        model = self._read("AutoModelForCausalLM", use_safetensors=True, dtype="auto")
+        return model.to(self.device).eval()
 
-            model: Any = AutoModelForCausalLM.from_pretrained(
-                self.source.folder,
-                trust_remote_code=self.trust_remote_code,
-                local_files_only=True,
-                use_safetensors=True,
-                dtype="auto",
-            )
-            return model.to(self.device).eval()
+    def _read(self, auto: str, **options: Any) -> Any:
+        return pretrained(
+            auto, self.name, self.source, self.device, self.trust_remote_code, **options
+        )

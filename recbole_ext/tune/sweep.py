@@ -114,49 +114,10 @@ def started(cluster: Cluster) -> Any:
 
 
 def _spread(training: Training, asked: Asked, cluster: Cluster, curves: Path) -> Iterator[Trial]:
-    """Trials in the order in which they finish; a closed-form model's points are one trial that shares its inverse."""
+    """Trials in the order in which they finish."""
     ray = started(cluster)
-    from ray import tune
-
-    from recbole_ext.tune.adaptive import Chosen
-    from recbole_ext.tune.events import Events
-
-    experiment = training.experiment
-    assert experiment.space is not None
-    closed = experiment.model.trainer == "closed_form"
-    searcher, configs = None, [{"points": [point]} for point in asked.untried]
-    if closed:
-        configs = [{"points": asked.untried}]
-    elif asked.count < len(asked.untried):
-        searcher = Chosen(asked, experiment.space.seed)
     happened: queue.Queue[Event] = queue.Queue()
-    tuner = tune.Tuner(
-        tune.with_resources(
-            tune.with_parameters(
-                _trial,
-                training=training,
-                threads=cluster.cpus,
-                patience=0.0 if experiment.space.scheduler else _PATIENCE,
-            ),
-            _resources(ray.nodes(), cluster, planned_bytes(experiment)),
-        ),
-        param_space=None if searcher else {"run": tune.grid_search(configs)},
-        tune_config=tune.TuneConfig(
-            metric="value",
-            mode="max",
-            reuse_actors=True,
-            scheduler=None if closed else _scheduler(experiment),
-            search_alg=searcher,
-            num_samples=asked.count if searcher else 1,
-        ),
-        run_config=tune.RunConfig(
-            storage_path=cluster.storage or str(training.scratch),
-            callbacks=[Events(happened)],
-            # What a trial raises is caught where it runs: this is for a worker or a machine that died.
-            failure_config=tune.FailureConfig(max_failures=1),
-            verbose=0,
-        ),
-    )
+    tuner = _tuner(training, asked, cluster, ray.nodes(), happened)
     failed: list[BaseException] = []
 
     def work() -> None:
@@ -168,6 +129,7 @@ def _spread(training: Training, asked: Asked, cluster: Cluster, curves: Path) ->
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     missing = asked.count
+    experiment = training.experiment
     metric = experiment.settings.evaluation["valid_metric"]
     try:
         with watching(f"{experiment.model.name} sweep", metric, asked, curves) as tell:
@@ -191,6 +153,54 @@ def _spread(training: Training, asked: Asked, cluster: Cluster, curves: Path) ->
         raise HarnessError(
             f"the sweep ended {missing} trials early: {why}; the same command goes on"
         )
+
+
+def _tuner(
+    training: Training,
+    asked: Asked,
+    cluster: Cluster,
+    nodes: list[dict[str, Any]],
+    happened: queue.Queue[Event],
+) -> Any:
+    """Ray's tuner of a stage; a closed-form model's points are one trial that shares its inverse."""
+    from ray import tune
+
+    from recbole_ext.tune.adaptive import Chosen
+    from recbole_ext.tune.events import Events
+
+    experiment = training.experiment
+    assert experiment.space is not None
+    searcher, configs = None, [{"points": [point]} for point in asked.untried]
+    if experiment.model.trainer == "closed_form":
+        configs = [{"points": asked.untried}]
+    elif asked.count < len(asked.untried):
+        searcher = Chosen(asked, experiment.space.seed)
+    scheduler = _scheduler(experiment)
+    trial = tune.with_parameters(
+        _trial,
+        training=training,
+        threads=cluster.cpus,
+        patience=0.0 if scheduler else _PATIENCE,
+    )
+    return tune.Tuner(
+        tune.with_resources(trial, _resources(nodes, cluster, planned_bytes(experiment))),
+        param_space=None if searcher else {"run": tune.grid_search(configs)},
+        tune_config=tune.TuneConfig(
+            metric="value",
+            mode="max",
+            reuse_actors=True,
+            scheduler=scheduler,
+            search_alg=searcher,
+            num_samples=asked.count if searcher else 1,
+        ),
+        run_config=tune.RunConfig(
+            storage_path=cluster.storage or str(training.scratch),
+            callbacks=[Events(happened)],
+            # What a trial raises is caught where it runs: this is for a worker or a machine that died.
+            failure_config=tune.FailureConfig(max_failures=1),
+            verbose=0,
+        ),
+    )
 
 
 def _resources(nodes: list[dict[str, Any]], cluster: Cluster, planned: int) -> dict[str, float]:
