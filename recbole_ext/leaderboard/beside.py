@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from recbole_ext.leaderboard.labels import listed
-from recbole_ext.leaderboard.rows import Cell, Section, places
+from recbole_ext.leaderboard.rows import Cell, Section, cell_places
 
 COMPARED = ("ndcg_pp@10", "hit_pp@10")
 """Per-positive metrics: where full and sampled ranking differ by sampling alone."""
@@ -33,12 +33,12 @@ def standings(section: Section, protocol: str, metric: str) -> dict[str, Standin
     comparable = section.comparable(protocol)
     # A row that lacks one of the two would shift all below it in the other: not a change of place.
     both = [bool(f and h and comparable) for f, h in zip(full, here, strict=True)]
-    before = places([f if ok else None for f, ok in zip(full, both, strict=True)])
-    after = places([h if ok else None for h, ok in zip(here, both, strict=True)])
+    before = cell_places([f if ok else None for f, ok in zip(full, both, strict=True)])
+    after = cell_places([h if ok else None for h, ok in zip(here, both, strict=True)])
     return {
         row.label: Standing(cell, place if comparable else None, a - b if a and b else None)
         for row, cell, place, a, b in zip(
-            section.rows, here, places(here), before, after, strict=True
+            section.rows, here, cell_places(here), before, after, strict=True
         )
     }
 

@@ -11,7 +11,7 @@ from recbole_ext.evaluator.findings import Corrected
 from recbole_ext.leaderboard.agreement import ESTIMATORS, Agreement, estimates
 from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts, row_ids
 from recbole_ext.leaderboard.beside import Standing, standings
-from recbole_ext.leaderboard.rows import Cell, Row, Section
+from recbole_ext.leaderboard.rows import Cell, Row, Section, places
 
 MISSING = "–"
 
@@ -181,13 +181,15 @@ def corrected_columns(
         return known.corrected.get((row_ids(row), protocol, metric))
 
     def column(name: str, heading: str, values: dict[str, float]) -> Column[Row]:
+        standing = dict(zip(values, places(list(values.values())), strict=True))
+
         def value(row: Row) -> Parts | None:
             own, found = values.get(row.label), corrected(row)
             if own is None or found is None:
                 return None
             low, high = found.ends.get(name, (None, None))
             half = "" if low is None or high is None else f"±{(high - low) / 2:.4f}"
-            return f"{own:.4f}", half, f"#{1 + sum(other > own for other in values.values())}"
+            return f"{own:.4f}", half, f"#{standing[row.label]}"
 
         return Column(name, heading, value, tuple)
 

@@ -9,7 +9,7 @@ from recbole_ext.leaderboard.agreement import ESTIMATORS, estimates
 from recbole_ext.leaderboard.analysis import Analysis
 from recbole_ext.leaderboard.beside import COMPARED
 from recbole_ext.leaderboard.labels import safe
-from recbole_ext.leaderboard.rows import Row, Section, places
+from recbole_ext.leaderboard.rows import Row, Section, cell_places, places
 from recbole_ext.plotting import STYLE, svg
 
 if TYPE_CHECKING:
@@ -96,16 +96,13 @@ def _lines(
 
 def _cell_places(section: Section, protocol: str, metric: str) -> dict[str, int | None]:
     cells = [row.cell(protocol, metric) for row in section.rows]
-    return dict(zip([r.label for r in section.rows], places(cells), strict=True))
+    return dict(zip([r.label for r in section.rows], cell_places(cells), strict=True))
 
 
 def _value_places(section: Section, values: dict[str, float]) -> dict[str, int | None]:
-    return {
-        row.label: 1 + sum(other > values[row.label] for other in values.values())
-        if row.label in values
-        else None
-        for row in section.rows
-    }
+    labels = [row.label for row in section.rows]
+    found = places([values.get(label) for label in labels])
+    return dict(zip(labels, found, strict=True))
 
 
 def _bump(

@@ -186,7 +186,7 @@ def _section(title: str, records: list[ResultRecord]) -> Section:
                 n for n, f in enumerate(flags, 1) if any(f in r.flags for r in row.records)
             ),
         )
-        for row, place in zip(rows, places(cells), strict=True)
+        for row, place in zip(rows, cell_places(cells), strict=True)
     ]
     placed.sort(key=lambda row: (row.place is None, row.place or 0, row.label))
     return Section(title, tuple(placed), headline, tuple(flags), lists)
@@ -232,13 +232,15 @@ def _lists(rows: Sequence[Row]) -> dict[str, dict[str, list[str]]]:
     return {name: dict(sorted(by_hash.items())) for name, by_hash in found.items() if by_hash}
 
 
-def places(cells: Sequence[Cell | None]) -> list[int | None]:
+def places(values: Sequence[float | None]) -> list[int | None]:
     """1 for the largest; equal values share a place; None where there is no value."""
-    known = [cell.compared for cell in cells if cell is not None]
-    return [
-        None if cell is None else 1 + sum(other > cell.compared for other in known)
-        for cell in cells
-    ]
+    known = [value for value in values if value is not None]
+    return [None if v is None else 1 + sum(other > v for other in known) for v in values]
+
+
+def cell_places(cells: Sequence[Cell | None]) -> list[int | None]:
+    """`places` of what the csv prints."""
+    return places([None if cell is None else cell.compared for cell in cells])
 
 
 def trailing_number(name: str) -> int:
