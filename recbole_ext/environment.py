@@ -18,6 +18,7 @@ PACKAGES = [
     "scipy",
     "pandas",
     "ray",
+    "optuna",
     "transformers",
     "peft",
     "sentence-transformers",
