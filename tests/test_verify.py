@@ -1,0 +1,38 @@
+"""Records are made again and compared."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from recbole_ext.cli import main
+from recbole_ext.leaderboard.board import load_records
+from recbole_ext.verify import verify_records
+
+
+def test_a_record_repeats_and_a_changed_one_does_not(tiny_path, tmp_path, capsys):
+    argv = [
+        "--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}", "--protocols=full,uni5",
+        "--epochs=2", "--valid_metric=recall@5", "--tune=2", "--threads=1",
+    ]  # fmt: skip
+    assert main(argv) == 0
+    (record,), _ = load_records(tmp_path)
+    assert verify_records([record], 1, 1, tiny_path) == 0
+    assert "agrees  BPR on tiny" in capsys.readouterr().out
+    worse = {"full": {"recall@5": {**record.metrics["full"]["recall@5"], "mean": 0.9}}}
+    assert verify_records([dataclasses.replace(record, metrics=worse)], 1, 1, tiny_path) == 1
+    assert "DIFFERENT  BPR on tiny" in capsys.readouterr().out
+
+
+def test_of_a_search_that_does_not_repeat_the_winner_is_trained_again(tiny_path, tmp_path, capsys):
+    argv = [
+        "--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}", "--protocols=full",
+        "--epochs=2", "--valid_metric=recall@5", "--tune=2", "--threads=1",
+    ]  # fmt: skip
+    assert main(argv) == 0
+    (record,), _ = load_records(tmp_path)
+    tune = {**record.experiment["tune"], "searcher": "optuna"}
+    chosen = dataclasses.replace(record, experiment={**record.experiment, "tune": tune})
+    capsys.readouterr()
+    assert verify_records([chosen], 1, 1, tiny_path) == 0
+    out, err = capsys.readouterr()
+    assert "agrees  BPR on tiny" in out and "tuning" not in err
