@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from pathlib import Path
+from typing import Any
 
 from recbole_ext.config import Settings, model_defaults
 from recbole_ext.data.catalog import find_dataset
@@ -40,17 +43,16 @@ def experiment_of(
     evaluation = {key: asked[key] for key in overall["evaluation"]}
     run = {**overall["run"], **{key: asked[key] for key in ("seed", "threads", "device")}}
     tune = asked["tune"] if tuned else None
-    space = (
-        None
-        if tune is None
-        else Space(
+    space = None
+    if tune is not None:
+        plain = Space(
             tune["stages"],
             tune.get("limit"),
             tune.get("seed", asked["seed"]),
             tune.get("scheduler"),
-            tune.get("searcher") == "optuna",
+            adaptive=tune.get("searcher") == "optuna",
         )
-    )
+        space = dataclasses.replace(plain, drawn=_drawn(plain, record))
     known = model_defaults(spec)
     settings = Settings(
         run=run,
@@ -70,3 +72,13 @@ def experiment_of(
             parts.append(Ground(found, own, evaluation))
         sources = Sources.of(parts, ground)
     return Experiment(spec, settings, ground, space, sources=sources)
+
+
+def _drawn(space: Space, record: ResultRecord) -> list[list[dict[str, Any]]] | None:
+    """The points that a search drew, a list for each stage; None where it tried all."""
+    if space.limit is None or record.tuning is None:
+        return None
+    points = iter([trial["point"] for trial in record.tuning["trials"]])
+    return [
+        list(itertools.islice(points, space.tries(stage))) for stage in range(len(space.stages))
+    ]

@@ -62,6 +62,9 @@ class Space:
     """Of the drawing, and of the models that are trained while searching."""
     scheduler: str | None = None
     """`asha` where a sweep ends unpromising trials early; None trains each to its own end."""
+    drawn: Sequence[Sequence[Point]] | None = None
+    """Of each stage, what was drawn before: a search that is made again tries the same, whatever order the keys of its
+    stages have now. None draws."""
     adaptive: bool = False
     """Optuna chooses each next point by the scores so far; otherwise `limit` points are drawn beforehand."""
 
@@ -83,6 +86,8 @@ class Space:
 
     def points(self, stage: int) -> list[Point]:
         """A stage's points in the order written: those to try, or all where a searcher chooses among them."""
+        if self.drawn is not None:
+            return [dict(point) for point in self.drawn[stage]]
         every = grid(self.stages[stage])
         if self.limit is None or self.adaptive or len(every) <= self.limit:
             return every
