@@ -83,11 +83,15 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         hidden = config["hidden_size"] or max(1, wide // 2)
         return nn.Sequential(nn.Linear(wide, hidden), nn.LeakyReLU(), nn.Linear(hidden, size))
 
+    def mapped(self, text: torch.Tensor) -> torch.Tensor:
+        """[n, D] -> [n, d], in the precision of `text` under mixed precision too: the graph's sums need it."""
+        return self.map(text).to(text.dtype)  # type: ignore[no-any-return]
+
     def start(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users and items before propagation, Eq. 1."""
-        items = self.map(self.text)
+        items = self.mapped(self.text)
         if self.user_init == "mean_before":
-            return self.map(self.graph.mean(self.text)), items
+            return self.mapped(self.graph.mean(self.text)), items
         return self.graph.mean(items), items
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,7 +111,7 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         """
         before, items = self.start()
         start = before.clone()
-        start[users] = (1 - alpha) * before[users] + alpha * self.map(queries)
+        start[users] = (1 - alpha) * before[users] + alpha * self.mapped(queries)
         found = self.graph.convolve(start, items, self.n_layers)
         return functional.normalize(found[0], dim=1), functional.normalize(found[1], dim=1)
 

@@ -110,7 +110,8 @@ class _Product(torch.autograd.Function):
         ctx: Any, matrix: torch.Tensor, transposed: torch.Tensor, dense: torch.Tensor
     ) -> Any:
         ctx.transposed = transposed
-        return torch.sparse.mm(matrix, dense)
+        with torch.autocast(dense.device.type, enabled=False):  # there is no product in half
+            return torch.sparse.mm(matrix, dense)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[None, None, Any]:

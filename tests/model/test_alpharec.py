@@ -289,6 +289,19 @@ def test_learning_reads_the_text(tmp_path):
     assert values[0] > values[1] + 0.05
 
 
+def test_mixed_precision_learns_what_full_precision_does(tiny_path, tmp_path):
+    found = []
+    for half in ("false", "true"):
+        experiment = make_experiment(
+            "AlphaRec", "tiny", tiny_path, encoder="hash:16", epochs=5, num_neg=8, enable_amp=half
+        )
+        model = train(experiment, tmp_path).model
+        assert all(p.dtype == torch.float32 for p in model.parameters())
+        found.append(model()[1])
+    # bfloat16 has eight bits: cosines agree to about 1e-2.
+    assert 0 < (found[0] - found[1]).abs().max() < 0.05
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
