@@ -91,8 +91,8 @@ def _over_datasets(standings: Sequence[Standing]) -> list[str]:
     return [
         "## Over datasets",
         "\n".join(table.markdown(columns, standings)),
-        "* Places by NDCG@20 of full ranking among the models that stand on every dataset here, each by its best row, averaged "
-        "over the splits of a dataset.",
+        "* Places by NDCG@20 of full ranking among these models, each by its best row, averaged over the splits of a dataset. Of all "
+        "tables of models that stand on the same datasets this one has the most places.",
     ]
 
 

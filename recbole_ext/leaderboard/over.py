@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -25,28 +26,45 @@ class Standing:
 
 
 def over_datasets(sections: Sequence[Section]) -> list[Standing]:
-    """Standings of the models that stand on every dataset, best mean place first; empty for fewer than two datasets.
+    """Standings of models that all stand on the same datasets, best mean place first; empty for fewer than two datasets.
 
-    A place is that of the model's best row among the best rows of these models in a section, so that neither a second
-    configuration nor a model that is missing elsewhere pushes anybody down.
+    Of all such tables the one with the most places is taken: a dataset on which few models ran does not keep the others
+    from being compared, nor does a model that is missing on most. A place is that of the model's best row among the best
+    rows of these models in a section, so that neither a second configuration nor a model that is not in the table
+    pushes anybody down; it is averaged over the sections of the dataset that have all of them.
     """
-    ranked = [s for s in sections if s.headline == HEADLINE]
-    datasets = list(dict.fromkeys(_dataset(s) for s in ranked))
-    orders = [
-        list(dict.fromkeys(row.model for row in s.rows if row.place is not None)) for s in ranked
-    ]
-    common = set.intersection(*map(set, orders)) if orders else set()
-    if len(datasets) < 2 or len(common) < 2:
-        return []
-    places: dict[str, dict[str, list[int]]] = {model: {} for model in common}
-    for section, order in zip(ranked, orders, strict=True):
-        for place, model in enumerate((m for m in order if m in common), 1):
-            places[model].setdefault(_dataset(section), []).append(place)
-    standings = [
-        Standing(model, {name: fmean(of[name]) for name in datasets})
-        for model, of in places.items()
-    ]
+    by_dataset: dict[tuple[str, str], list[list[str]]] = {}
+    for section in sections:
+        if section.headline == HEADLINE:
+            order = list(dict.fromkeys(row.model for row in section.rows if row.place is not None))
+            by_dataset.setdefault(_identity(section), []).append(order)
+    richest = {
+        key: max((set(order) for order in orders), key=len) for key, orders in by_dataset.items()
+    }
+    chosen, common = _largest(richest)
+    names = [name for name, _ in chosen]
+    places: dict[str, dict[str, float]] = {model: {} for model in common}
+    for key in chosen:
+        whole = [order for order in by_dataset[key] if common <= set(order)]
+        own = [[model for model in order if model in common] for order in whole]
+        label = key[0] if names.count(key[0]) == 1 else f"{key[0]} {key[1][:6]}"
+        for model in common:
+            places[model][label] = fmean(1 + order.index(model) for order in own)
+    standings = [Standing(model, of) for model, of in places.items()]
     return sorted(standings, key=lambda s: (s.mean, s.model))
+
+
+def _largest(
+    models: dict[tuple[str, str], set[str]],
+) -> tuple[list[tuple[str, str]], set[str]]:
+    """(Datasets, models on all of them) with the most places, the more datasets the better; two of each at least."""
+    best: tuple[list[tuple[str, str]], set[str]] = ([], set())
+    for size in range(len(models), 1, -1):
+        for chosen in itertools.combinations(models, size):
+            common = set.intersection(*(models[name] for name in chosen))
+            if len(common) > 1 and size * len(common) > len(best[0]) * len(best[1]):
+                best = list(chosen), common
+    return best
 
 
 @dataclass(frozen=True)
@@ -93,6 +111,11 @@ def _best(section: Section, model: str, metric: str) -> Any:
     row = next(row for row in section.rows if row.model == model)
     cell = row.cell("full", metric)
     return None if cell is None else cell.mean
+
+
+def _identity(section: Section) -> tuple[str, str]:
+    """A dataset after its filters."""
+    return _dataset(section), section.first.fingerprints["data"]
 
 
 def _dataset(section: Section) -> str:

@@ -47,6 +47,20 @@ def test_random_splits_have_a_mean_and_a_deviation():
     assert over_splits(sections(board()[:5]), ("ndcg@20",)) == []
 
 
+def test_a_dataset_with_few_models_does_not_keep_the_others_out():
+    found = board()
+    found += [record(m, v, dataset="three") for m, v in (("A", 0.1), ("B", 0.3), ("C", 0.2))]
+    few = [record(m, v, dataset="four") for m, v in (("A", 0.2), ("B", 0.1))]
+    of = {s.model: s.places for s in over_datasets(sections(found + few))}
+    assert of["C"] == {"one": 3, "two": 2.5, "three": 2} and len(of) == 3
+    # A second data under one name is a dataset of its own.
+    other = [
+        record(m, v, dataset="one", read={"data": "f" * 64}) for m, v in (("A", 0.1), ("B", 0.2), ("C", 0.3))
+    ]  # fmt: skip
+    of = {s.model: s.places for s in over_datasets(sections(found + other))}
+    assert len(of["A"]) == 4 and of["A"]["one ffffff"] == 3
+
+
 def test_one_dataset_has_no_mean():
     alone = [r for r in board() if r.experiment["dataset"]["name"] == "one"]
     assert over_datasets(sections(alone)) == [] and over_datasets([]) == []
