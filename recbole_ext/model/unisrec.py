@@ -32,8 +32,8 @@ class Experts(nn.Module):
 
     def __init__(self, wide: int, size: int, n_experts: int, dropout: float) -> None:
         super().__init__()
-        self.shift = nn.Parameter(torch.zeros(n_experts, 1, wide))
-        self.weight = nn.Parameter(torch.empty(n_experts, wide, size).normal_(0.0, 0.02))
+        self.shift = nn.Parameter(torch.zeros(wide, n_experts, 1))
+        self.weight = nn.Parameter(torch.empty(wide, n_experts, size).normal_(0.0, 0.02))
         self.gate = nn.Linear(wide, n_experts, bias=False)
         self.noise = nn.Linear(wide, n_experts, bias=False)
         self.dropout = nn.Dropout(dropout)
@@ -43,5 +43,8 @@ class Experts(nn.Module):
         gates = self.gate(text)
         if self.training:
             gates = gates + torch.randn_like(gates) * (functional.softplus(self.noise(text)) + 0.01)
-        whitened = torch.matmul(self.dropout(text) - self.shift, self.weight)  # (experts, n, size)
-        return torch.einsum("ne,end->nd", gates.softmax(1), whitened)
+        # (x - b) W = xW - bW: one product for all experts, and nothing of experts x n x wide.
+        whitened = (self.dropout(text) @ self.weight.flatten(1)).unflatten(1, self.weight.shape[1:])
+        whitened = whitened - (self.shift * self.weight).sum(0)  # (n, experts, size)
+        mixed: torch.Tensor = (gates.softmax(1)[:, :, None] * whitened).sum(1)
+        return mixed

@@ -78,6 +78,11 @@ def prepare(
             f"{config['model']} reads histories in order, but {data.name} has no timestamp column"
         )
     init_seed(seed, True)
+    # Several threads that add into one row (the gradient of an index) would add in any order, and a run would not repeat.
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = (
+        False  # costs time, and nothing here reads such memory
+    )
     dataset = _dataset_class(sequential)(config, data, split)
     built = dataset.build()
     if item_vectors is not None:

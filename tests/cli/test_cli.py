@@ -55,7 +55,7 @@ def refused(capsys, *argv: str) -> str:
         (["--model=EASE", *ML, "--reg_weight=0"], "not positive definite"),
         (["--model=L3AE", *ML, "--encoder=hash", "--reg_x=-5"], "must be positive"),
         (["--model=L3AE", *ML, "--encoder=hash", "--teacher=cos"], "must be ease or cosine"),
-        (["--model=NeuMF", *ML, "--tune"], "no search space"),
+        (["--model=LINE", *ML, "--tune"], "no search space"),
         (["--model=L3AE", *ML, "--data-path=/nowhere"], "no such folder"),
         (["--model=L3AE", *ML, "--force=1"], "--force"),
         (["--model=EASE", *ML, "--min_rating=9"], "no interaction is left"),

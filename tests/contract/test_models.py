@@ -68,6 +68,23 @@ def test_fits_ranks_and_repeats(name, tiny_path, tmp_path):
     assert one.run_id == two.run_id
 
 
+@pytest.mark.parametrize("name", ["LightGCN", "AlphaRec"])
+def test_training_repeats_to_the_last_bit_on_two_threads(name, tmp_path):
+    given = {"epochs": 1, "train_batch_size": 4096} | (
+        {"encoder": "hash:32"} if name == "AlphaRec" else {}
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        one, two = (
+            train(make_experiment(name, "ml-100k", **given), tmp_path).model.state_dict()
+            for _ in range(2)
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
 @every_model
 def test_full_sort_predict_agrees_with_predict(name, tiny_path, tmp_path):
     experiment = experiment_of(name, tiny_path)

@@ -15,6 +15,7 @@ from scipy import stats
 from recbole_ext.errors import HarnessError
 from recbole_ext.model import contrastive
 from recbole_ext.model.contrastive import Histories, between_views, info_nce, picked_scores
+from recbole_ext.model.unisrec import Experts
 from recbole_ext.recbole_compat.propagation import Bipartite
 from recbole_ext.training import Training
 from tests.conftest import write_tiny
@@ -313,6 +314,20 @@ def test_mixed_precision_learns_what_full_precision_does(tiny_path, tmp_path):
 def test_a_mistyped_switch_is_one_line(given, said, tiny_path, tmp_path):
     with pytest.raises(HarnessError, match=said.replace("?", r"\?")):
         build(tiny_path, tmp_path, **given)
+
+
+def test_experts_are_a_mixture_of_whitenings():
+    torch.manual_seed(0)
+    experts = Experts(wide=4, size=3, n_experts=2, dropout=0.0).double().eval()
+    torch.nn.init.normal_(experts.shift)
+    text = torch.randn(5, 4, dtype=torch.float64)
+    for row, x in zip(experts(text), text, strict=True):
+        gates = (experts.gate.weight @ x).softmax(0)
+        wanted = sum(
+            gates[g] * ((x - experts.shift[:, g, 0]) @ experts.weight[:, g]) for g in range(2)
+        )
+        torch.testing.assert_close(row, wanted, rtol=0, atol=1e-12)
+    assert not torch.equal(experts.train()(text), experts(text))  # the gates' noise
 
 
 # SimGCL and XSimGCL
