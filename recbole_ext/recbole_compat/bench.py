@@ -80,9 +80,9 @@ def prepare(
     init_seed(seed, True)
     # Several threads that add into one row (the gradient of an index) would add in any order, and a run would not repeat.
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = (
-        False  # costs time, and nothing here reads such memory
-    )
+    # Its other half costs time, and nothing here reads memory that was never written.
+    deterministic: Any = torch.utils.deterministic
+    deterministic.fill_uninitialized_memory = False
     dataset = _dataset_class(sequential)(config, data, split)
     built = dataset.build()
     if item_vectors is not None:
