@@ -15,6 +15,8 @@ from recbole_ext.plotting import STYLE, svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_CROWDED = 9
+"""Points that can be told apart with their names beside them; more have a legend."""
 _SHORT = {"ndcg_pp@10": "NDCG@10 per positive", "hit_pp@10": "Hit@10 per positive"}
 
 
@@ -43,9 +45,13 @@ def draw(section: Section, known: Analysis) -> dict[str, str]:
 
 
 def _colors(section: Section) -> dict[str, Any]:
+    """Ten strong colours, then their ten light ones."""
     from matplotlib import colormaps
 
-    return {row.label: colormaps["tab10"](i % 10) for i, row in enumerate(section.rows)}
+    strong_first = [*range(0, 20, 2), *range(1, 20, 2)]
+    return {
+        row.label: colormaps["tab20"](strong_first[i % 20]) for i, row in enumerate(section.rows)
+    }
 
 
 def _places_plot(section: Section, known: Analysis) -> str:
@@ -123,7 +129,8 @@ def _bump(
         )  # fmt: skip
     axis.set_title(title, loc="left", fontsize=10)
     axis.set_xticks(range(len(names)), names)
-    axis.set_xlim(-0.35 - 0.22 * len(names), len(names) - 0.7)
+    longest = max(map(len, lines), default=0)
+    axis.set_xlim(-0.35 - max(0.22, 0.021 * longest) * len(names), len(names) - 0.7)
     axis.set_ylim(len(lines) + 0.5, 0.5)
     axis.set_yticks(range(1, len(lines) + 1))
     axis.spines["bottom"].set_visible(False)
@@ -151,12 +158,23 @@ def _cost_plot(section: Section, known: Analysis) -> str:
         shown = [(row, cell, t) for row, cell, t in found if cell is not None and t is not None]
         for i, (row, cell, seconds) in enumerate(sorted(shown, key=lambda entry: entry[2])):
             color, half = colors[row.label], cell.half or 0.0
-            axis.errorbar(seconds, cell.mean, yerr=half, fmt="o", color=color, capsize=3)
+            axis.errorbar(
+                seconds, cell.mean, yerr=half, fmt="o", color=color, capsize=3, label=row.label
+            )
+            if len(shown) > _CROWDED:
+                continue
             # Above and below in turn, so that neighbours do not cover each other's names.
             side = 1 if i % 2 else -1
             axis.annotate(
                 row.label, (seconds, cell.mean + side * half), color=color, ha="center",
                 va="bottom" if side > 0 else "top", xytext=(0, 4 * side), textcoords="offset points",
+            )  # fmt: skip
+        if len(shown) > _CROWDED:
+            handles, labels = axis.get_legend_handles_labels()
+            best_first = [labels.index(row.label) for row in section.rows if row.label in labels]
+            axis.legend(
+                [handles[i] for i in best_first], [labels[i] for i in best_first],
+                loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False,
             )  # fmt: skip
         axis.set_xscale("log")
         axis.margins(x=0.15, y=0.1)
