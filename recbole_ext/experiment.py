@@ -75,7 +75,7 @@ class Experiment:
             ]
         return found
 
-    @property
+    @cached_property
     def origin(self) -> Experiment:
         """The same experiment on what its model is trained on: itself, but for a model that moves from its sources."""
         if self.sources is None:
