@@ -20,6 +20,7 @@ from recbole_ext.arguments import (
 from recbole_ext.errors import HarnessError, nearest, one_of
 
 if TYPE_CHECKING:
+    from recbole_ext.data.catalog import DatasetSpec
     from recbole_ext.results import ResultRecord
     from recbole_ext.tune.sweep import Cluster
 
@@ -248,12 +249,9 @@ def _data(arguments: Arguments) -> int:
     from recbole_ext.data.card import card
     from recbole_ext.data.catalog import dataset_names, find_dataset, load_dataset
     from recbole_ext.data.splits import make_split
-    from recbole_ext.intention import queries_by, queries_from_descriptions, write_queries
     from recbole_ext.plan import supply_of
-    from recbole_ext.text.writer import make_writer
 
     data_path, supply = as_path(arguments.take("data-path")), supply_of(arguments)
-    output, writer = as_path(arguments.take("output")), arguments.take("writer")
     actions = ("get", "build", "card", "queries")
     if len(arguments.words) != 2 or arguments.words[0] not in actions:
         word = arguments.words[0] if arguments.words else ""
@@ -269,14 +267,10 @@ def _data(arguments: Arguments) -> int:
         for role, path in get(dataset.source, supply).items():
             print(f"{role}: {path}")
         return 0
+    if action == "queries":
+        return _queries(arguments, dataset)
     options = dataset_settings(dataset.options, arguments.options)
     data = load_dataset(dataset, options)
-    if action == "queries":
-        path = output or Path(f"{name}.queries.csv")
-        made = queries_by(make_writer(writer), data) if writer else queries_from_descriptions(data)
-        write_queries(made, path)
-        print(f"{path}: queries for {len(made):,} of {len(data.item_tokens):,} items")
-        return 0
     print("\n".join(card(data, make_split(data, options), str(options["split"]))))
     if dataset.source is not None:
         built = build(dataset.source, options, supply)
@@ -289,6 +283,21 @@ def _data(arguments: Arguments) -> int:
             print(f"  {what:<24} {value}")
         for line in published_beside(dataset.source, built.manifest):
             print(f"  {line}")
+    return 0
+
+
+def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
+    from recbole_ext.config import dataset_settings
+    from recbole_ext.data.catalog import load_dataset
+    from recbole_ext.intention import queries_by, queries_from_descriptions, write_queries
+    from recbole_ext.text.writer import make_writer
+
+    path = as_path(arguments.take("output")) or Path(f"{dataset.name}.queries.csv")
+    writer = arguments.take("writer")
+    data = load_dataset(dataset, dataset_settings(dataset.options, arguments.options))
+    made = queries_by(make_writer(writer), data) if writer else queries_from_descriptions(data)
+    write_queries(made, path)
+    print(f"{path}: queries for {len(made):,} of {len(data.item_tokens):,} items")
     return 0
 
 

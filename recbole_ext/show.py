@@ -14,11 +14,11 @@ import numpy.typing as npt
 from recbole_ext.data.interactions import Ints
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.experiment import Experiment
+from recbole_ext.ground import Ground
 from recbole_ext.intention import QueryFile, remark, sweep_alpha, written
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.rerun import experiment_of
 from recbole_ext.results import ResultRecord, find_records, read_record
-from recbole_ext.text import choose_fields, item_texts
 from recbole_ext.training import Fitted, Training
 
 
@@ -160,7 +160,7 @@ def _listed(
     saved: Saved, index: int, history: Ints, row: npt.NDArray[np.float64], k: int
 ) -> list[str]:
     """The k best items that are not in the history."""
-    ground, data = saved.experiment.ground, saved.experiment.ground.data
+    ground = saved.experiment.ground
     scores = row.copy()
     scores[history] = -np.inf
     held_out = set(
@@ -168,8 +168,7 @@ def _listed(
             ground.test_task.row_of_positive == np.searchsorted(ground.test_task.users, index)
         ].tolist()
     )
-    wanted = saved.experiment.settings.dataset["text_fields"]
-    labels = _labels(wanted, data.item_columns, data.item_tokens)
+    labels = _labels(ground)
     lines = []
     for place, item in enumerate(np.argsort(-scores, kind="stable")[:k], 1):
         mark = "held out" if int(item) in held_out else ""
@@ -177,11 +176,11 @@ def _listed(
     return lines
 
 
-def _labels(wanted: dict[str, str] | None, columns: object, tokens: list[str]) -> list[str]:
+def _labels(ground: Ground) -> list[str]:
     """Item token, with its text where there is any."""
-    assert isinstance(columns, dict)
+    tokens = ground.data.item_tokens
     try:
-        texts = item_texts(columns, choose_fields(list(columns), wanted))
+        texts = ground.texts[1]
     except HarnessError:
         return tokens
     return [f"{token} {text}".rstrip() for token, text in zip(tokens, texts, strict=True)]

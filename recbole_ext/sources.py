@@ -81,7 +81,7 @@ class Sources(Ground):
         parts = [data for data, _, _ in self.kept]
         width = len(str(len(parts)))
         users, items = self._starts
-        return Interactions(
+        return _pairs(
             name=self.spec.name,
             user_tokens=[
                 f"{k:0{width}}:{t}" for k, part in enumerate(parts) for t in part.user_tokens
@@ -91,11 +91,6 @@ class Sources(Ground):
             ],
             user=np.concatenate([part.user + at for part, at in zip(parts, users, strict=True)]),
             item=np.concatenate([part.item + at for part, at in zip(parts, items, strict=True)]),
-            time=None,
-            time_is_order=False,
-            part=None,
-            item_columns={},
-            dropped={},
         )
 
     @cached_property
@@ -167,16 +162,29 @@ def _restricted(
     rows &= trained[data.user]
     users, user = np.unique(data.user[rows], return_inverse=True)
     kept, item = np.unique(data.item[rows], return_inverse=True)
-    left = Interactions(
+    left = _pairs(
         name=data.name,
         user_tokens=[data.user_tokens[i] for i in users],
         item_tokens=[data.item_tokens[i] for i in kept],
         user=user.astype(np.int64),
         item=item.astype(np.int64),
+    )
+    return left, Split(split.part[rows]), kept
+
+
+def _pairs(
+    name: str, user_tokens: list[str], item_tokens: list[str], user: Ints, item: Ints
+) -> Interactions:
+    """Who interacted with what, and nothing else of a dataset."""
+    return Interactions(
+        name=name,
+        user_tokens=user_tokens,
+        item_tokens=item_tokens,
+        user=user,
+        item=item,
         time=None,
         time_is_order=False,
         part=None,
         item_columns={},
         dropped={},
     )
-    return left, Split(split.part[rows]), kept

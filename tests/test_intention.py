@@ -201,6 +201,12 @@ def test_a_model_writes_queries_in_the_first_person_or_none(tiny_path):
     assert queries_by(silent, data) == [] and {seed for _, seed in silent.asked} == {None, 0, 1, 2}
 
 
+def test_options_of_queries_are_not_those_of_a_card(tiny_path, capsys):
+    for option in ("--output=x.csv", "--writer=lm:x"):
+        assert main(["data", "card", "tiny", f"--data-path={tiny_path}", option]) == 2
+        assert "is not a key of a dataset" in capsys.readouterr().err
+
+
 def test_other_models_take_no_query(tiny_path, tmp_path, capsys):
     where = [f"--data-path={tiny_path}", f"--records={tmp_path}", "--model=EASE", "--dataset=tiny"]
     assert main([*where, "--protocols=full"]) == 0

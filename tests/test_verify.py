@@ -9,13 +9,19 @@ from recbole_ext.leaderboard.board import load_records
 from recbole_ext.verify import verify_records
 
 
-def test_a_record_repeats_and_a_changed_one_does_not(tiny_path, tmp_path, capsys):
+def tuned(tiny_path, records):
+    """The record of a search of two drawn points."""
     argv = [
-        "--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}", "--protocols=full,uni5",
+        "--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={records}", "--protocols=full,uni5",
         "--epochs=2", "--valid_metric=recall@5", "--tune=2", "--threads=1",
     ]  # fmt: skip
     assert main(argv) == 0
-    (record,), _ = load_records(tmp_path)
+    (record,), _ = load_records(records)
+    return record
+
+
+def test_a_record_repeats_and_a_changed_one_does_not(tiny_path, tmp_path, capsys):
+    record = tuned(tiny_path, tmp_path)
     assert verify_records([record], 1, 1, tiny_path) == 0
     assert "agrees  BPR on tiny" in capsys.readouterr().out
     worse = {"full": {"recall@5": {**record.metrics["full"]["recall@5"], "mean": 0.9}}}
@@ -24,12 +30,7 @@ def test_a_record_repeats_and_a_changed_one_does_not(tiny_path, tmp_path, capsys
 
 
 def test_of_a_search_that_does_not_repeat_the_winner_is_trained_again(tiny_path, tmp_path, capsys):
-    argv = [
-        "--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}", "--protocols=full",
-        "--epochs=2", "--valid_metric=recall@5", "--tune=2", "--threads=1",
-    ]  # fmt: skip
-    assert main(argv) == 0
-    (record,), _ = load_records(tmp_path)
+    record = tuned(tiny_path, tmp_path)
     tune = {**record.experiment["tune"], "searcher": "optuna"}
     chosen = dataclasses.replace(record, experiment={**record.experiment, "tune": tune})
     capsys.readouterr()

@@ -96,7 +96,13 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users [n_users, d] and items [n_items, d] of length 1: their inner products are the scores."""
-        users, items = self.graph.convolve(*self.start(), self.n_layers)
+        return self.propagated(*self.start())
+
+    def propagated(
+        self, users: torch.Tensor, items: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """What a start becomes: Eqs. 2 and 3, at length 1."""
+        users, items = self.graph.convolve(users, items, self.n_layers)
         return functional.normalize(users, dim=1), functional.normalize(items, dim=1)
 
     def intending(
@@ -112,8 +118,7 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         before, items = self.start()
         start = before.clone()
         start[users] = (1 - alpha) * before[users] + alpha * self.mapped(queries)
-        found = self.graph.convolve(start, items, self.n_layers)
-        return functional.normalize(found[0], dim=1), functional.normalize(found[1], dim=1)
+        return self.propagated(start, items)
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """Eq. 4 over a batch of RecBole's loader, whose pairs `pos_sampling=user_uniform` replaces."""

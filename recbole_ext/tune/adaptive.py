@@ -9,7 +9,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.tune.search import Asked, Point
+from recbole_ext.tune.search import Asked, Point, axes
 
 _ASKS = 64
 """Proposals of points that were tried before, after which one is drawn among the others."""
@@ -39,7 +39,7 @@ class Chosen(Searcher):  # type: ignore[misc]
             raise HarnessError("--searcher=optuna needs Optuna: pip install optuna") from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         optuna.logging.disable_propagation()
-        self.axes = _axes(asked.points)
+        self.axes = axes(asked.points)
         startup = max(3, min(10, (len(asked.known) + asked.count) // 3))
         self.optuna = OptunaSearch(
             space={
@@ -113,14 +113,3 @@ class Chosen(Searcher):  # type: ignore[misc]
 
     def restore(self, checkpoint_path: str) -> None:
         """Never used, see `save`."""
-
-
-def _axes(points: list[Point]) -> dict[str, list[Any]]:
-    """The values of each key that has several, in the order in which they stand."""
-    axes: dict[str, list[Any]] = {}
-    for point in points:
-        for key, value in point.items():
-            values = axes.setdefault(key, [])
-            if value not in values:
-                values.append(value)
-    return {key: values for key, values in axes.items() if len(values) > 1}

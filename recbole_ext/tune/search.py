@@ -128,6 +128,17 @@ def grid(stage: Mapping[str, Sequence[Any]]) -> list[Point]:
     return [dict(zip(stage, values, strict=True)) for values in itertools.product(*stage.values())]
 
 
+def axes(points: Sequence[Point]) -> dict[str, list[Any]]:
+    """The values of each key that has several, in the order in which they stand."""
+    found: dict[str, list[Any]] = {}
+    for point in points:
+        for key, value in point.items():
+            values = found.setdefault(key, [])
+            if value not in values:
+                values.append(value)
+    return {key: values for key, values in found.items() if len(values) > 1}
+
+
 def search(space: Space, evaluate: Evaluate) -> Search:
     """Walk the stages.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.progress import progress
-from recbole_ext.tune.search import Asked, Point, Trial
+from recbole_ext.tune.search import Asked, Point, Trial, axes
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -46,27 +46,26 @@ def watching(what: str, metric: str, asked: Asked, curves: Path) -> Iterator[Tel
         curves: folder of the TensorBoard files.
     """
     board, writers = Board(what, metric, asked), Curves(curves, metric, asked)
-    if not sys.stderr.isatty():
-        with progress(what, asked.count) as advance:
 
-            def line(event: Event) -> None:
-                board.add(event)
-                writers.add(event)
-                if event.over:
-                    advance(len(event.trials), board.best())
+    def take(event: Event) -> None:
+        board.add(event)
+        writers.add(event)
 
-            yield line
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.live import Live
+
+        with Live(get_renderable=board.render, console=Console(stderr=True), refresh_per_second=2):
+            yield take
         return
-    from rich.console import Console
-    from rich.live import Live
+    with progress(what, asked.count) as advance:
 
-    with Live(get_renderable=board.render, console=Console(stderr=True), refresh_per_second=2):
+        def line(event: Event) -> None:
+            take(event)
+            if event.over:
+                advance(len(event.trials), board.best())
 
-        def table(event: Event) -> None:
-            board.add(event)
-            writers.add(event)
-
-        yield table
+        yield line
 
 
 @dataclass
@@ -81,7 +80,7 @@ class Board:
     def __post_init__(self) -> None:
         self.running: dict[str, tuple[float, Sequence[Point], Trial | None]] = {}
         self.over: list[Trial] = []
-        self.keys = varying(self.asked.points)
+        self.keys = list(axes(self.asked.points))
 
     def add(self, event: Event) -> None:
         """Take an event in."""
@@ -159,7 +158,7 @@ class Curves:
     asked: Asked
 
     def __post_init__(self) -> None:
-        self.keys = varying(self.asked.points)
+        self.keys = list(axes(self.asked.points))
         self.open: dict[str, Any] = {}
 
     def add(self, event: Event) -> None:
@@ -174,15 +173,6 @@ class Curves:
             self.open[event.worker].add_scalar(f"validation/{self.metric}", score, epochs)
         if event.over and event.worker in self.open:
             self.open.pop(event.worker).close()
-
-
-def varying(points: Sequence[Point]) -> list[str]:
-    """The keys with more than one value."""
-    values: dict[str, set[str]] = {}
-    for point in points:
-        for key, value in point.items():
-            values.setdefault(key, set()).add(str(value))
-    return [key for key, found in values.items() if len(found) > 1]
 
 
 def _span(seconds: float) -> str:

@@ -6,8 +6,8 @@ import io
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from recbole_ext.tune.search import Asked, Trial, grid
-from recbole_ext.tune.watch import Board, Event, varying, watching
+from recbole_ext.tune.search import Asked, Trial, axes, grid
+from recbole_ext.tune.watch import Board, Event, watching
 
 POINTS = grid({"lr": [0.1, 0.2, 0.3], "layers": [2], "way": ["a/b", "c"]})
 ASKED = Asked(POINTS, 4, [Trial(POINTS[0], 0.31, 3.0, 9), Trial(POINTS[1], None, 1.0, error="nan")])
@@ -47,7 +47,7 @@ def test_a_family_of_points_is_one_row():
     board = Board("L3AE sweep", "recall@20", Asked(POINTS, 6))
     board.add(Event("w1", POINTS))
     assert board.rows() == [["3 values", "2 values", "", "0", "", "running"]]
-    assert varying(POINTS) == ["lr", "way"] and varying(POINTS[:1]) == []
+    assert list(axes(POINTS)) == ["lr", "way"] and list(axes(POINTS[:1])) == []
 
 
 def test_elsewhere_lines_and_tensorboard_files(tmp_path, capsys):
