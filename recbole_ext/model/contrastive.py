@@ -89,7 +89,8 @@ def picked_scores(users: torch.Tensor, items: torch.Tensor, picked: torch.Tensor
     """[B, s] inner products of users [B, d] with the items [n, d] named by picked [B, s]."""
     if len(items) <= _DENSE * picked.shape[1]:
         return (users @ items.T).gather(1, picked)
-    return torch.einsum("bd,bsd->bs", users, items[picked])
+    # `embedding` adds its gradient up by rows of `items` on all threads; an index that must repeat does so on one.
+    return torch.bmm(functional.embedding(picked, items), users[:, :, None]).squeeze(2)
 
 
 def info_nce(positive: torch.Tensor, negative: torch.Tensor, tau: float) -> torch.Tensor:
