@@ -7,11 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy import sparse
 from torch.nn import functional
-
-_DENSE = 64
-"""Up to so many items per negative all scores are computed and those of the negatives picked: a product of matrices costs
-less than to move every negative's vector, on a CPU up to about 16,000 items for 256 negatives."""
 
 
 class Histories:
@@ -87,10 +84,55 @@ def _edges(blocks: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray
 
 def picked_scores(users: torch.Tensor, items: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
     """[B, s] inner products of users [B, d] with the items [n, d] named by picked [B, s]."""
-    if len(items) <= _DENSE * picked.shape[1]:
-        return (users @ items.T).gather(1, picked)
-    # `embedding` adds its gradient up by rows of `items` on all threads; an index that must repeat does so on one.
-    return torch.bmm(functional.embedding(picked, items), users[:, :, None]).squeeze(2)
+    if users.is_cuda or picked.shape[1] > len(
+        items
+    ):  # a sparse matrix has no more values than places
+        return torch.bmm(functional.embedding(picked, items), users[:, :, None]).squeeze(2)
+    scores: torch.Tensor = _Picked.apply(users, items, picked)  # type: ignore[no-untyped-call]
+    return scores
+
+
+class _Picked(torch.autograd.Function):
+    """A product of two matrices at the places of a sparse one, whose gradients are products with that one.
+
+    Neither the scores of all items nor the vectors of all picked ones are ever there: on a CPU a tenth of the time of
+    either for 4,096 users, 256 of 12,000 items and vectors of 64, forth and back.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, users: torch.Tensor, items: torch.Tensor, picked: torch.Tensor
+    ) -> torch.Tensor:
+        ctx.save_for_backward(users, items, picked)
+        places = _by_rows(picked, users.new_zeros(picked.shape), len(items))
+        scores: torch.Tensor = torch.sparse.sampled_addmm(places, users, items.T)
+        return scores.values().view(picked.shape)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[torch.Tensor, torch.Tensor, None]:
+        users, items, picked = ctx.saved_tensors
+        by_user = _by_rows(picked, grads[0], len(items))
+        by_item = _transposed(by_user)
+        return torch.sparse.mm(by_user, items), torch.sparse.mm(by_item, users), None
+
+
+def _by_rows(picked: torch.Tensor, values: torch.Tensor, n_items: int) -> torch.Tensor:
+    """[B, n_items] with values [B, s] at the items picked [B, s]; an item that is picked twice is there twice."""
+    rows, each = picked.shape
+    starts = torch.arange(0, rows * each + 1, each)
+    size = (rows, n_items)
+    return torch.sparse_csr_tensor(starts, picked.reshape(-1), values.reshape(-1), size)
+
+
+def _transposed(matrix: torch.Tensor) -> torch.Tensor:
+    """By rows again; SciPy's counting sort takes a tenth of what PyTorch's does."""
+    rows, columns = matrix.shape
+    values, items, starts = matrix.values(), matrix.col_indices().int(), matrix.crow_indices().int()
+    turned = sparse.csr_matrix(
+        (values.numpy(), items.numpy(), starts.numpy()), (rows, columns)
+    ).tocsc()
+    starts, items, values = map(torch.from_numpy, (turned.indptr, turned.indices, turned.data))
+    return torch.sparse_csr_tensor(starts, items, values, (columns, rows))
 
 
 def info_nce(positive: torch.Tensor, negative: torch.Tensor, tau: float) -> torch.Tensor:

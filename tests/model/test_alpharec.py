@@ -13,7 +13,6 @@ from recbole.data.interaction import Interaction
 from scipy import stats
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.model import contrastive
 from recbole_ext.model.contrastive import Histories, between_views, info_nce, picked_scores
 from recbole_ext.model.unisrec import Experts
 from recbole_ext.recbole_compat.propagation import Bipartite
@@ -109,16 +108,19 @@ def test_between_views_is_info_nce_with_the_rest_of_the_batch():
     assert found.item() == pytest.approx(total / 5, abs=1e-8)
 
 
-def test_both_ways_to_the_negatives_scores_agree(monkeypatch):
+@pytest.mark.parametrize(
+    "count", [1, 6, 12]
+)  # 6 of 5 items: one is there twice; 12: more than there are items
+def test_scores_of_the_negatives_and_their_gradients_are_those_of_an_index(count):
     torch.manual_seed(0)
-    picked = torch.randint(0, 30, (4, 6))
+    picked = torch.randint(0, 5, (4, count))
+    weights = torch.randn(4, count, dtype=torch.float64)
     found = []
-    for dense in (1_000, 0):
-        monkeypatch.setattr(contrastive, "_DENSE", dense)
+    for scored in (picked_scores, lambda u, i, p: (u[:, None] * i[p]).sum(2)):
         users = torch.arange(20.0, dtype=torch.float64).view(4, 5).requires_grad_()
-        items = torch.linspace(-1, 1, 150, dtype=torch.float64).view(30, 5).requires_grad_()
-        scores = picked_scores(users, items, picked)
-        scores.square().sum().backward()
+        items = torch.linspace(-1, 1, 35, dtype=torch.float64).view(7, 5).requires_grad_()
+        scores = scored(users, items, picked)
+        (scores.square() * weights).sum().backward()
         found.append((scores, users.grad, items.grad))
     for one, two in zip(*found, strict=True):
         torch.testing.assert_close(one, two, rtol=1e-12, atol=1e-12)
