@@ -1,0 +1,70 @@
+"""What choosing the epoch by the test part adds to a test score: AlphaRec's released code does so, the harness never does.
+
+python -m benchmarks.choosing_on_test [--model=AlphaRec --dataset=NAME --seeds=3 --KEY=VALUE ..]
+
+Takes what `run` takes, for a model that is trained by epoch. Both parts are ranked after every `eval_step` epochs of one
+training without an early stop; a line compares the test score at the epoch that validation chooses with that at the epoch
+that the test part chooses.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_ext import recbole_compat
+from recbole_ext.arguments import parse
+from recbole_ext.data.splits import TRAIN
+from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator.ranks import rank
+from recbole_ext.experiment import Experiment
+from recbole_ext.plan import plan
+from recbole_ext.training import Training
+
+_USUAL = ["--model=AlphaRec", "--dataset=ml-100k", "--epochs=60", "--seeds=3"]
+
+
+def curves(experiment: Experiment) -> npt.NDArray[np.float64]:
+    """[validations, 2] scores of validation and of test along a training."""
+    ground, settings = experiment.ground, experiment.settings
+    params = {**settings.params, "stopping_step": settings.params["epochs"]}
+    embeddings = experiment.embeddings()
+    found: list[list[float]] = []
+    with tempfile.TemporaryDirectory() as scratch:
+        vectors = embeddings.vectors if embeddings else None
+        training = Training(experiment, vectors, Path(scratch))
+        model, bench = training.build(params)
+        history = ground.split.pairs(ground.data, TRAIN)
+        scores = recbole_compat.score_function(model, bench, ground.data, history)
+
+        def both() -> float:
+            tables = [
+                rank(task, lambda users: [scores(users)])[0]
+                for task in (ground.validations[0].task, ground.test_task)
+            ]
+            metric = settings.evaluation["valid_metric"]
+            found.append([protocols.mean_of(table, metric) for table in tables])
+            return found[-1][0]
+
+        recbole_compat.make_trainer(bench, model, both).run(bench.train_loader, lambda _: None)
+    return np.array(found)
+
+
+def main(argv: list[str]) -> None:
+    for experiment in plan(parse(["run", *(argv or _USUAL)])).experiments:
+        valid, test = curves(experiment).T
+        step = int(experiment.settings.params["eval_step"])
+        honest, best = test[valid.argmax()], test.max()
+        print(
+            f"{experiment.model.name}, seed {experiment.settings.run['seed']}: test "
+            f"{experiment.settings.evaluation['valid_metric']} {honest:.4f} at epoch {(valid.argmax() + 1) * step}, chosen on "
+            f"validation; {best:.4f} ({best / honest - 1:+.2%}) at epoch {(test.argmax() + 1) * step}, chosen on test"
+        )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
