@@ -8,7 +8,6 @@ With Y = KX the rows of X pass through: XP = Y. The rest of P that a model needs
 
 from __future__ import annotations
 
-import warnings
 from functools import cached_property
 
 import numpy as np
@@ -17,10 +16,7 @@ import torch
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.linear.ridge import gram, ridge_inverse_, working_dtype
-
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-# SciPy's rows are valid; saying so silences a warning.
-torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
+from recbole_ext.sparse import by_rows
 
 SIDES = ("items", "users")
 _BLOCK = 1024
@@ -40,17 +36,6 @@ def choose(asked: str, users: int, items: int) -> str:
     return asked
 
 
-def as_tensor(x: sp.csr_matrix, dtype: torch.dtype, device: torch.device | str) -> torch.Tensor:
-    """A SciPy matrix as a sparse tensor by rows."""
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(x.indptr.astype(np.int64)),
-        torch.from_numpy(x.indices.astype(np.int64)),
-        torch.from_numpy(x.data).to(dtype),
-        size=x.shape,
-        device=device,
-    )
-
-
 class ItemSide:
     """P itself."""
 
@@ -65,7 +50,7 @@ class ItemSide:
 
     def rows(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
         """x_u P [B, n] for rows u [B] of X."""
-        return as_tensor(self.x[users], self.p.dtype, self.p.device) @ self.p
+        return by_rows(self.x[users], self.p.dtype, self.p.device) @ self.p
 
 
 class UserSide:
@@ -74,8 +59,8 @@ class UserSide:
     def __init__(self, x: sp.csr_matrix, kernel: torch.Tensor, ridge: float) -> None:
         """`kernel` is kept, not copied."""
         self.kernel, self.ridge = kernel, ridge
-        self.x = as_tensor(x, kernel.dtype, kernel.device)
-        self.columns = as_tensor(x.T.tocsr(), kernel.dtype, kernel.device)
+        self.x = by_rows(x, kernel.dtype, kernel.device)
+        self.columns = by_rows(x.T.tocsr(), kernel.dtype, kernel.device)
         """[n, m] the rows of Xᵀ."""
         self._host = x
 

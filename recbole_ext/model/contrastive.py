@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 import torch
-from scipy import sparse
 from torch.nn import functional
+
+from recbole_ext.sparse import by_rows
 
 
 class Histories:
@@ -84,9 +86,8 @@ def _edges(blocks: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray
 
 def picked_scores(users: torch.Tensor, items: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
     """[B, s] inner products of users [B, d] with the items [n, d] named by picked [B, s]."""
-    if users.is_cuda or picked.shape[1] > len(
-        items
-    ):  # a sparse matrix has no more values than places
+    # A sparse matrix has no more values than places.
+    if users.is_cuda or picked.shape[1] > len(items):
         return torch.bmm(functional.embedding(picked, items), users[:, :, None]).squeeze(2)
     scores: torch.Tensor = _Picked.apply(users, items, picked)  # type: ignore[no-untyped-call]
     return scores
@@ -104,35 +105,26 @@ class _Picked(torch.autograd.Function):
         ctx: Any, users: torch.Tensor, items: torch.Tensor, picked: torch.Tensor
     ) -> torch.Tensor:
         ctx.save_for_backward(users, items, picked)
-        places = _by_rows(picked, users.new_zeros(picked.shape), len(items))
-        scores: torch.Tensor = torch.sparse.sampled_addmm(places, users, items.T)
+        places = _placed(picked, users.new_zeros(picked.shape), len(items))
+        scores: torch.Tensor = torch.sparse.sampled_addmm(
+            by_rows(places, users.dtype), users, items.T
+        )
         return scores.values().view(picked.shape)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[torch.Tensor, torch.Tensor, None]:
         users, items, picked = ctx.saved_tensors
-        by_user = _by_rows(picked, grads[0], len(items))
-        by_item = _transposed(by_user)
+        places = _placed(picked, grads[0], len(items))
+        by_user, by_item = (by_rows(x, users.dtype) for x in (places, places.T.tocsr()))
         return torch.sparse.mm(by_user, items), torch.sparse.mm(by_item, users), None
 
 
-def _by_rows(picked: torch.Tensor, values: torch.Tensor, n_items: int) -> torch.Tensor:
+def _placed(picked: torch.Tensor, values: torch.Tensor, n_items: int) -> sp.csr_matrix:
     """[B, n_items] with values [B, s] at the items picked [B, s]; an item that is picked twice is there twice."""
     rows, each = picked.shape
-    starts = torch.arange(0, rows * each + 1, each)
-    size = (rows, n_items)
-    return torch.sparse_csr_tensor(starts, picked.reshape(-1), values.reshape(-1), size)
-
-
-def _transposed(matrix: torch.Tensor) -> torch.Tensor:
-    """By rows again; SciPy's counting sort takes a tenth of what PyTorch's does."""
-    rows, columns = matrix.shape
-    values, items, starts = matrix.values(), matrix.col_indices().int(), matrix.crow_indices().int()
-    turned = sparse.csr_matrix(
-        (values.numpy(), items.numpy(), starts.numpy()), (rows, columns)
-    ).tocsc()
-    starts, items, values = map(torch.from_numpy, (turned.indptr, turned.indices, turned.data))
-    return torch.sparse_csr_tensor(starts, items, values, (columns, rows))
+    starts = np.arange(0, rows * each + 1, each)
+    cells = (values.reshape(-1).numpy(), picked.reshape(-1).numpy(), starts)
+    return sp.csr_matrix(cells, shape=(rows, n_items))
 
 
 def info_nce(positive: torch.Tensor, negative: torch.Tensor, tau: float) -> torch.Tensor:

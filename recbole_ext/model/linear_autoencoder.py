@@ -13,8 +13,9 @@ from recbole.utils import InputType
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.linear.semantics import Semantics
-from recbole_ext.linear.sides import ItemSide, UserSide, as_tensor, choose, invert_, side_gram
+from recbole_ext.linear.sides import ItemSide, UserSide, choose, invert_, side_gram
 from recbole_ext.linear.solution import Solution
+from recbole_ext.sparse import by_rows
 
 Point = Mapping[str, Any]
 Scorer = Callable[[torch.Tensor], Iterator[torch.Tensor]]
@@ -178,7 +179,7 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
     ) -> torch.Tensor:
         """x B of rows x [B, n_items]; `times_p` is asked for x P where the users' side is kept."""
         if self.side == "items":
-            return as_tensor(rows, torch.float32, self.item_matrix.device) @ self.item_matrix
+            return by_rows(rows, torch.float32, self.item_matrix.device) @ self.item_matrix
         xp = times_p(self._users_side()) if self.side == "users" else None
         return next(_rows_of([self._kept()], [self.own], rows, xp))
 
@@ -206,7 +207,7 @@ def _rows_of(
 ) -> Iterator[torch.Tensor]:
     """x B [B, n] for each solution, given rows x and x P; a matrix is reused after the next one is asked for."""
     device = owns[0].device
-    x = as_tensor(rows, torch.float32, device)
+    x = by_rows(rows, torch.float32, device)
     sizes = torch.from_numpy(np.diff(rows.indptr).astype(np.int64)).to(device)
     items = x.col_indices()
     cells = torch.arange(rows.shape[0], device=device).repeat_interleave(sizes), items

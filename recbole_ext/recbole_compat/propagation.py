@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 import torch
+
+from recbole_ext.sparse import by_rows
 
 
 class SymmetricMatrix:
@@ -48,8 +51,10 @@ class Bipartite:
         n_items: int,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.by_user = _ones_by_rows(users, items, n_users, n_items).to(device)
-        self.by_item = _ones_by_rows(items, users, n_items, n_users).to(device)
+        ones = np.ones(len(users), np.float32)
+        pairs = sp.csr_matrix((ones, (users, items)), shape=(n_users, n_items))
+        self.by_user = by_rows(pairs, device=device)
+        self.by_item = by_rows(pairs.T.tocsr(), device=device)
         self.users_share = _powers(users, n_users, -1.0).to(device)
         self.users_root = _powers(users, n_users, -0.5).to(device)
         self.items_root = _powers(items, n_items, -0.5).to(device)
@@ -76,19 +81,6 @@ class Bipartite:
             )
             sums = sums[0] + users, sums[1] + items
         return sums[0] / (layers + 1), sums[1] / (layers + 1)
-
-
-def _ones_by_rows(
-    rows: npt.NDArray[Any], columns: npt.NDArray[Any], n_rows: int, n_columns: int
-) -> torch.Tensor:
-    order = np.lexsort((columns, rows))
-    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=n_rows))])
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(starts),
-        torch.from_numpy(np.asarray(columns)[order].astype(np.int64)),
-        torch.ones(len(rows)),
-        (n_rows, n_columns),
-    )
 
 
 def _powers(ids: npt.NDArray[Any], n: int, power: float) -> torch.Tensor:
