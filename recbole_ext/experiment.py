@@ -13,7 +13,7 @@ from typing import Any
 
 from recbole_ext import environment
 from recbole_ext.config import Settings
-from recbole_ext.errors import HarnessError
+from recbole_ext.errors import HarnessError, one_of
 from recbole_ext.evaluator import protocols
 from recbole_ext.files import default_cache
 from recbole_ext.ground import Ground
@@ -160,12 +160,11 @@ def prepare(
 
     run = dict(settings.run)
     run["threads"] = int(run["threads"]) or environment.usable_cpus()
+    one_of("--device", run["device"], ("auto", "cpu", "cuda"))
     if run["device"] == "auto":
         run["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     if run["device"] == "cuda" and not torch.cuda.is_available():
         raise HarnessError("--device=cuda: torch sees no GPU here; use --device=cpu")
-    if run["device"] not in ("cpu", "cuda"):
-        raise HarnessError(f"--device={run['device']} must be auto, cpu or cuda")
     for protocol in settings.evaluation["protocols"]:
         protocols.negatives_of(protocol)
     protocols.check_metric(settings.evaluation["valid_metric"], ())

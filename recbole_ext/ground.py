@@ -12,7 +12,7 @@ import numpy.typing as npt
 from recbole_ext.data.catalog import DatasetSpec, load_dataset
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, make_split
-from recbole_ext.errors import HarnessError
+from recbole_ext.errors import HarnessError, one_of
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.candidates import lists_sha256
 from recbole_ext.evaluator.ranks import Ints, RankTask, make_task
@@ -54,9 +54,7 @@ class Ground:
     def seen_at_test(self) -> tuple[int, ...]:
         """Parts that are no candidates at test."""
         excludes = {"train": (TRAIN,), "train+valid": (TRAIN, VALID)}
-        if self.evaluation["exclude"] not in excludes:
-            raise HarnessError(f"exclude={self.evaluation['exclude']} must be train or train+valid")
-        return excludes[self.evaluation["exclude"]]
+        return excludes[one_of("exclude", self.evaluation["exclude"], excludes)]
 
     @cached_property
     def validations(self) -> list[Validation]:

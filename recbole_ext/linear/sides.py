@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.errors import one_of
 from recbole_ext.linear.ridge import gram, ridge_inverse_, working_dtype
 from recbole_ext.sparse import by_rows
 
@@ -29,10 +29,8 @@ def choose(asked: str, users: int, items: int) -> str:
     Raises:
         HarnessError: asked for something else.
     """
-    if asked == "auto":
+    if one_of("side", asked, ("auto", *SIDES)) == "auto":
         return "users" if users < items else "items"
-    if asked not in SIDES:
-        raise HarnessError(f"side={asked} must be auto, items or users")
     return asked
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.errors import HarnessError, one_of
 from recbole_ext.linear.semantics import Teacher, cosine_teacher, ease_teacher
 from recbole_ext.linear.solution import Distillation, Solution
 from recbole_ext.model.linear_autoencoder import LinearAutoencoder, Point
@@ -33,7 +33,8 @@ class L3AE(LinearAutoencoder):
     keys = ("reg_x", "reg_f", "reg_kd")
 
     def __init__(self, config: Any, dataset: Any) -> None:
-        self.tie_reg_sum, self.teacher = bool(config["tie_reg_sum"]), str(config["teacher"])
+        self.tie_reg_sum = bool(config["tie_reg_sum"])
+        self.teacher = one_of("teacher", config["teacher"], ("ease", "cosine"))
         super().__init__(config, dataset)
 
     def ridge(self, point: Point) -> float:
@@ -57,8 +58,6 @@ class L3AE(LinearAutoencoder):
 
     def _teacher(self, reg_f: float) -> Teacher:
         assert self.semantics is not None
-        if self.teacher == "ease":
-            return ease_teacher(self.semantics, reg_f)
         if self.teacher == "cosine":
             return cosine_teacher(self.semantics)
-        raise HarnessError(f"teacher={self.teacher} must be ease or cosine")
+        return ease_teacher(self.semantics, reg_f)

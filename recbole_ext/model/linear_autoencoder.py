@@ -11,7 +11,7 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.errors import one_of
 from recbole_ext.linear.semantics import Semantics
 from recbole_ext.linear.sides import ItemSide, UserSide, choose, invert_, side_gram
 from recbole_ext.linear.solution import Solution
@@ -231,12 +231,11 @@ def normalised(vectors: torch.Tensor, how: str) -> torch.Tensor:
 
     A zero vector (an item without text, and the padding item) stays zero in every mode.
     """
+    one_of("semantic_norm", how, ("l2", "none", "l2_center"))
     f = vectors.double()
     known = f.abs().sum(1) > 0
     if how == "l2_center":
         f = torch.where(known[:, None], f - f[known].mean(0), f)
-    elif how not in ("l2", "none"):
-        raise HarnessError(f"semantic_norm={how} must be l2, none or l2_center")
     if how != "none":
         f = torch.where(known[:, None], f / f.norm(dim=1, keepdim=True).clamp_min(1e-12), f)
     return f.T.contiguous()
