@@ -15,6 +15,7 @@ from recbole_ext.plotting import STYLE, svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_LONGEST_NAME = 28
 _CROWDED = 9
 """Points that can be told apart with their names beside them; more have a legend."""
 _SHORT = {"ndcg_pp@10": "NDCG@10 per positive", "hit_pp@10": "Hit@10 per positive"}
@@ -44,13 +45,21 @@ def draw(section: Section, known: Analysis) -> dict[str, str]:
     }
 
 
+def _name(section: Section, row: Row) -> str:
+    """A row's label, or its model and letter where that is too long for a picture."""
+    if len(row.label) <= _LONGEST_NAME:
+        return row.label
+    return f"{row.model}, row {section.letter(row)}"
+
+
 def _colors(section: Section) -> dict[str, Any]:
-    """Ten strong colours, then their ten light ones."""
+    """Ten strong colours, then their ten light ones, by the rows' names."""
     from matplotlib import colormaps
 
     strong_first = [*range(0, 20, 2), *range(1, 20, 2)]
     return {
-        row.label: colormaps["tab20"](strong_first[i % 20]) for i, row in enumerate(section.rows)
+        _name(section, row): colormaps["tab20"](strong_first[i % 20])
+        for i, row in enumerate(section.rows)
     }
 
 
@@ -97,7 +106,10 @@ def _places_plot(section: Section, known: Analysis) -> str:
 def _lines(
     section: Section, columns: dict[str, dict[str, int | None]]
 ) -> dict[str, list[int | None]]:
-    return {row.label: [found[row.label] for found in columns.values()] for row in section.rows}
+    return {
+        _name(section, row): [found[row.label] for found in columns.values()]
+        for row in section.rows
+    }
 
 
 def _cell_places(section: Section, protocol: str, metric: str) -> dict[str, int | None]:
@@ -157,21 +169,22 @@ def _cost_plot(section: Section, known: Analysis) -> str:
         found = [(row, row.cell("full", "ndcg@20"), _seconds(row)) for row in section.rows]
         shown = [(row, cell, t) for row, cell, t in found if cell is not None and t is not None]
         for i, (row, cell, seconds) in enumerate(sorted(shown, key=lambda entry: entry[2])):
-            color, half = colors[row.label], cell.half or 0.0
+            name, half = _name(section, row), cell.half or 0.0
+            color = colors[name]
             axis.errorbar(
-                seconds, cell.mean, yerr=half, fmt="o", color=color, capsize=3, label=row.label
+                seconds, cell.mean, yerr=half, fmt="o", color=color, capsize=3, label=name
             )
             if len(shown) > _CROWDED:
                 continue
             # Above and below in turn, so that neighbours do not cover each other's names.
             side = 1 if i % 2 else -1
             axis.annotate(
-                row.label, (seconds, cell.mean + side * half), color=color, ha="center",
+                name, (seconds, cell.mean + side * half), color=color, ha="center",
                 va="bottom" if side > 0 else "top", xytext=(0, 4 * side), textcoords="offset points",
             )  # fmt: skip
         if len(shown) > _CROWDED:
             handles, labels = axis.get_legend_handles_labels()
-            best_first = [labels.index(row.label) for row in section.rows if row.label in labels]
+            best_first = [labels.index(name) for name in colors if name in labels]
             axis.legend(
                 [handles[i] for i in best_first], [labels[i] for i in best_first],
                 loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False,
@@ -204,10 +217,8 @@ def _tuning_plot(section: Section, known: Analysis) -> str:
             values = _best_so_far(row)
             if len(values) < 2:
                 continue
-            x = range(1, len(values) + 1)
-            axis.step(
-                x, values, where="post", color=colors[row.label], linewidth=2, label=row.label
-            )
+            x, name = range(1, len(values) + 1), _name(section, row)
+            axis.step(x, values, where="post", color=colors[name], linewidth=2, label=name)
         axis.legend(frameon=False, loc="lower right")
         axis.set_xscale("log")
         axis.set_xlabel("trials, log scale")
