@@ -2,7 +2,7 @@
 
 python -m benchmarks.choosing_on_test [--model=AlphaRec --dataset=NAME --seeds=3 --KEY=VALUE ..]
 
-Takes what `run` takes, for a model that is trained by epoch. Both parts are ranked after every `eval_step` epochs of one
+Takes what `run` takes, for a model that is trained by epoch and on the dataset itself. Both parts are ranked after every `eval_step` epochs of one
 training without an early stop; a line compares the test score at the epoch that validation chooses with that at the epoch
 that the test part chooses.
 """
@@ -15,22 +15,34 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from recbole_ext import recbole_compat
 from recbole_ext.arguments import parse
 from recbole_ext.data.splits import TRAIN
+from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.ranks import rank
 from recbole_ext.experiment import Experiment
 from recbole_ext.plan import plan
+from recbole_ext.progress import progress
 from recbole_ext.training import Training
 
 _USUAL = ["--model=AlphaRec", "--dataset=ml-100k", "--epochs=60", "--seeds=3"]
 
 
 def curves(experiment: Experiment) -> npt.NDArray[np.float64]:
-    """[validations, 2] scores of validation and of test along a training."""
-    ground, settings = experiment.ground, experiment.settings
+    """[validations, 2] scores of validation and of test along a training.
+
+    Raises:
+        HarnessError: there is no such training, or it is not on the dataset.
+    """
+    name, ground, settings = experiment.model.name, experiment.ground, experiment.settings
+    if experiment.model.trainer != "recbole":
+        raise HarnessError(f"{name} is not trained by epoch: there is nothing to choose")
+    if experiment.sources is not None or experiment.space is not None:
+        raise HarnessError("no --train and no --tune here: one training, on the dataset itself")
+    torch.set_num_threads(settings.run["threads"])
     params = {**settings.params, "stopping_step": settings.params["epochs"]}
     embeddings = experiment.embeddings()
     found: list[list[float]] = []
@@ -50,7 +62,10 @@ def curves(experiment: Experiment) -> npt.NDArray[np.float64]:
             found.append([protocols.mean_of(table, metric) for table in tables])
             return found[-1][0]
 
-        recbole_compat.make_trainer(bench, model, both).run(bench.train_loader, lambda _: None)
+        trainer = recbole_compat.make_trainer(bench, model, both)
+        with progress(f"{name} epochs", trainer.epochs) as advance:
+            step = int(params["eval_step"])
+            trainer.run(bench.train_loader, lambda score: advance(step, f"validation {score:.4f}"))
     return np.array(found)
 
 
@@ -67,4 +82,8 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except HarnessError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

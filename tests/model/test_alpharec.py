@@ -108,10 +108,9 @@ def test_between_views_is_info_nce_with_the_rest_of_the_batch():
     assert found.item() == pytest.approx(total / 5, abs=1e-8)
 
 
-@pytest.mark.parametrize(
-    "count", [1, 6, 12]
-)  # 6 of 5 items: one is there twice; 12: more than there are items
+@pytest.mark.parametrize("count", [1, 6, 12])
 def test_scores_of_the_negatives_and_their_gradients_are_those_of_an_index(count):
+    # 6 among 5 items: one is there twice. 12: more than all 7 items.
     torch.manual_seed(0)
     picked = torch.randint(0, 5, (4, count))
     weights = torch.randn(4, count, dtype=torch.float64)
