@@ -19,8 +19,9 @@ from recbole_ext.environment import usable_cpus
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.ranks import Ints, RankTask
 from recbole_ext.hashing import Words, pair_hashes, splitmix64, token_hashes
+from recbole_ext.progress import progress
 
-_CHUNK = 4096
+_CHUNK = 1024
 """Positives drawn for at a time."""
 
 
@@ -63,7 +64,7 @@ def draw_lists(
         )
     spread = _Negatives(task)
     return _drawn(
-        task, user_tokens, item_tokens, f"{key}|m={m}", (draws, m),
+        task, user_tokens, item_tokens, f"{key}|m={m}", f"uni{m}", (draws, m),
         lambda seed, rows: spread.at(rows, _floyd(seed, negatives[rows], m)),
     )  # fmt: skip
 
@@ -73,6 +74,7 @@ def _drawn(
     user_tokens: Sequence[str],
     item_tokens: Sequence[str],
     key: str,
+    name: str,
     shape: tuple[int, int],
     choose: Callable[[Words, Ints], npt.NDArray[Any]],
 ) -> npt.NDArray[np.int32]:
@@ -89,8 +91,13 @@ def _drawn(
             out[chunk, draw] = choose(seed, rows[chunk])
 
     # NumPy works outside the interpreter's lock, and a chunk stays in a core's cache.
-    with ThreadPoolExecutor(usable_cpus()) as pool:
-        list(pool.map(fill, range(0, len(rows), _CHUNK)))
+    starts = range(0, len(rows), _CHUNK)
+    with (
+        ThreadPoolExecutor(usable_cpus()) as pool,
+        progress(f"drawing {name}", len(starts)) as advance,
+    ):
+        for _ in pool.map(fill, starts):
+            advance()
     return out
 
 
@@ -129,41 +136,43 @@ def draw_popular_lists(
             f"{int(left.min())}; choose m up to that, or a uniform protocol"
         )
     taken = np.sort(owner * task.n_items + inside)
-    edges = np.cumsum(popularity.astype(np.int64))
+    by_place = np.repeat(np.arange(task.n_items, dtype=np.int32), popularity)
+    ended = np.append(taken, np.iinfo(np.int64).max)
     return _drawn(
-        task, user_tokens, item_tokens, f"{key}|pop={m}", (draws, m),
-        lambda seed, rows: _successive(seed, rows, edges, taken, task.n_items, m),
+        task, user_tokens, item_tokens, f"{key}|pop={m}", f"pop{m}", (draws, m),
+        lambda seed, rows: _successive(seed, rows, by_place, ended, task.n_items, m),
     )  # fmt: skip
 
 
 def _successive(
-    seed: Words, rows: Ints, edges: Ints, taken: Ints, n_items: int, m: int
+    seed: Words, rows: Ints, by_place: npt.NDArray[np.int32], taken: Ints, n_items: int, m: int
 ) -> npt.NDArray[np.int32]:
     """[P, m] the first m different admissible items of each positive's endless stream of draws in proportion.
 
-    Skipping what was drawn before or is no negative leaves successive sampling without replacement. `taken` are sorted
-    keys row * n_items + item of what is no negative.
+    Skipping what was drawn before or is no negative leaves successive sampling without replacement. `by_place` has each
+    item as often as its popularity says; `taken` are sorted keys row * n_items + item of what is no negative, and a last
+    one above all.
     """
     out = np.empty((len(seed), m), dtype=np.int32)
-    waiting, length = np.arange(len(seed)), 2 * m
+    waiting, length = np.arange(len(seed)), m + m // 2 + 1
     while len(waiting):
         steps = np.arange(1, length + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         word = splitmix64(seed[waiting, None] + steps)
-        drawn = ((word >> np.uint64(11)) * 2.0**-53 * edges[-1]).astype(np.int64)
-        items = np.searchsorted(edges, drawn, side="right")  # (W, length)
+        drawn = by_place[((word >> np.uint64(11)) * 2.0**-53 * len(by_place)).astype(np.int64)]
+        # Sorted as one number, item before place in the stream: repeats are neighbours, and the bisection meets rising keys.
+        bits = length.bit_length()
+        sortable = (drawn.astype(np.int64) << bits) | np.arange(length)
+        sortable.sort(axis=1)
+        items, place = sortable >> bits, sortable & ((1 << bits) - 1)
         keys = rows[waiting, None] * n_items + items
-        near = np.minimum(np.searchsorted(taken, keys), max(len(taken) - 1, 0))
-        fits = taken[near] != keys if len(taken) else np.ones(keys.shape, dtype=bool)
-        order = np.argsort(items, axis=1, kind="stable")
-        by_item = np.take_along_axis(items, order, axis=1)
-        first = np.ones(items.shape, dtype=bool)
-        np.put_along_axis(first, order[:, 1:], by_item[:, 1:] != by_item[:, :-1], axis=1)
-        fits &= first
-        done = fits.sum(axis=1) >= m
-        chosen = fits & (np.cumsum(fits, axis=1) <= m)
-        out[waiting[done]] = items[done][chosen[done]].reshape(-1, m)
+        fits = taken[np.searchsorted(taken, keys)] != keys
+        fits[:, 1:] &= items[:, 1:] != items[:, :-1]
+        place[~fits] = length
+        last = np.partition(place, m - 1, axis=1)[:, m - 1]  # the place of the m-th that fits
+        done = last < length
+        chosen = place[done] <= last[done, None]
+        out[waiting[done]] = items[done][chosen].reshape(-1, m)
         waiting, length = waiting[~done], 2 * length
-    out.sort(axis=1)
     return out
 
 
