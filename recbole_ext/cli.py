@@ -65,11 +65,9 @@ def _run(arguments: Arguments) -> int:
     from recbole_ext.progress import say
     from recbole_ext.suite import read_suite
 
-    steps, records = read_suite(suite), Path("runs")
+    # What is typed wins, e.g. --data-path or --records.
+    steps, records = read_suite(suite, over=arguments), Path("runs")
     for number, step in enumerate(steps, 1):
-        # What is typed wins, e.g. --data-path or --records.
-        step.options |= arguments.options
-        step.flags |= arguments.flags
         say(f"suite {suite}, run {number} of {len(steps)}: {step.options.get('dataset')}")
         records, _ = _run_one(step)
     if "json" not in arguments.flags:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from recbole_ext.arguments import FLAGS, Arguments
 from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.plan import plan
 from recbole_ext.yamlfiles import read_yaml
 
 _FOLDER = Path("benchmarks", "suites")
 
 
-def read_suite(name: str) -> list[Arguments]:
-    """The runs of a suite, in order.
+def read_suite(name: str, over: Arguments) -> list[Arguments]:
+    """The runs of a suite, in order, each of them checked: a mistake in the last is said before the first has begun.
 
     Args:
         name: of a file in benchmarks/suites, or a path. Its `runs` are mappings of options, over those in `common`.
+        over: options and flags that win over those of the file.
 
     Raises:
-        HarnessError: no such suite, or it is no list of runs.
+        HarnessError: no such suite, it is no list of runs, or what `plan` says of one of them.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else _FOLDER / f"{name}.yaml"
     if not path.is_file():
@@ -33,13 +36,21 @@ def read_suite(name: str) -> list[Arguments]:
     runs, common = suite.get("runs"), suite.get("common") or {}
     if not isinstance(runs, list) or not all(isinstance(run, Mapping) for run in runs) or not runs:
         raise HarnessError(f"{path}: no list of `runs`")
-    return [_arguments({**common, **run}) for run in runs]
+    steps = [_arguments({**common, **run}, over) for run in runs]
+    for number, step in enumerate(steps, 1):
+        asked = deepcopy(step)
+        asked.take("records")
+        try:
+            plan(asked)
+        except HarnessError as error:
+            raise HarnessError(f"{path}, run {number} of {len(steps)}: {error}") from None
+    return steps
 
 
-def _arguments(run: Mapping[str, Any]) -> Arguments:
+def _arguments(run: Mapping[str, Any], over: Arguments) -> Arguments:
     flags = {key for key, value in run.items() if value is True and key in FLAGS}
     options = {key: _text(value) for key, value in run.items() if key not in flags}
-    return Arguments("run", options=options, flags=flags)
+    return Arguments("run", options=options | over.options, flags=flags | over.flags)
 
 
 def _text(value: Any) -> str:

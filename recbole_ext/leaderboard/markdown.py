@@ -39,8 +39,8 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
 
 * `0.1234 ±0.0012`: mean over test users and half its 95% bootstrap interval. With several seeds the mean over seeds
   (seconds and memory too), and in brackets the sample standard deviation over them. `–`: not measured.
-* *Tuning* says how many points were tried on validation. An untuned row ran with the defaults and is no fair opponent
-  of a tuned one.
+* *Tuning* says how many points were tried on validation. An untuned row ran with the defaults, or with what was given to it (perhaps
+  the best of another dataset), and is no fair opponent of a tuned one.
 * The first table of a section looks at a user's whole list (joint-list metrics). Full and sampled ranking are compared
   on *per-positive* metrics only, where they differ by sampling alone: `uniM` ranks each positive against M frozen
   negatives (mean and ± standard deviation over draws), `expected@M` is its mean over all draws, in closed form.
