@@ -54,6 +54,18 @@ def test_its_size_is_its_level():
     assert 4 <= sum(x <= 0.05 for x in p) <= 28
 
 
+def test_what_no_draw_reaches_has_a_bound_above_the_exact_p():
+    rng = np.random.default_rng(2)
+    signs = np.array(list(itertools.product([-1.0, 1.0], repeat=18)))
+    for least in (0.5, 0.9, 1.0):
+        difference = rng.uniform(least, 1.0, 18)
+        exact = np.mean(np.abs(signs @ difference) >= difference.sum() - 1e-9)
+        p = paired_tests(np.column_stack([difference, np.zeros(18)]), resamples=1000)[0, 1].p
+        assert exact <= p < 1 / 1001
+    far = paired_tests(np.column_stack([np.ones(5000), np.zeros(5000)]))[0, 1].p
+    assert 0 < far < 1e-200
+
+
 def test_equal_systems_and_extremes():
     a = np.arange(50.0)
     found = compared(a, a, a + 1)
