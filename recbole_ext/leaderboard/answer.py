@@ -126,7 +126,7 @@ def _sentences(cases: Sequence[Agreement]) -> list[str]:
             else f"puts another model before {naive.first}"
         )
         what = f"{start} and swaps {len(naive.flips)} of {naive.pairs} pairs"
-        what += f", against a significant difference: {listed(wrong)}" if wrong else ""
+        what += f", against a significant difference: {listed(wrong, most=8)}" if wrong else ""
         fixed = [
             c
             for c in cases

@@ -22,8 +22,10 @@ def flat(value: Any) -> str:
     return "none" if value is None else " ".join(str(value).split())
 
 
-def listed(words: Sequence[str]) -> str:
-    """`A`, `A and B`, `A, B and C`."""
+def listed(words: Sequence[str], most: int | None = None) -> str:
+    """`A`, `A and B`, `A, B and C`; of more than `most` the first ones: `A, B and 7 more`."""
+    if most is not None and len(words) > most:
+        words = [*words[:most], f"{len(words) - most} more"]
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 

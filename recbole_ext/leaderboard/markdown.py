@@ -283,14 +283,17 @@ def flips(found: Sequence[Agreement]) -> list[str]:
             f"{flip.first} falls below {flip.second} (full {_told(flip.full)}; {one.heading} {_told(flip.here)})"
             for flip in one.flips
         ]
-        lines.append(f"{one.heading} swaps {len(told)} of {one.pairs} pairs: {'; '.join(told)}.")
+        lines.append(
+            f"{one.heading} swaps {len(told)} of {one.pairs} pairs: {listed(told, most=8)}."
+        )
     return lines
 
 
 def _told(test: Tested | None) -> str:
     if test is None:
         return "not tested"
-    return f"{test.paired.difference:+.4f}, p {test.p:.2g}"
+    p = f"p {test.p:.2g}" if test.p >= 1e-5 else "p <1e-5"
+    return f"{test.paired.difference:+.4f}, {p}"
 
 
 def _bullets(lines: Iterable[str]) -> str:
