@@ -12,7 +12,7 @@ from recbole_ext.leaderboard.analysis import Analysis
 from recbole_ext.leaderboard.beside import COMPARED
 from recbole_ext.leaderboard.columns import Column, agreement_columns
 from recbole_ext.leaderboard.facts import facts
-from recbole_ext.leaderboard.labels import listed
+from recbole_ext.leaderboard.labels import first_few, listed
 from recbole_ext.leaderboard.rows import Section, sections
 from recbole_ext.results import ResultRecord
 
@@ -126,7 +126,7 @@ def _sentences(cases: Sequence[Agreement]) -> list[str]:
             else f"puts another model before {naive.first}"
         )
         what = f"{start} and swaps {len(naive.flips)} of {naive.pairs} pairs"
-        what += f", against a significant difference: {listed(wrong, most=8)}" if wrong else ""
+        what += f", against a significant difference: {first_few(wrong)}" if wrong else ""
         fixed = [
             c
             for c in cases

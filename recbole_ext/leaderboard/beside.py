@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from recbole_ext.leaderboard.labels import listed
+from recbole_ext.leaderboard.labels import FEW, first_few, listed
 from recbole_ext.leaderboard.rows import Cell, Section, cell_places
 
 COMPARED = ("ndcg_pp@10", "hit_pp@10")
@@ -111,5 +111,7 @@ def _sentence(verdict: _Verdict, protocols: list[str]) -> str:
     if not verdict.fallen:
         return f"{names} keep{s} the order of all {of}."
     swapped = sum(len(others) for _, others in verdict.fallen)
-    falls = "; ".join(f"{label} falls below {listed(others)}" for label, others in verdict.fallen)
-    return f"{names} swap{s} {swapped} of {of}: {falls}."
+    falls = [f"{label} falls below {first_few(others)}" for label, others in verdict.fallen]
+    if (more := len(falls) - FEW) > 0:
+        falls = [*falls[:FEW], f"{more} more row{'s fall' if more > 1 else ' falls'}"]
+    return f"{names} swap{s} {swapped} of {of}: {'; '.join(falls)}."

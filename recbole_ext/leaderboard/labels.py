@@ -9,6 +9,9 @@ from typing import Any
 
 from recbole_ext.results import ResultRecord, canonical_json
 
+FEW = 8
+"""What a sentence names before it counts the rest."""
+
 _MOST_PARTS = 4
 _LONGEST_VALUE = 24
 
@@ -22,11 +25,15 @@ def flat(value: Any) -> str:
     return "none" if value is None else " ".join(str(value).split())
 
 
-def listed(words: Sequence[str], most: int | None = None) -> str:
-    """`A`, `A and B`, `A, B and C`; of more than `most` the first ones: `A, B and 7 more`."""
-    if most is not None and len(words) > most:
-        words = [*words[:most], f"{len(words) - most} more"]
+def listed(words: Sequence[str]) -> str:
+    """`A`, `A and B`, `A, B and C`."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def first_few(words: Sequence[str]) -> str:
+    """`listed`, of many the first ones: `A, B, .. and 7 more`."""
+    more = len(words) - FEW
+    return listed([*words[:FEW], f"{more} more"] if more > 0 else words)
 
 
 def safe(name: object) -> str:

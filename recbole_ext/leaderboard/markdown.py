@@ -24,7 +24,7 @@ from recbole_ext.leaderboard.columns import (
     strata_columns,
 )
 from recbole_ext.leaderboard.facts import facts, remarks, warnings
-from recbole_ext.leaderboard.labels import flat, listed
+from recbole_ext.leaderboard.labels import first_few, flat, listed
 from recbole_ext.leaderboard.links import definitions
 from recbole_ext.leaderboard.over import OverSplits, Standing, over_datasets, over_splits
 from recbole_ext.leaderboard.papers import PaperTable, fits, paper_tables, tables_of
@@ -283,9 +283,7 @@ def flips(found: Sequence[Agreement]) -> list[str]:
             f"{flip.first} falls below {flip.second} (full {_told(flip.full)}; {one.heading} {_told(flip.here)})"
             for flip in one.flips
         ]
-        lines.append(
-            f"{one.heading} swaps {len(told)} of {one.pairs} pairs: {listed(told, most=8)}."
-        )
+        lines.append(f"{one.heading} swaps {len(told)} of {one.pairs} pairs: {first_few(told)}.")
     return lines
 
 

@@ -14,10 +14,11 @@ from recbole_ext.plotting import STYLE, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _LONGEST_NAME = 28
-_CROWDED = 9
-"""Points that can be told apart with their names beside them; more have a legend."""
+_BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
+"""A legend at the right of its panel, where it covers no line."""
 _SHORT = {"ndcg_pp@10": "NDCG@10 per positive", "hit_pp@10": "Hit@10 per positive"}
 
 
@@ -52,13 +53,16 @@ def _name(section: Section, row: Row) -> str:
     return f"{row.model}, row {section.letter(row)}"
 
 
-def _colors(section: Section) -> dict[str, Any]:
-    """Ten strong colours, then their ten light ones, by the rows' names."""
+def _looks(section: Section) -> dict[str, dict[str, Any]]:
+    """Colour and marker by the rows' names: ten strong colours, their ten light ones, then again as squares and triangles."""
     from matplotlib import colormaps
 
     strong_first = [*range(0, 20, 2), *range(1, 20, 2)]
     return {
-        _name(section, row): colormaps["tab20"](strong_first[i % 20])
+        _name(section, row): {
+            "color": colormaps["tab20"](strong_first[i % 20]),
+            "marker": "os^"[i // 20 % 3],
+        }
         for i, row in enumerate(section.rows)
     }
 
@@ -97,7 +101,7 @@ def _places_plot(section: Section, known: Analysis) -> str:
         )
         axes = figure.subplots(len(COMPARED), width, squeeze=False)
         for axis, (title, names, lines) in zip(axes.ravel(), panels, strict=False):
-            _bump(axis, title, names, lines, _colors(section))
+            _bump(axis, title, names, lines, _looks(section))
         for axis in axes.ravel()[len(panels) :]:
             axis.set_visible(False)
         return svg(figure)
@@ -128,16 +132,16 @@ def _bump(
     title: str,
     names: Sequence[str],
     lines: dict[str, list[int | None]],
-    colors: dict[str, Any],
+    looks: dict[str, dict[str, Any]],
 ) -> None:
     for label, line in lines.items():
         points = [(x, place) for x, place in enumerate(line) if place is not None]
         if not points:
             continue
-        axis.plot(*zip(*points, strict=True), color=colors[label], marker="o", linewidth=2)
+        axis.plot(*zip(*points, strict=True), **looks[label], linewidth=2)
         axis.annotate(
             f"{label} ", points[0], ha="right", va="center", xytext=(-7, 0),
-            textcoords="offset points", color=colors[label],
+            textcoords="offset points", color=looks[label]["color"],
         )  # fmt: skip
     axis.set_title(title, loc="left", fontsize=10)
     axis.set_xticks(range(len(names)), names)
@@ -160,40 +164,31 @@ def _seconds(row: Row) -> float | None:
 
 def _cost_plot(section: Section, known: Analysis) -> str:
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
-    colors = _colors(section)
+    found = [(row, row.cell("full", "ndcg@20"), _seconds(row)) for row in section.rows]
+    shown = [(row, cell, t) for row, cell, t in found if cell is not None and t is not None]
+    looks = _looks(section)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axis = figure.subplots()
-        found = [(row, row.cell("full", "ndcg@20"), _seconds(row)) for row in section.rows]
-        shown = [(row, cell, t) for row, cell, t in found if cell is not None and t is not None]
-        for i, (row, cell, seconds) in enumerate(sorted(shown, key=lambda entry: entry[2])):
+        figure, axis = _panel(len(shown))
+        for row, cell, seconds in shown:
             name, half = _name(section, row), cell.half or 0.0
-            color = colors[name]
             axis.errorbar(
-                seconds, cell.mean, yerr=half, fmt="o", color=color, capsize=3, label=name
+                seconds, cell.mean, yerr=half, **looks[name], linestyle="", capsize=3, label=name
             )
-            if len(shown) > _CROWDED:
-                continue
-            # Above and below in turn, so that neighbours do not cover each other's names.
-            side = 1 if i % 2 else -1
-            axis.annotate(
-                name, (seconds, cell.mean + side * half), color=color, ha="center",
-                va="bottom" if side > 0 else "top", xytext=(0, 4 * side), textcoords="offset points",
-            )  # fmt: skip
-        if len(shown) > _CROWDED:
-            handles, labels = axis.get_legend_handles_labels()
-            best_first = [labels.index(name) for name in colors if name in labels]
-            axis.legend(
-                [handles[i] for i in best_first], [labels[i] for i in best_first],
-                loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False,
-            )  # fmt: skip
+        axis.legend(**_BESIDE)
         axis.set_xscale("log")
         axis.margins(x=0.15, y=0.1)
         axis.set_xlabel("seconds of tuning and of one training, log scale")
         axis.set_ylabel("NDCG@20, full ranking")
         return svg(figure)
+
+
+def _panel(rows: int) -> tuple[Figure, Axes]:
+    """A figure of one panel, with room at its right for a legend of so many rows."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8.6, max(4.0, 0.24 * rows)), layout="constrained")
+    return figure, figure.subplots()
 
 
 def _best_so_far(row: Row) -> list[float]:
@@ -207,19 +202,18 @@ def _best_so_far(row: Row) -> list[float]:
 
 def _tuning_plot(section: Section, known: Analysis) -> str:
     import matplotlib as mpl
-    from matplotlib.figure import Figure
 
-    colors = _colors(section)
+    tuned = {_name(section, row): _best_so_far(row) for row in section.rows}
+    tuned = {name: values for name, values in tuned.items() if len(values) > 1}
+    looks = _looks(section)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axis = figure.subplots()
-        for row in section.rows:
-            values = _best_so_far(row)
-            if len(values) < 2:
-                continue
-            x, name = range(1, len(values) + 1), _name(section, row)
-            axis.step(x, values, where="post", color=colors[name], linewidth=2, label=name)
-        axis.legend(frameon=False, loc="lower right")
+        figure, axis = _panel(len(tuned))
+        for name, values in tuned.items():
+            x = range(1, len(values) + 1)
+            axis.step(
+                x, values, where="post", **looks[name], markevery=[-1], linewidth=2, label=name
+            )
+        axis.legend(**_BESIDE)
         axis.set_xscale("log")
         axis.set_xlabel("trials, log scale")
         axis.set_ylabel(f"best {section.first.experiment['valid_metric']} on validation so far")

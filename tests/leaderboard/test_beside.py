@@ -52,6 +52,14 @@ def test_protocols_that_agree_share_a_sentence():
     ]
 
 
+def test_a_sentence_over_many_rows_names_the_first_and_counts_the_rest():
+    found = section(*(record(f"M{i:02}", 0.9 - i / 100, drawn(0.1 + i / 100)) for i in range(11)))
+    (told,) = verdicts(found, METRIC)
+    assert "swap 55 of 55 pairs: M00 falls below M01, M02, " in told
+    assert "M08 and 2 more; M01 falls below" in told
+    assert told.endswith("; M07 falls below M08, M09 and M10; 2 more rows fall.")
+
+
 def test_rows_on_other_lists_get_values_but_no_places():
     found = section(record("A", 0.5, drawn(0.5)), record("B", 0.4, drawn(0.6), lists="b"))
     assert changes(found) == {"A": (None, None), "B": (None, None)}
