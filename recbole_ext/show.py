@@ -160,19 +160,14 @@ def _listed(
     saved: Saved, index: int, history: Ints, row: npt.NDArray[np.float64], k: int
 ) -> list[str]:
     """The k best items that are not in the history."""
-    ground = saved.experiment.ground
-    scores = row.copy()
-    scores[history] = -np.inf
-    held_out = set(
-        ground.test_task.pos_items[
-            ground.test_task.row_of_positive == np.searchsorted(ground.test_task.users, index)
-        ].tolist()
-    )
+    ground, task = saved.experiment.ground, saved.experiment.ground.test_task
+    held_out = set(task.pos_items[task.users[task.row_of_positive] == index].tolist())
     labels = _labels(ground)
+    order = np.argsort(-row, kind="stable")
     lines = []
-    for place, item in enumerate(np.argsort(-scores, kind="stable")[:k], 1):
+    for place, item in enumerate(order[~np.isin(order, history)][:k], 1):
         mark = "held out" if int(item) in held_out else ""
-        lines.append(f"{place:>3}  {scores[item]:9.4f}  {labels[item]:<60.60}  {mark}".rstrip())
+        lines.append(f"{place:>3}  {row[item]:9.4f}  {labels[item]:<60.60}  {mark}".rstrip())
     return lines
 
 

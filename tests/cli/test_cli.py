@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from recbole_ext.cli import main
+from tests.conftest import write_tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 ML = ["--dataset=ml-100k"]
@@ -143,6 +144,24 @@ def test_show_prints_unseen_items_from_the_saved_weights(tiny_path, tmp_path, ca
     assert len(lines) == 5 and "user u3" in lines[0] and "number" in lines[1]
     assert "did you mean" in refused(capsys, "show", "--model=EASE", *common, "--user=u333")
     assert "has no run of BPR" in refused(capsys, "show", "--model=BPR", *common, "--user=u3")
+
+
+def test_show_of_a_user_with_nothing_held_out_marks_nothing_and_ends_with_the_items(
+    tmp_path, capsys
+):
+    lines = (write_tiny(tmp_path) / "tiny" / "tiny.inter").read_text().splitlines()
+    first = lines[1].split("\t")
+    lines.insert(1, "\t".join(["lone", *first[1:]]))
+    (tmp_path / "tiny" / "tiny.inter").write_text("\n".join(lines) + "\n")
+    common = ["--dataset=tiny", f"--data-path={tmp_path}", f"--records={tmp_path / 'runs'}"]
+    main(["--model=EASE", *common, "--protocols=full"])
+    capsys.readouterr()
+    assert main(["show", "--model=EASE", *common, "--user=lone", "--k=1000"]) == 0
+    out = capsys.readouterr().out
+    assert "held out" not in out and "inf" not in out
+    assert len(out.splitlines()) == 1 + 30 - 1
+    assert main(["show", "--model=EASE", *common, "--user=u3", "--k=1000"]) == 0
+    assert "held out" in capsys.readouterr().out
 
 
 def test_not_a_number_in_the_scores_is_one_line(tiny_path, tmp_path, capsys):
