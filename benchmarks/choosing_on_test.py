@@ -44,11 +44,9 @@ def curves(experiment: Experiment) -> npt.NDArray[np.float64]:
         raise HarnessError("no --train and no --tune here: one training, on the dataset itself")
     torch.set_num_threads(settings.run["threads"])
     params = {**settings.params, "stopping_step": settings.params["epochs"]}
-    embeddings = experiment.embeddings()
     found: list[list[float]] = []
     with tempfile.TemporaryDirectory() as scratch:
-        vectors = embeddings.vectors if embeddings else None
-        training = Training(experiment, vectors, Path(scratch))
+        training = Training(experiment, experiment.embeddings(), Path(scratch))
         model, bench = training.build(params)
         history = ground.split.pairs(ground.data, TRAIN)
         scores = recbole_compat.score_function(model, bench, ground.data, history)

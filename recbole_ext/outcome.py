@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from recbole_ext import recbole_compat
 from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.ranks import RankTable
@@ -61,7 +58,7 @@ def train(experiment: Experiment, records: Path) -> Outcome:
     origin = experiment.origin
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         there = embeddings if origin is experiment else origin.embeddings()
-        training = Training(origin, _vectors(there), Path(scratch))
+        training = Training(origin, there, Path(scratch))
         tuning, params = None, dict(settings.params)
         if experiment.space is not None:
             found = training.search_once(experiment.space, records)
@@ -71,7 +68,7 @@ def train(experiment: Experiment, records: Path) -> Outcome:
         fitted = training.fit(params, experiment.model.name)
         fit_seconds = time.perf_counter() - begun
         if origin is not experiment:
-            here = Training(experiment, _vectors(embeddings), Path(scratch))
+            here = Training(experiment, embeddings, Path(scratch))
             fitted = here.moved(fitted, params)
         begun = time.perf_counter()
         table = rank_test(fitted, ground)
@@ -92,10 +89,6 @@ def train(experiment: Experiment, records: Path) -> Outcome:
     return Outcome(
         table, seconds, params, fitted.model, fitted.value, tuning, text, cost, flags, theirs
     )
-
-
-def _vectors(embeddings: Embeddings | None) -> npt.NDArray[np.float32] | None:
-    return None if embeddings is None else embeddings.vectors
 
 
 def _told(found: Search, metric: str, searcher: str) -> dict[str, Any]:

@@ -69,10 +69,9 @@ def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -
         raise HarnessError(
             f"{path.parent} was trained with another {' and '.join(others)} than is here now; run it again with --force"
         )
-    embeddings = experiment.embeddings()
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
-        vectors = embeddings.vectors if embeddings is not None else None
-        fitted = Training(experiment, vectors, Path(scratch)).load(record.params, weights)
+        training = Training(experiment, experiment.embeddings(), Path(scratch))
+        fitted = training.load(record.params, weights)
         yield Saved(path.parent, record, experiment, fitted)
 
 

@@ -9,9 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
 from recbole_ext import recbole_compat
 from recbole_ext.data.splits import TRAIN
 from recbole_ext.errors import HarnessError
@@ -21,6 +18,7 @@ from recbole_ext.experiment import Experiment
 from recbole_ext.files import locked
 from recbole_ext.ground import Ground, Validation
 from recbole_ext.progress import progress
+from recbole_ext.text import Embeddings
 from recbole_ext.trainer.closed_form import ClosedFormTrainer, evaluate_family
 from recbole_ext.tune.search import Asked, Evaluate, Point, Search, Space, Trial, search
 from recbole_ext.tune.trials import TrialLog, remembered
@@ -46,8 +44,8 @@ class Training:
     """What every model of one experiment is built from."""
 
     experiment: Experiment
-    vectors: npt.NDArray[np.float32] | None
-    """[n_items, d] text embeddings, None for a model that reads no text."""
+    embeddings: Embeddings | None
+    """Of the item texts, None for a model that reads none."""
     scratch: Path
     """A folder for whatever RecBole insists on creating."""
 
@@ -62,7 +60,7 @@ class Training:
             seed=run["seed"],
             device=run["device"],
             scratch=self.scratch,
-            item_vectors=self.vectors,
+            item_vectors=self.embeddings.vectors if self.embeddings is not None else None,
             item_blocks=self.experiment.ground.blocks,
         )
         return recbole_compat.build_model(cls, bench), bench

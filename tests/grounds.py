@@ -25,8 +25,6 @@ def make_experiment(
 
 def train(experiment: Experiment, scratch: Path, saved: Path | None = None) -> Fitted:
     """Fit (or load) an experiment's model with its own parameters."""
-    embeddings = experiment.embeddings()
-    vectors = None if embeddings is None else embeddings.vectors
-    training = Training(experiment, vectors, scratch)
+    training = Training(experiment, experiment.embeddings(), scratch)
     params = experiment.settings.params
     return training.fit(params, "test") if saved is None else training.load(params, saved)

@@ -65,7 +65,7 @@ def experiment_of(path, sources=("one", "two"), model="AlphaRec", target="target
 
 
 def training_of(experiment, scratch):
-    return Training(experiment, experiment.embeddings().vectors, scratch)
+    return Training(experiment, experiment.embeddings(), scratch)
 
 
 def test_items_of_the_target_are_left_out_of_the_sources(three, capsys):

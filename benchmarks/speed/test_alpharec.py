@@ -33,8 +33,7 @@ def step_seconds(
     experiment = make_experiment(
         model, name, path, train_batch_size=4096, embedding_size=64, **given
     )
-    embeddings = experiment.embeddings()
-    training = Training(experiment, None if embeddings is None else embeddings.vectors, scratch)
+    training = Training(experiment, experiment.embeddings(), scratch)
     built, bench = training.build(experiment.settings.params)
     if theirs:  # as RecBole has it: the uncoalesced matrix
         built.norm_adj_matrix = built.get_norm_adj_mat()

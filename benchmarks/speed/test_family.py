@@ -33,8 +33,7 @@ def experiment(**given):
 
 def test_forty_two_points_against_one_fit(tmp_path):
     asked = experiment()
-    vectors, ground = asked.embeddings().vectors, asked.ground
-    training = Training(asked, vectors, tmp_path)
+    ground, training = asked.ground, Training(asked, asked.embeddings(), tmp_path)
     _ = ground.validations[0].task
     begun = time.perf_counter()
     training.fit(asked.settings.params, "one")
@@ -53,8 +52,7 @@ def test_forty_two_points_against_one_fit(tmp_path):
 def test_the_chosen_point_is_that_of_separate_fits(tmp_path):
     """About 3,000 items: every score within 1e-4 of the scores' range, and the same choice."""
     asked = experiment(**({"min_user": 5, "min_item": 9} if FULL else {}), precision="float64")
-    vectors, ground = asked.embeddings().vectors, asked.ground
-    training = Training(asked, vectors, tmp_path)
+    ground, training = asked.ground, Training(asked, asked.embeddings(), tmp_path)
     params = asked.settings.params
     shared, _ = training.build(params)
     points = GRID if FULL else GRID[::9]

@@ -69,12 +69,10 @@ def sweep(experiment: Experiment, records: Path, cluster: Cluster) -> None:
     """
     experiment = experiment.origin
     assert experiment.space is not None
-    embeddings = experiment.embeddings()
-    vectors = embeddings.vectors if embeddings is not None else None
     _ = experiment.ground.validations  # made here once, read by the trials from shared memory
     curves = records / ".trials" / f"{experiment.search_id}.tensorboard"
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
-        Training(experiment, vectors, Path(scratch)).search_once(
+        Training(experiment, experiment.embeddings(), Path(scratch)).search_once(
             experiment.space,
             records,
             lambda seeded: lambda asked: _spread(seeded, asked, cluster, curves),

@@ -36,9 +36,7 @@ def build(tiny_path, tmp_path, model="AlphaRec", **given):
     experiment = make_experiment(
         model, "tiny", tiny_path, **({"encoder": "hash:16"} if model == "AlphaRec" else {}), **given
     )
-    embeddings = experiment.embeddings()
-    vectors = None if embeddings is None else embeddings.vectors
-    return Training(experiment, vectors, tmp_path).build(experiment.settings.params)
+    return Training(experiment, experiment.embeddings(), tmp_path).build(experiment.settings.params)
 
 
 # Negatives and positives

@@ -35,8 +35,7 @@ def test_a_family_equals_separate_fits(model, side, tmp_path):
     given = {"encoder": "hash:64"} if model != "EASE" else {}
     given |= {"side": side} if with_p else {}
     experiment = make_experiment(model, "ml-100k", precision="float64", **given)
-    embeddings = experiment.embeddings()
-    training = Training(experiment, embeddings and embeddings.vectors, tmp_path)
+    training = Training(experiment, experiment.embeddings(), tmp_path)
     params = experiment.settings.params
     shared, _ = training.build(params)
     users = torch.arange(1, 60)
