@@ -42,24 +42,9 @@ def _model_folder(folder: Path) -> Path:
 
 def test_hash_is_the_same_on_every_machine() -> None:
     encoder = make_encoder("hash:16")
-    assert encoder.encode(["a b b"])[0].tolist() == [
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        -2.0,
-        0.0,
-        -1.0,
-    ]
+    (vector,) = encoder.encode(["a b b"])
+    assert len(vector) == 16
+    assert {place: x for place, x in enumerate(vector) if x} == {13: -2.0, 15: -1.0}
     assert encoder.fingerprint == "83338c2044e10a84e27a5ea6d89ea863aea8ac2c3d56e01d33b03a087bcc3622"
 
 
