@@ -60,7 +60,7 @@ def draw_lists(
         worst = int(negatives.argmin())
         raise HarnessError(
             f"uni{m} needs {m} negatives, but user '{user_tokens[task.users[worst]]}' has "
-            f"{negatives[worst]}; choose m up to {int(negatives.min())}, or expected@m"
+            f"{negatives[worst]}; choose m up to that, or --protocols=full"
         )
     spread = _Negatives(task)
     return _drawn(

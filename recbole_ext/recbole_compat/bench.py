@@ -91,7 +91,17 @@ def prepare(
             part.item_vectors = torch.from_numpy(padded)
     for part in built:
         part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
-    sampler, _, _ = create_samplers(config, dataset, built)
+    # Training's negatives are outside the training part. Given the other parts too, RecBole would refuse a user who has
+    # every item in all three.
+    try:
+        sampler, _, _ = create_samplers(config, dataset, [built[0]] * 3)
+    except ValueError:
+        user, _ = split.pairs(data, TRAIN)
+        full = int(np.bincount(user).argmax())
+        raise HarnessError(
+            f"{config['model']} draws negatives, but user '{data.user_tokens[full]}' of {data.name} has every item in "
+            "training: leave that user out of the data"
+        ) from None
     loader = get_dataloader(config, "train")(config, built[0], sampler, shuffle=config["shuffle"])
     return Bench(config, built[0], loader, None if sequential else (built[0], built[1], built[2]))
 

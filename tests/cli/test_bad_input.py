@@ -73,6 +73,8 @@ CASES = [
          {"bad.inter": HEAD + "".join(f"u{u}\ti{(u + j) % 9}\t5\t{j + 1}\n" for u in range(8) for j in range(6))},
          ("ranks within each history", "use split=leave_one_out"), ("--split=global_time",)),
     Case("no own split", {"bad.inter": GOOD}, ("bad.train.inter",), ("--split=files",)),
+    Case("every item", {"bad.inter": GOOD + "".join(f"glutton\ti{i}\t5\t1\n" for i in range(9))},
+         ("BPR draws negatives", "user 'glutton' of bad has every item", "leave that user out"), ("--split=global_time",), "BPR"),
     # text
     Case("no item file", {"bad.inter": GOOD}, ("L3AE reads item text",), model="L3AE"),
     Case("no text column", {"bad.inter": GOOD, "bad.item": "item_id:token\tprice:float\ni1\t3\n"},
@@ -81,7 +83,7 @@ CASES = [
          ("'titel', which does not exist, did you mean title",), ("--text_fields={Title: titel}",), model="L3AE"),
     # protocols
     Case("drawn", {"bad.inter": GOOD}, ("uni5 needs 5 negatives", "choose m up to"), protocols="full,uni5"),
-    Case("expected", {"bad.inter": GOOD}, ("expected@9: m must lie between 1 and",), protocols="expected@9"),
+    Case("expected", {"bad.inter": GOOD}, ("expected@9 needs 9 negatives", "choose m up to"), protocols="expected@9"),
     Case("definite", {"bad.inter": GOOD}, ("not positive definite", "raise the regularisation"), ("--reg_weight=-3",)),
     Case("text ridge", {"bad.inter": GOOD, "bad.item": TITLES}, ("reg_f=0 must be positive",), ("--reg_f=0",), "L3AE"),
 ]  # fmt: skip

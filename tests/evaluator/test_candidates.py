@@ -89,7 +89,7 @@ def test_drawing_is_uniform_over_the_negatives():
 def test_too_many_negatives_asked_for_says_what_fits():
     task, _ = random_task(3)
     most = int(task.negatives.min())
-    with pytest.raises(HarnessError, match=f"choose m up to {most}"):
+    with pytest.raises(HarnessError, match=f"has {most}; choose m up to that"):
         draw_lists(task, NAMES, NAMES[:30], most + 1, 1, "key")
 
 

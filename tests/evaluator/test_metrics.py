@@ -147,7 +147,7 @@ def test_expected_metric_with_every_negative_is_the_full_metric():
 def test_expected_metric_refuses_more_than_the_negatives():
     task = make_task(5, (np.array([0]), np.array([1])), (np.array([0]), np.array([0])))
     (table,) = rank(task, lambda u: [torch.zeros(len(u), 5)])
-    with pytest.raises(HarnessError, match="between 1 and 3"):
+    with pytest.raises(HarnessError, match="has 3; choose m up to that"):
         expected_metrics(table, 4, KS)
 
 
