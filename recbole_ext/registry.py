@@ -185,6 +185,10 @@ def find_model(name: str) -> ModelSpec:
             trainer="recbole",
             revision=_REVISIONS.get(plain, 1),
         )
+    if plain in recbole_compat.LACKING:
+        raise HarnessError(
+            f"model '{name}' of RecBole needs {recbole_compat.LACKING[plain]}: not supported here"
+        )
     raise HarnessError(
         f"model '{name}' is unknown{nearest(name, [*MODELS, *theirs]) or '; see: python run_bench.py list'}"
     )

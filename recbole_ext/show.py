@@ -92,7 +92,9 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
     row = scores(np.array([index]))[0].double().cpu().numpy()
     if query is None:
         return lines + _listed(saved, index, history, row, k)
-    told = remark(query, ground.texts[1])
+    told = remark(
+        query, [text for column in ground.texts[0].values() for text in data.item_columns[column]]
+    )
     lines += [told] if told else []
     after = _asked(saved, index, query, alpha)
     retrieval = ", retrieval only" if alpha == 1 else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,25 +20,23 @@ def properties() -> Path:
     raise HarnessError(f"properties/overall.yaml is not beside {here}; reinstall recbole_ext")
 
 
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe one, for which 1e-4 is a number too (to YAML 1.1 it is text); what is quoted stays text."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML mapping; exponents such as 1e-4 are numbers (YAML 1.1 reads them as text)."""
+    """A YAML mapping."""
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise HarnessError(f"{path}: {' '.join(str(error).split())}") from None
     if not isinstance(found, dict):
         raise HarnessError(f"{path}: not a mapping of keys to values")
-    return {key: _numbers(value) for key, value in found.items()}
-
-
-def _numbers(value: Any) -> Any:
-    if isinstance(value, list):
-        return [_numbers(x) for x in value]
-    if isinstance(value, dict):
-        return {key: _numbers(x) for key, x in value.items()}
-    if isinstance(value, str):
-        try:
-            return float(value) if any(c.isdigit() for c in value) else value
-        except ValueError:
-            return value
-    return value
+    return found

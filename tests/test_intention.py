@@ -174,6 +174,24 @@ def test_from_the_command_line(tmp_path, capsys):
     assert "was trained with another text than is here now" in capsys.readouterr().err
 
 
+def test_the_harness_own_labels_are_no_letters_of_the_items(tmp_path, capsys):
+    path = write_tiny(tmp_path)
+    titles = "".join(f"i{i}\tлампа\n" for i in range(30))
+    (tmp_path / "tiny" / "tiny.item").write_text("item_id:token\ttitle:token_seq\n" + titles)
+    where = [
+        "--model=AlphaRec",
+        "--dataset=tiny",
+        f"--data-path={path}",
+        f"--records={tmp_path / 'runs'}",
+    ]
+    assert main([*where, *(f"--{key}={value}" for key, value in GIVEN.items())]) == 0
+    capsys.readouterr()
+    assert main(["show", *where, "--user=u3", "--query=лампа"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "before:"
+    assert main(["show", *where, "--user=u3", "--query=lamp"]) == 0
+    assert "the query is in LATIN letters" in capsys.readouterr().out
+
+
 class Says:
     """Stands for a language model: what it says to each title, first without and then with a seed."""
 

@@ -14,6 +14,7 @@ from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.scoring import score_function
 from recbole_ext.recbole_compat.stack import (
     INSTALL_RECBOLE,
+    LACKING,
     RECBOLE_VERSION,
     bundled_ml_100k,
     recbole,
@@ -24,6 +25,7 @@ from recbole_ext.recbole_compat.training import make_trainer
 
 __all__ = [
     "INSTALL_RECBOLE",
+    "LACKING",
     "RECBOLE_VERSION",
     "Bench",
     "build_model",

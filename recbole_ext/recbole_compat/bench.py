@@ -245,7 +245,12 @@ def build_model(model: type | str, bench: Bench) -> Any:
     cls = get_model(model) if isinstance(model, str) else model
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        built = cls(bench.config, bench.dataset).to(bench.config["device"])
+        try:
+            built = cls(bench.config, bench.dataset).to(bench.config["device"])
+        except ModuleNotFoundError as error:
+            raise HarnessError(
+                f"{cls.__name__} needs the package '{error.name}', which is not installed"
+            ) from None
         if isinstance(built, LightGCN):
             built.norm_adj_matrix = SymmetricMatrix(built.norm_adj_matrix)
         return built

@@ -10,6 +10,9 @@ import numpy as np
 from recbole_ext.data.interactions import Interactions, Ints
 from recbole_ext.recbole_compat.bench import Bench
 
+_PAIRS = 1 << 17
+"""Scored at once by a model that scores pairs only."""
+
 
 def score_function(
     model: Any, bench: Bench, data: Interactions, history: tuple[Ints, Ints]
@@ -55,15 +58,16 @@ def score_function(
 def _score_pairs(model: Any, batch: Any, item_field: str, n_items: int) -> Any:
     """[B * n_items] scores of a model that only knows `predict`."""
     import torch
+    from recbole.data.interaction import Interaction
 
-    rows = []
-    for row in range(len(batch)):
-        pairs = batch[row : row + 1].repeat(n_items)
-        pairs.update(
-            {item_field: torch.arange(n_items, device=pairs[next(iter(pairs.interaction))].device)}
-        )
-        rows.append(model.predict(pairs))
-    return torch.cat(rows)
+    items = torch.arange(n_items, device=next(iter(batch.interaction.values())).device)
+    step, found = max(1, _PAIRS // n_items), []
+    for first in range(0, len(batch), step):
+        users = batch[first : first + step]
+        pairs = users.repeat_interleave(n_items)
+        pairs.update(Interaction({item_field: items.repeat(len(users))}))
+        found.append(model.predict(pairs).view(-1))
+    return torch.cat(found)
 
 
 class _Sequences:

@@ -19,6 +19,19 @@ from recbole_ext.errors import HarnessError
 RECBOLE_VERSION = "1.2.1"
 INSTALL_RECBOLE = f"pip install --no-deps recbole=={RECBOLE_VERSION}"
 _KINDS = {"general_recommender": "general", "sequential_recommender": "sequential"}
+LACKING = {
+    "DIEN": "histories of negatives",
+    "FDSA": "item features",
+    "GRU4RecCPR": "the tested item when it scores",
+    "GRU4RecF": "item features",
+    "GRU4RecKG": "a knowledge graph",
+    "KSR": "a knowledge graph",
+    "RaCT": "pre-training that pickles its configuration",
+    "S3Rec": "item features and pre-training",
+    "SASRecCPR": "the tested item when it scores",
+    "SASRecF": "item features",
+}
+"""RecBole's models that cannot be trained or ranked here -> what they need."""
 
 
 def recbole_root() -> Path:
@@ -40,14 +53,14 @@ def recbole_root() -> Path:
 
 @functools.cache
 def recbole_models() -> dict[str, str]:
-    """RecBole's models by name -> `general` or `sequential`; other kinds are not ranked by this harness."""
+    """RecBole's models by name -> `general` or `sequential`; other kinds, and `LACKING`, are not ranked by this harness."""
     root = recbole_root()
     kind_of = {
         path.stem: kind
         for folder, kind in _KINDS.items()
         for path in (root / "model" / folder).glob("*.py")
     }
-    names = (path.stem for path in (root / "properties" / "model").glob("*.yaml"))
+    names = {path.stem for path in (root / "properties" / "model").glob("*.yaml")} - LACKING.keys()
     return {name: kind_of[name.lower()] for name in sorted(names) if name.lower() in kind_of}
 
 

@@ -7,14 +7,15 @@ import pytest
 import torch
 
 from recbole_ext.data.splits import Split
-from recbole_ext.recbole_compat import score_function
-from recbole_ext.registry import MODELS
+from recbole_ext.errors import HarnessError
+from recbole_ext.recbole_compat import LACKING, recbole_models, score_function
+from recbole_ext.registry import MODELS, find_model
 from recbole_ext.training import rank_test
 from recbole_ext.weights import save_weights
 from tests.grounds import make_experiment, train
 
 OURS = tuple(MODELS)
-RECBOLE = ("Pop@recbole", "BPR", "LightGCN", "ItemKNN", "MultiVAE", "SASRec")
+RECBOLE = ("Pop@recbole", "BPR", "LightGCN", "ItemKNN", "MultiVAE", "NeuMF", "SASRec")
 SMALL = {
     "L3AE": {"encoder": "hash:32"},
     "AlphaRec": {"epochs": 5, "encoder": "hash:16", "num_neg": 8},
@@ -25,6 +26,7 @@ SMALL = {
     "LightGCN": {"epochs": 2},
     "ItemKNN": {"k": 5},
     "MultiVAE": {"epochs": 2, "mlp_hidden_size": "[16]", "latent_dimension": 8},
+    "NeuMF": {"epochs": 1},
     "SASRec": {"epochs": 1, "hidden_size": 16, "inner_size": 16, "n_heads": 2, "n_layers": 1},
 }
 every_model = pytest.mark.parametrize("name", [*OURS, *RECBOLE])
@@ -66,6 +68,29 @@ def test_fits_ranks_and_repeats(name, tiny_path, tmp_path):
     for mine, other in zip(first.lists["uni5"], second.lists["uni5"], strict=True):
         np.testing.assert_array_equal(mine, other)
     assert one.run_id == two.run_id
+
+
+@pytest.mark.parametrize("name", sorted({*recbole_models()} - {*RECBOLE, "Pop"}))
+def test_every_model_of_recbole_that_is_listed_trains_and_ranks(name, tiny_path, tmp_path):
+    if name == "NCL":
+        pytest.importorskip("faiss", reason="NCL clusters with faiss, which is not installed")
+    experiment = make_experiment(
+        f"{name}@recbole" if name in MODELS else name,
+        "tiny",
+        tiny_path,
+        epochs=1,
+        train_batch_size=64,
+        protocols="full",
+    )
+    table = rank_test(train(experiment, tmp_path), experiment.ground)
+    assert len(table) == int((experiment.ground.split.part == 2).sum())
+
+
+@pytest.mark.parametrize("name", LACKING)
+def test_what_recbole_has_and_cannot_run_here_is_one_line(name):
+    with pytest.raises(HarnessError, match=f"'{name}' of RecBole needs {LACKING[name]}"):
+        find_model(name)
+    assert name not in recbole_models()
 
 
 @pytest.mark.parametrize("name", ["LightGCN", "AlphaRec"])
