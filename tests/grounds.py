@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from recbole_ext.config import resolve
 from recbole_ext.data.catalog import find_dataset
 from recbole_ext.experiment import Experiment, prepare
@@ -28,3 +30,14 @@ def train(experiment: Experiment, scratch: Path, saved: Path | None = None) -> F
     training = Training(experiment, experiment.embeddings(), scratch)
     params = experiment.settings.params
     return training.fit(params, "test") if saved is None else training.load(params, saved)
+
+
+def pairs_of(mask):
+    """(users, items) of a boolean [n_users, n_items] matrix, item 0 being padding."""
+    mask = mask.copy()
+    mask[:, 0] = False
+    return np.nonzero(mask)
+
+
+def random_mask(seed, n_users=7, n_items=9, share=0.4):
+    return np.random.default_rng(seed).random((n_users, n_items)) < share

@@ -17,9 +17,9 @@ from recbole_ext.evaluator import protocols
 from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.experiment import prepare
 from recbole_ext.ground import Ground
-from recbole_ext.model.contrastive import Histories
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.registry import find_model
+from recbole_ext.sampling import Negatives
 from recbole_ext.sources import Sources
 from recbole_ext.training import Training
 from tests.conftest import write_tiny
@@ -108,7 +108,7 @@ def test_no_negative_is_of_another_dataset(three, tmp_path):
     user, item = experiment.ground.split.pairs(experiment.ground.data, TRAIN)
     of_user[user + 1] = blocks[item + 1]
     users = torch.arange(1, model.n_users)
-    drawn = model.histories.negatives(users, 200).numpy()
+    drawn = model.negatives(users, 200).numpy()
     assert (blocks[drawn] == of_user[1:, None]).all()
     have = set(zip(user + 1, item + 1, strict=True))
     assert not have & {(u, i) for u, row in zip(users.tolist(), drawn, strict=True) for i in row}
@@ -117,10 +117,10 @@ def test_no_negative_is_of_another_dataset(three, tmp_path):
     assert set(drawn[0]) == set(np.flatnonzero(blocks == of_user[1])) - own
 
 
-def test_blocks_of_histories_by_hand():
+def test_blocks_of_negatives_by_hand():
     users, items = np.array([1, 1, 2]), np.array([1, 3, 5])
-    histories = Histories(users, items, 3, 7, blocks=np.array([0, 0, 0, 0, 1, 1, 1]))
-    drawn = histories.negatives(torch.tensor([1, 2]), 400).numpy()
+    negatives = Negatives(users, items, 3, 7, blocks=np.array([0, 0, 0, 0, 1, 1, 1]))
+    drawn = negatives(torch.tensor([1, 2]), 400).numpy()
     assert set(drawn[0]) == {2} and set(drawn[1]) == {4, 6}
 
 

@@ -11,8 +11,10 @@ from torch import nn
 from torch.nn import functional
 
 from recbole_ext.errors import one_of
-from recbole_ext.model.contrastive import Histories, info_nce, picked_scores
+from recbole_ext.model.contrastive import info_nce, picked_scores
+from recbole_ext.recbole_compat import training_pairs
 from recbole_ext.recbole_compat.propagation import Bipartite
+from recbole_ext.sampling import Negatives
 
 
 class AlphaRec(GeneralRecommender):  # type: ignore[misc]
@@ -56,17 +58,9 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         self.tau: float = config["tau"]
         self.loss = one_of("loss", config["loss"], ("infonce", "bpr"))
         self.user_init = one_of("user_init", config["user_init"], ("mean_after", "mean_before"))
-        self.pos_sampling = one_of(
-            "pos_sampling", config["pos_sampling"], ("user_uniform", "interaction")
-        )
-        pairs = dataset.inter_matrix(form="csr")
-        pairs.sum_duplicates()
-        pairs = pairs.tocoo()
-        sizes = self.n_users, self.n_items
-        self.graph = Bipartite(pairs.row, pairs.col, *sizes, device=self.device)
-        self.histories = Histories(
-            pairs.row, pairs.col, *sizes, blocks=dataset.item_blocks, device=self.device
-        )
+        pairs, sizes = training_pairs(dataset), (self.n_users, self.n_items)
+        self.graph = Bipartite(*pairs, *sizes, device=self.device)
+        self.negatives = Negatives(*pairs, *sizes, blocks=dataset.item_blocks, device=self.device)
         text = dataset.item_vectors.float()
         if config["shuffle_text"]:
             drawn = torch.Generator().manual_seed(config["seed"])
@@ -121,16 +115,14 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         return self.propagated(start, items)
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
-        """Eq. 4 over a batch of RecBole's loader, whose pairs `pos_sampling=user_uniform` replaces."""
+        """Eq. 4 over a batch of pairs, which the loader draws as `pos_sampling` says."""
         self._known = None
         user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        if self.pos_sampling == "user_uniform":
-            user, item = self.histories.positives(len(user))
         users, items = self()
         user_rows = users[user]
         positive = (user_rows * items[item]).sum(1)
         count = self.num_neg if self.loss == "infonce" else 1
-        negative = picked_scores(user_rows, items, self.histories.negatives(user, count))
+        negative = picked_scores(user_rows, items, self.negatives(user, count))
         if self.loss == "infonce":
             return info_nce(positive, negative, self.tau)
         return functional.softplus((negative[:, 0] - positive) / self.tau).mean()

@@ -1,87 +1,15 @@
-"""What graph and language models contrast: sampled negatives, InfoNCE over them, and InfoNCE between two views."""
+"""What graph and language models contrast: scores of sampled negatives, InfoNCE over them, and InfoNCE between two views."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 from torch.nn import functional
 
 from recbole_ext.sparse import by_rows
-
-
-class Histories:
-    """Each user's items, from which positives are drawn, and beside which negatives are.
-
-    Args:
-        users: [n] of the pairs, each pair once.
-        items: [n] with 1 <= item < n_items; item 0 is padding and never drawn.
-        n_users: number of users.
-        n_items: number of items with the padding.
-        blocks: [n_items] ascending (that of the padding is not read): a user's negatives are of its own items' block; None
-            for one block.
-        device: of what is drawn.
-    """
-
-    def __init__(
-        self,
-        users: npt.NDArray[Any],
-        items: npt.NDArray[Any],
-        n_users: int,
-        n_items: int,
-        blocks: npt.NDArray[Any] | None = None,
-        device: torch.device | str = "cpu",
-    ) -> None:
-        order = np.lexsort((items, users))
-        counts = np.bincount(users, minlength=n_users)
-        starts = np.cumsum(counts) - counts
-        row, item = (np.asarray(ids)[order].astype(np.int64) for ids in (users, items))
-        first, last = _edges(np.zeros(n_items) if blocks is None else blocks)
-        low, size = np.ones(n_users, np.int64), np.full(n_users, n_items - 1)
-        low[row], size[row] = first[item], last[item] - first[item]
-        # The r-th item that a user does not have is r plus the number of its items p_0 < p_1 < .. with p_k - k <= r.
-        shifted = item - low[row] - (np.arange(len(row)) - starts[row])
-        self.span = n_items
-        self.items = torch.from_numpy(item.astype(np.int64)).to(device)
-        self.keys = torch.from_numpy(row * n_items + shifted).to(device)
-        self.starts = torch.from_numpy(starts).to(device)
-        self.counts = torch.from_numpy(counts).to(device)
-        self.low = torch.from_numpy(low).to(device)
-        self.size = torch.from_numpy(size).to(device)
-        self.active = torch.from_numpy(np.flatnonzero(counts)).to(device)
-
-    def positives(self, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(users, items), [count] each: users uniformly among those with items, then one of its items."""
-        users = self.active[self._below(self.active.new_full((count,), len(self.active)))]
-        return users, self.items[self.starts[users] + self._below(self.counts[users])]
-
-    def negatives(self, users: torch.Tensor, count: int) -> torch.Tensor:
-        """[B, count] items drawn uniformly and with replacement from those that each user does not have.
-
-        A user who has every item gets the last one: there is no negative.
-        """
-        users = users[:, None]
-        size, low = self.size[users], self.low[users]
-        place = self._below((size - self.counts[users]).clamp(min=1).expand(-1, count))
-        passed = torch.searchsorted(self.keys, users * self.span + place, right=True)
-        return low + torch.minimum(place + passed - self.starts[users], size - 1)
-
-    @staticmethod
-    def _below(bounds: torch.Tensor) -> torch.Tensor:
-        """Uniform whole numbers below each bound; float64 keeps the bias under 1e-9."""
-        drawn = torch.rand(bounds.shape, device=bounds.device, dtype=torch.float64) * bounds
-        return drawn.long()
-
-
-def _edges(blocks: npt.NDArray[Any]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """[n] first item and end of each item's block, the padding item 0 belonging to none."""
-    own = np.asarray(blocks)[1:]
-    first = np.searchsorted(own, own, side="left") + 1
-    last = np.searchsorted(own, own, side="right") + 1
-    return np.concatenate([[0], first]), np.concatenate([[1], last])
 
 
 def picked_scores(users: torch.Tensor, items: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,7 @@ Trainer, wired so that
   RecBole's.
 """
 
-from recbole_ext.recbole_compat.bench import Bench, build_model, prepare
+from recbole_ext.recbole_compat.bench import Bench, build_model, prepare, training_pairs
 from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.scoring import score_function
 from recbole_ext.recbole_compat.stack import (
@@ -37,4 +37,5 @@ __all__ = [
     "recbole_models",
     "recbole_root",
     "score_function",
+    "training_pairs",
 ]

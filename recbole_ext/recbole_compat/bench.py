@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split
-from recbole_ext.errors import HarnessError
+from recbole_ext.errors import HarnessError, one_of
 from recbole_ext.recbole_compat.stack import recbole
+from recbole_ext.sampling import UserUniform
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,31 @@ def prepare(
             "training: leave that user out of the data"
         ) from None
     loader = get_dataloader(config, "train")(config, built[0], sampler, shuffle=config["shuffle"])
+    kinds = ("interaction", "user_uniform")
+    if one_of("pos_sampling", params.get("pos_sampling", kinds[0]), kinds) == "user_uniform":
+        loader.transform = _user_uniform(config, built[0])
     return Bench(config, built[0], loader, None if sequential else (built[0], built[1], built[2]))
+
+
+def training_pairs(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """(users, items) of a RecBole dataset in its ids, each pair once."""
+    pairs = dataset.inter_matrix(form="csr")
+    pairs.sum_duplicates()
+    pairs = pairs.tocoo()
+    return pairs.row, pairs.col
+
+
+def _user_uniform(config: Any, dataset: Any) -> Callable[[Any, Any], Any]:
+    """In place of the pairs of a batch as many that are drawn by user; RecBole adds their negatives."""
+    from recbole.data.interaction import Interaction
+
+    drawn = UserUniform(*training_pairs(dataset), dataset.user_num)
+
+    def transform(_: Any, batch: Any) -> Any:
+        users, items = drawn(len(batch))
+        return Interaction({config["USER_ID_FIELD"]: users, config["ITEM_ID_FIELD"]: items})
+
+    return transform
 
 
 def _fixed(seed: int, scratch: Path) -> dict[str, Any]:

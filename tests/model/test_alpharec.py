@@ -7,29 +7,15 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from recbole.data.interaction import Interaction
-from scipy import stats
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.model.contrastive import Histories, between_views, info_nce, picked_scores
+from recbole_ext.model.contrastive import between_views, info_nce, picked_scores
 from recbole_ext.model.unisrec import Experts
 from recbole_ext.recbole_compat.propagation import Bipartite
 from recbole_ext.training import Training
 from tests.conftest import write_tiny
-from tests.grounds import make_experiment, train
-
-
-def pairs_of(mask):
-    """(users, items) of a boolean [n_users, n_items] matrix, item 0 being padding."""
-    mask = mask.copy()
-    mask[:, 0] = False
-    return np.nonzero(mask)
-
-
-def random_mask(seed, n_users=7, n_items=9, share=0.4):
-    return np.random.default_rng(seed).random((n_users, n_items)) < share
+from tests.grounds import make_experiment, pairs_of, random_mask, train
 
 
 def build(tiny_path, tmp_path, model="AlphaRec", **given):
@@ -37,47 +23,6 @@ def build(tiny_path, tmp_path, model="AlphaRec", **given):
         model, "tiny", tiny_path, **({"encoder": "hash:16"} if model == "AlphaRec" else {}), **given
     )
     return Training(experiment, experiment.embeddings(), tmp_path).build(experiment.settings.params)
-
-
-# Negatives and positives
-
-
-@given(st.integers(0, 50), st.floats(0.0, 1.0))
-@settings(max_examples=60, deadline=None)
-def test_negatives_are_what_a_user_does_not_have(seed, share):
-    mask = random_mask(seed, share=share)
-    users, items = pairs_of(mask)
-    histories = Histories(users, items, *mask.shape)
-    asked = torch.arange(mask.shape[0])
-    drawn = histories.negatives(asked, 50).numpy()
-    assert drawn.min() >= 1 and drawn.max() < mask.shape[1]
-    for user in range(mask.shape[0]):
-        free = set(range(1, mask.shape[1])) - set(items[users == user])
-        assert set(drawn[user]) <= free if free else set(drawn[user]) == {mask.shape[1] - 1}
-
-
-def test_negatives_are_uniform_and_every_one_can_come():
-    mask = np.zeros((3, 40), dtype=bool)
-    mask[1, [1, 2, 3, 17, 38, 39]] = True
-    torch.manual_seed(0)
-    histories = Histories(*pairs_of(mask), *mask.shape)
-    drawn = histories.negatives(torch.tensor([1]), 66_000).numpy().ravel()
-    counts = np.bincount(drawn, minlength=40)
-    free = sorted(set(range(1, 40)) - {1, 2, 3, 17, 38, 39})
-    assert counts[free].sum() == 66_000
-    assert stats.chisquare(counts[free]).pvalue > 1e-4
-
-
-def test_positives_are_uniform_over_users_then_over_their_items():
-    mask = np.zeros((5, 12), dtype=bool)
-    mask[1, 1:10], mask[2, [3, 4]], mask[4, 11] = True, True, True  # users 0 and 3 have none
-    torch.manual_seed(0)
-    users, items = Histories(*pairs_of(mask), *mask.shape).positives(30_000)
-    assert mask[users.numpy(), items.numpy()].all()
-    counts = np.bincount(users.numpy(), minlength=5)
-    assert counts[[0, 3]].sum() == 0 and stats.chisquare(counts[[1, 2, 4]]).pvalue > 1e-4
-    of_one = np.bincount(items[users == 1].numpy(), minlength=12)[1:10]
-    assert stats.chisquare(of_one).pvalue > 1e-4
 
 
 # Losses, against loops in float64: 1e-8 is a hundred thousand units in the last place of sums of some ten terms
@@ -187,9 +132,9 @@ def test_alpharecs_loss_is_the_papers(loss, n_layers, mapping, tiny_path, tmp_pa
     model.pairs = counts.nonzero()
     users, items = (torch.from_numpy(side[:20].astype(np.int64)) for side in model.pairs)
     drawn = []
-    draw = model.histories.negatives
+    draw = model.negatives
     monkeypatch.setattr(
-        model.histories, "negatives", lambda u, c: drawn.append(draw(u, c)) or drawn[-1]
+        model, "negatives", lambda u, c: drawn.append(draw(u, c)) or drawn[-1]
     )
     batch = Interaction({model.USER_ID: users, model.ITEM_ID: items})
     found = model.calculate_loss(batch).item()
