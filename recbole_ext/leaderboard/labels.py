@@ -73,7 +73,7 @@ def _differences(record: ResultRecord, rivals: Sequence[ResultRecord]) -> list[s
     own = _settings(record)
     names = dict.fromkeys([*own, *(name for other in alike for name in other)])
     differing = [name for name in names if len({other.get(name) for other in alike}) > 1]
-    parts += [f"{name}={_short(own.get(name, 'unset'))}" for name in differing[:_MOST_PARTS]]
+    parts += [f"{name}={_short(own[name])}" for name in differing[:_MOST_PARTS] if name in own]
     return [*parts, "…"] if len(differing) > _MOST_PARTS else parts
 
 

@@ -62,11 +62,11 @@ def test_tuned_and_untuned_rows_of_a_model_are_told_apart():
     ("change", "expected"),
     [
         ({"params": {"p": 2}}, {"A (p=1)", "A (p=2)"}),
-        ({"params": {"p": 1, "q": None}}, {"A (q=unset)", "A (q=none)"}),
-        ({"params": {"p": 1, "q": [3, 4]}}, {"A (q=unset)", "A (q=3:4)"}),
+        ({"params": {"p": 1, "q": None}}, {"A", "A (q=none)"}),
+        ({"params": {"p": 1, "q": [3, 4]}}, {"A", "A (q=3:4)"}),
         ({"model_revision": 2}, {"A (model_revision=1)", "A (model_revision=2)"}),
         ({"threads": 8}, {"A (threads=2)", "A (threads=8)"}),
-        ({"read": {"text": "e" * 64}}, {"A (text=unset)", "A (text=eeeeee)"}),
+        ({"read": {"text": "e" * 64}}, {"A", "A (text=eeeeee)"}),
         ({"params": {"p": "x" * 30}}, {"A (p=1)", "A (p=" + "x" * 11 + "…" + "x" * 12 + ")"}),
     ],
 )
