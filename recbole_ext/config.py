@@ -14,6 +14,14 @@ from recbole_ext.recbole_compat import recbole_root
 from recbole_ext.registry import ModelSpec
 from recbole_ext.yamlfiles import properties, read_yaml
 
+_LEAST = {
+    **dict.fromkeys(("draws", "epochs", "eval_step", "train_batch_size"), 1),
+    **dict.fromkeys(("embedding_size", "hidden_size", "num_neg", "n_experts"), 1),
+    **dict.fromkeys(("threads", "stopping_step", "min_user", "min_item", "n_layers"), 0),
+}
+"""Key -> its least value, in whichever section or model it stands."""
+_POSITIVE = ("learning_rate", "tau")
+
 
 @dataclass(frozen=True)
 class ModelDefaults:
@@ -77,6 +85,20 @@ def parse_value(key: str, text: str, default: Any) -> Any:
     return value
 
 
+def _in_range(key: str, value: Any) -> Any:
+    """The value of a key.
+
+    Raises:
+        HarnessError: a number that the key cannot have.
+    """
+    if isinstance(value, int | float):
+        if value < _LEAST.get(key, value):
+            raise HarnessError(f"--{key}={value}: must be a whole number from {_LEAST[key]}")
+        if key in _POSITIVE and not value > 0:
+            raise HarnessError(f"--{key}={value}: must be a number above 0")
+    return value
+
+
 @dataclass(frozen=True)
 class Settings:
     """All values of one model on one dataset, by section."""
@@ -97,7 +119,7 @@ def dataset_settings(
     for key, text in given.items():
         if key not in section:
             raise HarnessError(f"--{key} is not a key of a dataset{nearest(key, section)}")
-        section[key] = parse_value(key, text, section[key])
+        section[key] = _in_range(key, parse_value(key, text, section[key]))
     return section
 
 
@@ -141,7 +163,7 @@ def resolve(
                 f"{nearest(key, known) or '; see: python run_bench.py list MODEL'}"
             )
         for home in homes:
-            home[key] = parse_value(key, text, home[key])
+            home[key] = _in_range(key, parse_value(key, text, home[key]))
     return [
         Settings(
             run=dict(shared["run"]),

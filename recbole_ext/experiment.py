@@ -161,6 +161,8 @@ def prepare(
     run = dict(settings.run)
     run["threads"] = int(run["threads"]) or environment.usable_cpus()
     one_of("--device", run["device"], ("auto", "cpu", "cuda"))
+    if not 0 <= run["seed"] < 2**32:
+        raise HarnessError(f"--seed={run['seed']}: must be a whole number from 0 to 2^32 - 1")
     if run["device"] == "auto":
         run["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     if run["device"] == "cuda" and not torch.cuda.is_available():

@@ -15,8 +15,7 @@ import numpy.typing as npt
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split
 from recbole_ext.errors import HarnessError, one_of
-from recbole_ext.recbole_compat.stack import recbole
-from recbole_ext.sampling import UserUniform
+from recbole_ext.recbole_compat.stack import naming_what_is_missing, recbole
 
 
 @dataclass(frozen=True)
@@ -121,6 +120,8 @@ def training_pairs(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 def _user_uniform(config: Any, dataset: Any) -> Callable[[Any, Any], Any]:
     """In place of the pairs of a batch as many that are drawn by user; RecBole adds their negatives."""
     from recbole.data.interaction import Interaction
+
+    from recbole_ext.sampling import UserUniform
 
     drawn = UserUniform(*training_pairs(dataset), dataset.user_num)
 
@@ -268,14 +269,9 @@ def build_model(model: type | str, bench: Bench) -> Any:
     from recbole_ext.recbole_compat.propagation import SymmetricMatrix
 
     cls = get_model(model) if isinstance(model, str) else model
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), naming_what_is_missing(cls.__name__):
         warnings.simplefilter("ignore")
-        try:
-            built = cls(bench.config, bench.dataset).to(bench.config["device"])
-        except ModuleNotFoundError as error:
-            raise HarnessError(
-                f"{cls.__name__} needs the package '{error.name}', which is not installed"
-            ) from None
+        built = cls(bench.config, bench.dataset).to(bench.config["device"])
         if isinstance(built, LightGCN):
             built.norm_adj_matrix = SymmetricMatrix(built.norm_adj_matrix)
         return built

@@ -6,7 +6,9 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from recbole_ext.errors import HarnessError
 from recbole_ext.recbole_compat.bench import Bench
+from recbole_ext.recbole_compat.stack import naming_what_is_missing
 
 
 def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any:
@@ -30,6 +32,12 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
             score = validate()
             return score, {"score": score}
 
+        def _check_nan(self, loss: Any) -> None:
+            if not loss.isfinite():
+                raise HarnessError(
+                    f"the training loss of {self.config['model']} is {loss.item()}; lower the learning rate"
+                )
+
         def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
             state = {
                 name: value.detach().cpu().clone()
@@ -39,14 +47,15 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
 
         def run(self, loader: Any, tick: Callable[[float], None]) -> tuple[float, int]:
             """Train with early stopping and put the best weights back: (best validation score, epochs trained)."""
-            self.fit(
-                loader,
-                valid_data=True,
-                verbose=False,
-                saved=True,
-                show_progress=False,
-                callback_fn=lambda epoch, score: tick(score),
-            )
+            with naming_what_is_missing(self.config["model"]):
+                self.fit(
+                    loader,
+                    valid_data=True,
+                    verbose=False,
+                    saved=True,
+                    show_progress=False,
+                    callback_fn=lambda epoch, score: tick(score),
+                )
             if self.best_state is not None:
                 self.model.load_state_dict(self.best_state[0])
                 self.model.load_other_parameter(self.best_state[1])

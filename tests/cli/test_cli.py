@@ -34,6 +34,15 @@ def refused(capsys, *argv: str) -> str:
         (["--model=EASE@recbol", *ML], "unknown"),
         (["--model=L3AE", *ML, "--reg_kdd=3"], "did you mean reg_kd"),
         (["--model=L3AE", "--dataset=ml-100"], "did you mean ml-100k"),
+        (["--model=BPR", *ML, "--epochs=0"], "--epochs=0: must be a whole number from 1"),
+        (["--model=BPR", *ML, "--learning_rate=0"], "must be a number above 0"),
+        (["--model=EASE", *ML, "--threads=-1"], "must be a whole number from 0"),
+        (["--model=EASE", *ML, "--min_user=-1"], "must be a whole number from 0"),
+        (
+            ["--model=EASE", *ML, "--seed=4294967295", "--seeds=2"],
+            "must be a whole number from 0 to 2^32 - 1",
+        ),
+        (["--model=KSR", *ML], "needs a knowledge graph"),
         (
             ["--model=L3AE", "--dataset=our-own-log"],
             "python run_bench.py --model=L3AE --dataset=ml-100k",
@@ -46,7 +55,7 @@ def refused(capsys, *argv: str) -> str:
         (["--model=EASE", *ML, "--save_weights=maybe"], "must be true or false"),
         (["--model=EASE", *ML, "--protocols=full,unl100"], "did you mean uni100"),
         (["--model=EASE", *ML, "--protocols=uni5000"], "choose m up to"),
-        (["--model=EASE", *ML, "--protocols=expected@5000"], "between 1 and"),
+        (["--model=EASE", *ML, "--protocols=expected@5000"], "choose m up to"),
         (["--model=EASE", *ML, "--exclude=valid"], "must be train or train+valid"),
         (["--model=EASE", *ML, "--valid_metric=recal@20"], "did you mean recall@20"),
         (["--model=EASE", *ML, "--split=rato"], "did you mean ratio"),
@@ -168,6 +177,9 @@ def test_not_a_number_in_the_scores_is_one_line(tiny_path, tmp_path, capsys):
     line = refused(capsys, "--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}",
                    "--epochs=30", "--learning_rate=1e30", "--protocols=full")  # fmt: skip
     assert "not finite" in line or "nan" in line
+    line = refused(capsys, "--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}",
+                   "--epochs=9", "--eval_step=9", "--learning_rate=1e30", "--protocols=full")  # fmt: skip
+    assert "the training loss of BPR is nan; lower the learning rate" in line
     assert not list(tmp_path.glob("*/record.json"))
 
 

@@ -133,9 +133,7 @@ def test_alpharecs_loss_is_the_papers(loss, n_layers, mapping, tiny_path, tmp_pa
     users, items = (torch.from_numpy(side[:20].astype(np.int64)) for side in model.pairs)
     drawn = []
     draw = model.negatives
-    monkeypatch.setattr(
-        model, "negatives", lambda u, c: drawn.append(draw(u, c)) or drawn[-1]
-    )
+    monkeypatch.setattr(model, "negatives", lambda u, c: drawn.append(draw(u, c)) or drawn[-1])
     batch = Interaction({model.USER_ID: users, model.ITEM_ID: items})
     found = model.calculate_loss(batch).item()
     wanted = loss_by_loops(model, users.numpy(), items.numpy(), drawn[0].numpy())
