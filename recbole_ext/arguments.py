@@ -68,8 +68,10 @@ class Arguments:
     def take(self, name: str, default: str | None = None) -> str | None:
         return self.options.pop(name, default)
 
-    def finish(self, *allowed_flags: str) -> None:
-        """Refuse what the command does not know."""
+    def finish(self, *allowed_flags: str, words: int = 0) -> None:
+        """Refuse what the command does not know, and more words than it takes."""
+        if len(self.words) > words:
+            raise HarnessError(f"'{self.words[words]}' is one word too many for {self.command}")
         known = ["model", "dataset", "data-path", "records", *allowed_flags]
         for name in [*self.options, *sorted(self.flags - set(allowed_flags))]:
             raise HarnessError(f"--{name} is not an option of {self.command}{nearest(name, known)}")

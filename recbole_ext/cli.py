@@ -205,6 +205,10 @@ def _board(arguments: Arguments) -> int:
     seed = as_count(arguments.take("seed") or "1", "seed")
     data_path, paper = as_path(arguments.take("data-path")), arguments.take("paper")
     arguments.finish("publish", "check")
+    if {"publish", "check"} <= arguments.flags:
+        raise HarnessError("--publish writes and --check only looks: give one of them")
+    if records is not None and not records.is_dir():
+        raise HarnessError(f"--records={records}: no such folder")
     if paper is not None:
         from recbole_ext.leaderboard.markdown import render_paper
 
@@ -253,13 +257,14 @@ def _data(arguments: Arguments) -> int:
     actions = ("get", "build", "card", "queries")
     if len(arguments.words) != 2 or arguments.words[0] not in actions:
         word = arguments.words[0] if arguments.words else ""
+        close = "" if word in actions else nearest(word, actions)
         raise HarnessError(
-            f"data {{get,build,card,queries}} NAME{nearest(word, actions)}; which? (known: {', '.join(dataset_names(data_path))})"
+            f"data {{get,build,card,queries}} NAME{close}; which? (known: {', '.join(dataset_names(data_path))})"
         )
     action, name = arguments.words
     dataset = find_dataset(name, data_path, supply)
     if action == "get":
-        arguments.finish()
+        arguments.finish(words=2)
         if dataset.source is None:
             raise HarnessError(f"{name} is there ({dataset.folder}); nothing to fetch")
         for role, path in get(dataset.source, supply).items():
@@ -335,7 +340,7 @@ def _list(arguments: Arguments) -> int:
     from recbole_ext.registry import MODELS, find_model
 
     data_path = as_path(arguments.take("data-path"))
-    arguments.finish()
+    arguments.finish(words=1)
     if arguments.words:
         spec = find_model(arguments.words[0])
         defaults = model_defaults(spec)

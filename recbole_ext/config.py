@@ -72,7 +72,7 @@ def parse_value(key: str, text: str, default: Any) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        value = yaml.safe_load(text) if isinstance(default, dict) or default is None else text
+        value = _from_yaml(key, text) if isinstance(default, dict) or default is None else text
     if default is None:
         return value
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
@@ -83,6 +83,13 @@ def parse_value(key: str, text: str, default: Any) -> Any:
         )
         raise HarnessError(f"--{key}={text}: must be {kind} (default {default})")
     return value
+
+
+def _from_yaml(key: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise HarnessError(f"--{key}={text}: {' '.join(str(error).split())}") from None
 
 
 def _in_range(key: str, value: Any) -> Any:

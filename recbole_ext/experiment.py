@@ -167,6 +167,8 @@ def prepare(
         run["device"] = "cuda" if torch.cuda.is_available() else "cpu"
     if run["device"] == "cuda" and not torch.cuda.is_available():
         raise HarnessError("--device=cuda: torch sees no GPU here; use --device=cpu")
+    if not settings.evaluation["protocols"]:
+        raise HarnessError("--protocols= names none, e.g. --protocols=full,uni100")
     for protocol in settings.evaluation["protocols"]:
         protocols.negatives_of(protocol)
     protocols.check_metric(settings.evaluation["valid_metric"], ())

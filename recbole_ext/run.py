@@ -56,6 +56,12 @@ def execute(experiment: Experiment, records: Path, force: bool = False) -> Resul
     """
     folder = records / experiment.run_id
     try:
+        records.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarnessError(
+            f"--records={records}: {error.strerror}; choose another folder"
+        ) from None
+    try:
         with locked(records / ".locks" / f"{experiment.run_id}.lock", "this run"):
             done = None if force else finished(experiment, records)
             return done or _run(experiment, folder)

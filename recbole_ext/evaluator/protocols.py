@@ -118,6 +118,8 @@ def summarise(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Protocol -> metric -> mean over users, 95% bootstrap interval, and the mean of each draw."""
     values = {protocol: per_user(table, protocol, ks) for protocol in protocols}
+    if not values:
+        return {}
     every = [column for metrics in values.values() for column in metrics.values()]
     columns = np.column_stack([v if v.ndim == 1 else v.mean(axis=1) for v in every])
     low, high = bootstrap_intervals(columns)  # all protocols see the same resampled users

@@ -74,7 +74,17 @@ def refused(capsys, *argv: str) -> str:
         (["--dataset=ml-100k"], "--model=NAME is missing"),
         (["bord"], "did you mean board"),
         (["list", "L3EA"], "did you mean L3AE"),
-        (["board", "--publsh"], "--publsh"),
+        (["board", "--publsh"], "did you mean publish?"),
+        (["board", "--publish", "--check"], "give one of them"),
+        (["board", "extra"], "'extra' is one word too many for board"),
+        (["board", "--records=/nowhere"], "--records=/nowhere: no such folder"),
+        (["data", "card", "ml-100k", "extra"], "NAME; which?"),
+        (["--model=EASE", *ML, "--protocols="], "names none"),
+        (["--model=EASE", *ML, "--text_fields=[a"], "--text_fields=[a: "),
+        (
+            ["--model=EASE", *ML, "--records=/etc/passwd/x"],
+            "--records=/etc/passwd/x: Not a directory",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_that_helps(argv, expected, capsys, tmp_path, monkeypatch):
