@@ -90,9 +90,7 @@ class Experiment:
         try:
             return self.ground.texts
         except HarnessError as error:
-            raise HarnessError(
-                f"{self.ground.spec.name}: {error}; {self.model.name} reads item text"
-            ) from None
+            raise HarnessError(f"{error}; {self.model.name} reads item text") from None
 
     @cached_property
     def encoder(self) -> Any:

@@ -100,7 +100,10 @@ class Ground:
             HarnessError: the dataset has no field with text.
         """
         columns = self.data.item_columns
-        fields = choose_fields(list(columns), self.options["text_fields"])
+        try:
+            fields = choose_fields(list(columns), self.options["text_fields"])
+        except HarnessError as error:
+            raise HarnessError(f"{self.spec.name}: {error}") from None
         return fields, item_texts(columns, fields)
 
     @property
