@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,10 @@ FEW = 8
 """What a sentence names before it counts the rest."""
 
 _MOST_PARTS = 4
+_BUDGET = "budget"
+_MACHINE = ("threads", "device")
+_SEARCHED = "searched"
+"""In place of the value of a setting that tuning chose: it differs from no other."""
 _LONGEST_VALUE = 24
 
 
@@ -44,18 +49,25 @@ def safe(name: object) -> str:
 def row_labels(records: Sequence[ResultRecord]) -> list[str]:
     """One label for the (first) record of each row: the model, and what tells it from its rivals.
 
-    Labels are unique: where the words do not suffice, the run's id follows.
+    Labels are unique: where the settings do not suffice, the machine's follow, and then the run's id.
     """
-    labels = []
-    for record in records:
-        name = model_name(record)
-        rivals = [r for r in records if model_name(r) == name]
-        parts = _differences(record, rivals)
-        labels.append(f"{name} ({', '.join(parts)})" if parts else str(name))
+    labels = [_label(record, records, _MACHINE) for record in records]
+    labels = [
+        _label(record, records) if labels.count(label) > 1 else label
+        for label, record in zip(labels, records, strict=True)
+    ]
     return [
         f"{label} [{record.run_id[:8]}]" if labels.count(label) > 1 else label
         for label, record in zip(labels, records, strict=True)
     ]
+
+
+def _label(
+    record: ResultRecord, records: Sequence[ResultRecord], without: Sequence[str] = ()
+) -> str:
+    name = model_name(record)
+    parts = _differences(record, [r for r in records if model_name(r) == name], without)
+    return f"{name} ({', '.join(parts)})" if parts else name
 
 
 def model_name(record: ResultRecord) -> str:
@@ -65,27 +77,32 @@ def model_name(record: ResultRecord) -> str:
     return f"{asked['model']} from {listed(sources)}" if sources else str(asked["model"])
 
 
-def _differences(record: ResultRecord, rivals: Sequence[ResultRecord]) -> list[str]:
-    tuned = _tuning(record)
-    parts = [tuned] if len({_tuning(r) for r in rivals}) > 1 else []
-    # Rows of one budget are told apart by their settings, those of another by the budget alone.
-    alike = [_settings(r) for r in rivals if _tuning(r) == tuned]
-    own = _settings(record)
-    names = dict.fromkeys([*own, *(name for other in alike for name in other)])
-    differing = [name for name in names if len({other.get(name) for other in alike}) > 1]
-    parts += [f"{name}={_short(own[name])}" for name in differing[:_MOST_PARTS] if name in own]
-    return [*parts, "…"] if len(differing) > _MOST_PARTS else parts
-
-
-def _tuning(record: ResultRecord) -> str:
-    return f"tuned, {record.tuning['points']} points" if record.tuning else "untuned"
+def _differences(
+    record: ResultRecord, rivals: Sequence[ResultRecord], without: Sequence[str]
+) -> list[str]:
+    """The settings of a row that are not the usual ones of its rivals: what most share is not worth saying."""
+    own, others = _settings(record), [_settings(rival) for rival in rivals]
+    alike = [other for other in others if other[_BUDGET] == own[_BUDGET]]
+    found = []
+    for name, value in own.items():
+        # Another budget is another space.
+        there = [other.get(name) for other in (alike if name == "space" else others)]
+        counts = Counter(each for each in there if each != _SEARCHED)
+        if name in without or value == _SEARCHED or len(counts) < 2:
+            continue
+        usual = all(counts[value] > n for each, n in counts.items() if each != value)
+        if not usual or None in counts:
+            found.append(_short(value) if name == _BUDGET else f"{name}={_short(value)}")
+    return [*found[:_MOST_PARTS], *(["…"] if len(found) > _MOST_PARTS else [])]
 
 
 def _settings(record: ResultRecord) -> dict[str, str]:
     """Everything but the seed that can tell two runs of a model apart, the most telling first."""
-    asked, read = record.experiment, record.fingerprints
-    found = {key: flat(value) for key, value in sorted(asked["params"].items())}
+    asked, read, tuning = record.experiment, record.fingerprints, record.tuning
+    found = {_BUDGET: f"tuned, {tuning['points']} points" if tuning else "untuned"}
+    found |= {key: flat(value) for key, value in sorted(asked["params"].items())}
     if asked["tune"] is not None:
+        found |= {key: _SEARCHED for stage in asked["tune"].get("stages", ()) for key in stage}
         found["space"] = hashlib.sha256(canonical_json(asked["tune"]).encode()).hexdigest()[:6]
     nested = {"params", "tune", "dataset", "model", "seed", "train_on"}
     found |= {key: flat(value) for key, value in sorted(asked.items()) if key not in nested}

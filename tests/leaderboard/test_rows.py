@@ -79,7 +79,26 @@ def test_rows_that_differ_in_much_are_still_unique():
     params = [dict.fromkeys("abcdef", value) for value in (1, 2)]
     params.append(params[0] | {"f": 3})  # differs from the first in the last of six keys only
     found = labels(*(record("A", 0.5, params=p) for p in params))
-    assert len(found) == 3 and all("…" in name for name in found)
+    assert found == {"A (a=2, b=2, c=2, d=2, …)", "A (f=1)", "A (f=3)"}
+
+
+def test_what_most_rows_of_a_model_share_is_not_in_their_labels():
+    usual = {"loss": "infonce", "layers": 2, "mapping": "mlp"}
+    given = [
+        usual,
+        usual | {"layers": 0},
+        usual | {"mapping": "linear"},
+        usual | {"mapping": "linear", "layers": 0},
+    ]
+    rows = [record("A", 0.5, params=params, points=6) for params in given]
+    rows.append(record("A", 0.5, params=usual | {"drawn": "user"}))
+    assert labels(*rows) == {
+        "A",
+        "A (layers=0)",
+        "A (mapping=linear)",
+        "A (layers=0, mapping=linear)",
+        "A (untuned, drawn=user)",
+    }
 
 
 def test_only_the_same_data_split_and_exclusion_share_a_section():
