@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LONGEST_NAME = 28
+_LONGEST_NAME = 22
+_PANEL_WIDTH = 5.0
 _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
 """A legend at the right of its panel, where it covers no line."""
 _SHORT = {"ndcg_pp@10": "NDCG@10 per positive", "hit_pp@10": "Hit@10 per positive"}
@@ -96,7 +97,7 @@ def _places_plot(section: Section, known: Analysis) -> str:
     width = max(2, len(panels) // len(COMPARED))
     with mpl.rc_context(STYLE):
         figure = Figure(
-            figsize=(4.4 * width, (1.2 + 0.3 * len(section.rows)) * len(COMPARED)),
+            figsize=(_PANEL_WIDTH * width, (1.2 + 0.3 * len(section.rows)) * len(COMPARED)),
             layout="constrained",
         )
         axes = figure.subplots(len(COMPARED), width, squeeze=False)
@@ -145,8 +146,9 @@ def _bump(
         )  # fmt: skip
     axis.set_title(title, loc="left", fontsize=10)
     axis.set_xticks(range(len(names)), names)
-    longest = max(map(len, lines), default=0)
-    axis.set_xlim(-0.35 - max(0.22, 0.021 * longest) * len(names), len(names) - 0.7)
+    # Room for the longest name, in inches of the panel's.
+    room, right = 0.2 + 0.066 * max(map(len, lines), default=0), len(names) - 0.7
+    axis.set_xlim(-right * room / (_PANEL_WIDTH - 0.5 - room), right)
     axis.set_ylim(len(lines) + 0.5, 0.5)
     axis.set_yticks(range(1, len(lines) + 1))
     axis.spines["bottom"].set_visible(False)
