@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Generic, TypeVar
@@ -65,12 +66,22 @@ def _metric(
     def show(shown: tuple[Cell, list[str]]) -> Parts:
         cell, beaten = shown
         mean, *rest = _interval(cell)
-        wins = ">" + ",".join(sorted(letters[other] for other in beaten)) if beaten else ""
+        wins = ">" + runs(letters, beaten) if beaten else ""
         # Bold only what is better than every other row, and by more than noise.
         best = beaten and len(beaten) == len(section.rows) - 1
         return (Bold(mean) if best else mean, *rest, wins)
 
     return Column(name, heading, value, show, priority=priority)
+
+
+def runs(letters: Mapping[str, str], labels: Collection[str]) -> str:
+    """Letters of some rows: `b,d-f`. `letters` has all rows in their order."""
+    found: list[str] = []
+    for inside, group in itertools.groupby(letters, lambda label: label in labels):
+        run = [letters[label] for label in group]
+        if inside:
+            found += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else run
+    return ",".join(found)
 
 
 def _fixed(digits: int) -> Callable[[Any], Parts]:

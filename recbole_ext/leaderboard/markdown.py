@@ -54,7 +54,7 @@ Written by `python run_bench.py board --publish` from the records beside it; do 
   the share of all pairs that the protocol itself tells apart.
 * Seconds and memory are of the machine that is named, which may have had other work: read them as orders of magnitude.
 * `[1]` is a remark, listed below the table.
-* `>b,c`: better than rows b and c by more than noise: paired randomisation test over users, p < 0.05 after Holm's
+* `>b,d-f`: better than rows b and d to f by more than noise: paired randomisation test over users, p < 0.05 after Holm's
   adjustment over every pair and metric of the table. **Bold**: better than every other row. Where runs were not
   compared there are no letters and nothing is bold.
 * Headings lead to the formulas in [docs/protocols.md](../docs/protocols.md). What all this says of sampled protocols is in

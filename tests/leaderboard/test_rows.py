@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from recbole_ext.leaderboard.columns import runs
 from recbole_ext.leaderboard.facts import facts, warnings
 from recbole_ext.leaderboard.rows import sections
 from tests.leaderboard.factory import BOARD, drawn, record
@@ -169,3 +170,9 @@ def test_of_two_records_of_a_run_the_later_counts_in_any_order():
     for pair in ([old, new], [new, old]):
         (section,) = sections(pair)
         assert section.rows[0].records == (new,)
+
+
+def test_rows_that_stand_together_are_a_run_of_letters():
+    letters = {name: name.lower() for name in "ABCDEFGH"}
+    assert runs(letters, set("BDEFH")) == "b,d-f,h"
+    assert runs(letters, set("AB")) == "a,b" and runs(letters, set(letters)) == "a-h"
