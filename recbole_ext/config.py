@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.recbole_compat import recbole_root
 from recbole_ext.registry import ModelSpec
-from recbole_ext.yamlfiles import properties, read_yaml
+from recbole_ext.yamlfiles import from_yaml, properties, read_yaml
 
 _LEAST = {
     **dict.fromkeys(("draws", "epochs", "eval_step", "train_batch_size"), 1),
@@ -72,7 +70,8 @@ def parse_value(key: str, text: str, default: Any) -> Any:
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):
-        value = _from_yaml(key, text) if isinstance(default, dict) or default is None else text
+        plain = default is not None and not isinstance(default, dict)
+        value = text if plain else from_yaml(text, f"--{key}={text}")
     if default is None:
         return value
     if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
@@ -83,13 +82,6 @@ def parse_value(key: str, text: str, default: Any) -> Any:
         )
         raise HarnessError(f"--{key}={text}: must be {kind} (default {default})")
     return value
-
-
-def _from_yaml(key: str, text: str) -> Any:
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise HarnessError(f"--{key}={text}: {' '.join(str(error).split())}") from None
 
 
 def _in_range(key: str, value: Any) -> Any:

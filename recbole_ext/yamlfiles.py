@@ -31,12 +31,21 @@ _Loader.add_implicit_resolver(
 )
 
 
+def from_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text that stands `where`."""
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError as error:
+        raise HarnessError(f"{where}: {' '.join(str(error).split())}") from None
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping."""
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path}: {' '.join(str(error).split())}") from None
+    found = from_yaml(text, str(path))
     if not isinstance(found, dict):
         raise HarnessError(f"{path}: not a mapping of keys to values")
     return found

@@ -50,9 +50,9 @@ def expected_metrics(table: RankTable, m: int, ks: Sequence[int]) -> dict[str, F
 
 
 def check_sample_size(m: int, negatives: Ints) -> None:
-    """Refuse more than the fewest negatives of a test user."""
+    """Refuse m outside 1 .. the fewest negatives of a test user."""
     most = int(negatives.min()) if len(negatives) else m
-    if m > most:
+    if not 1 <= m <= most:
         raise HarnessError(
             f"expected@{m} needs {m} negatives, but some test user has {most}; choose m up to that, or --protocols=full"
         )

@@ -100,9 +100,9 @@ def _places_plot(section: Section, known: Analysis) -> str:
             figsize=(_PANEL_WIDTH * width, (1.2 + 0.3 * len(section.rows)) * len(COMPARED)),
             layout="constrained",
         )
-        axes = figure.subplots(len(COMPARED), width, squeeze=False)
+        axes, looks = figure.subplots(len(COMPARED), width, squeeze=False), _looks(section)
         for axis, (title, names, lines) in zip(axes.ravel(), panels, strict=False):
-            _bump(axis, title, names, lines, _looks(section))
+            _bump(axis, title, names, lines, looks)
         for axis in axes.ravel()[len(panels) :]:
             axis.set_visible(False)
         return svg(figure)

@@ -92,14 +92,16 @@ def prepare(
     for part in built:
         part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
     # Training's negatives are outside the training part. Given the other parts too, RecBole would refuse a user who has
-    # every item in all three.
+    # every item in all three; given this one thrice, it would read it thrice.
+    nothing = built[0].copy(built[0].inter_feat[:0])
     try:
-        sampler, _, _ = create_samplers(config, dataset, [built[0]] * 3)
+        sampler, _, _ = create_samplers(config, dataset, [built[0], nothing, nothing])
     except ValueError:
-        user, _ = split.pairs(data, TRAIN)
-        full = int(np.bincount(user).argmax())
+        counts = np.bincount(split.pairs(data, TRAIN)[0])
+        if counts.max() < len(data.item_tokens):
+            raise
         raise HarnessError(
-            f"{config['model']} draws negatives, but user '{data.user_tokens[full]}' of {data.name} has every item in "
+            f"{config['model']} draws negatives, but user '{data.user_tokens[int(counts.argmax())]}' of {data.name} has every item in "
             "training: leave that user out of the data"
         ) from None
     loader = get_dataloader(config, "train")(config, built[0], sampler, shuffle=config["shuffle"])

@@ -149,6 +149,8 @@ def test_expected_metric_refuses_more_than_the_negatives():
     (table,) = rank(task, lambda u: [torch.zeros(len(u), 5)])
     with pytest.raises(HarnessError, match="has 3; choose m up to that"):
         expected_metrics(table, 4, KS)
+    with pytest.raises(HarnessError, match="expected@0"):
+        expected_metrics(table, 0, KS)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
