@@ -151,8 +151,8 @@ MODELS = {
 }
 
 
-_REVISIONS = {"LightGCN": 2}
-"""Of RecBole's models; those that are not named have 1."""
+_REVISIONS = {"LightGCN": 2, "DiffRec": 2, "LDiffRec": 2, "sequential": 2}
+"""Of RecBole's models, by name or kind; the others have 1."""
 
 
 def other_system(name: str) -> ModelSpec:
@@ -183,7 +183,7 @@ def find_model(name: str) -> ModelSpec:
             name=name,
             target=f"recbole:{plain}",
             trainer="recbole",
-            revision=_REVISIONS.get(plain, 1),
+            revision=_REVISIONS.get(plain) or _REVISIONS.get(theirs[plain], 1),
         )
     if plain in recbole_compat.LACKING:
         raise HarnessError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recbole_ext.data.interactions import Interactions
-from recbole_ext.data.splits import TEST, TRAIN, VALID, Split
+from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, shared_latest
 
 
 def card(data: Interactions, split: Split, split_name: str) -> list[str]:
@@ -25,6 +25,7 @@ def card(data: Interactions, split: Split, split_name: str) -> list[str]:
             if count
         ),
         _line("time", _time(data)),
+        _line("latest time", _latest(data)),
         *(
             _line(f"text: {name}", f"{sum(map(bool, column)) / items:.1%} of items")
             for name, column in data.item_columns.items()
@@ -59,6 +60,13 @@ def _time(data: Interactions) -> str:
     if data.time_is_order:
         return "order within each history only, no times: no global_time split"
     return f"{data.time.min():.0f} to {data.time.max():.0f}"
+
+
+def _latest(data: Interactions) -> str:
+    if data.time is None:
+        return "none"
+    users, shared = len(data.user_tokens), shared_latest(data)
+    return f"shared by several interactions of {shared:,} users ({shared / users:.1%}): their order is drawn by split_seed"
 
 
 def _cold(data: Interactions, split: Split) -> str:

@@ -1,4 +1,8 @@
-"""Splits: each is a function of the data and a seed, named in the record, and independent of row order."""
+"""Splits: each is a function of the data and a seed, named in the record, and independent of row order.
+
+Order in time is made here and nowhere else: what is tested, what a model trains on in order and what it reads when it scores
+agree, and interactions of one time stand in the order of the split's keyed hash, which no model can learn.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +17,11 @@ import numpy.typing as npt
 from recbole_ext.data.interactions import Interactions, Ints
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.hashing import Words, pair_hashes, token_hashes
+from recbole_ext.progress import say
 
 TRAIN, VALID, TEST = 0, 1, 2
+MANY = 0.05
+"""Share of the users with a shared latest time from which `leave_one_out` warns."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,13 @@ class Split:
 
     part: npt.NDArray[np.int8]
     """[N] TRAIN, VALID or TEST."""
+    seed: int = 0
+    """Of the random order, here that of interactions of one time."""
+
+    def places(self, data: Interactions) -> Ints:
+        """[N] how many of its user's interactions are earlier; equal times stand in random order. `data` has times."""
+        from_end, length = _in_time(data, self.seed)
+        return length - 1 - from_end
 
     def pairs(self, data: Interactions, *parts: int) -> tuple[Ints, Ints]:
         """(user [.], item [.]) of the interactions in any of `parts`."""
@@ -57,7 +71,7 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
         raise HarnessError(
             f"split '{kind}' is unknown (one of {', '.join(kinds)}){nearest(kind, kinds)}"
         )
-    split = Split(kinds[kind](data, spec))
+    split = Split(kinds[kind](data, spec), int(spec["split_seed"]))
     for part, what in ((TRAIN, "training"), (VALID, "validation"), (TEST, "test")):
         if not (split.part == part).any():
             raise HarnessError(
@@ -74,19 +88,26 @@ def _ratio(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
     long as training keeps one. The random order is that of a keyed hash of (user, item).
     """
     _, valid_share, test_share = _shares(spec)
-    from_end, length = _places(data, np.lexsort((_random_words(data, spec), data.user)))
+    order = np.lexsort((_random_words(data, int(spec["split_seed"])), data.user))
+    from_end, length = _places(data, order)
     test = np.minimum(_at_least_one(test_share, length), np.maximum(length - 1, 0))
     valid = np.minimum(_at_least_one(valid_share, length), np.maximum(length - test - 1, 0))
     return _parts(from_end, valid, test)
 
 
 def _leave_one_out(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
-    """The latest interaction of each user is for test, the one before for validation; ties by item token."""
+    """The latest interaction of each user is for test, the one before for validation; equal times in random order."""
     if data.time is None:
         raise HarnessError(
             f"{data.name}: split 'leave_one_out' needs a timestamp column; use split=ratio"
         )
-    from_end, length = _places(data, np.lexsort((data.item, data.time, data.user)))
+    shared = shared_latest(data)
+    if shared > MANY * len(data.user_tokens):
+        say(
+            f"{data.name}: {shared:,} of {len(data.user_tokens):,} users have several interactions at their latest time; "
+            "which of them is tested was drawn by split_seed"
+        )
+    from_end, length = _in_time(data, int(spec["split_seed"]))
     return _parts(from_end, (length >= 3).astype(np.int64), (length >= 2).astype(np.int64))
 
 
@@ -123,7 +144,9 @@ def _files(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
     if (data.part == VALID).any():
         return data.part
     train_share, valid_share, _ = _shares(spec)
-    order = np.lexsort((_random_words(data, spec), data.part == TRAIN, data.user))
+    order = np.lexsort(
+        (_random_words(data, int(spec["split_seed"])), data.part == TRAIN, data.user)
+    )
     from_end, _ = _places(data, order)
     training = np.bincount(data.user[data.part == TRAIN], minlength=len(data.user_tokens))[
         data.user
@@ -146,9 +169,24 @@ def _shares(spec: Mapping[str, Any]) -> tuple[float, float, float]:
     return train, valid, test
 
 
-def _random_words(data: Interactions, spec: Mapping[str, Any]) -> Words:
+def shared_latest(data: Interactions) -> int:
+    """Users whose latest time is that of several of their interactions; `data` has times."""
+    assert data.time is not None
+    latest = np.full(len(data.user_tokens), -np.inf)
+    np.maximum.at(latest, data.user, data.time)
+    at_latest = data.user[data.time == latest[data.user]]
+    return int((np.bincount(at_latest, minlength=len(latest)) > 1).sum())
+
+
+def _in_time(data: Interactions, seed: int) -> tuple[Ints, Ints]:
+    """`_places` in the order of time, equal times in random order."""
+    assert data.time is not None
+    return _places(data, np.lexsort((_random_words(data, seed), data.time, data.user)))
+
+
+def _random_words(data: Interactions, seed: int) -> Words:
     """[N] a keyed hash of each (user, item): a random order that does not depend on the order of rows."""
-    key = f"split|{int(spec['split_seed'])}"
+    key = f"split|{seed}"
     users = token_hashes(data.user_tokens, key)[data.user]
     return pair_hashes(users, token_hashes(data.item_tokens, key)[data.item])
 

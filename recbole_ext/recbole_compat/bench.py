@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.data.interactions import Interactions
+from recbole_ext.data.interactions import Interactions, Ints
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split
 from recbole_ext.errors import HarnessError, one_of
 from recbole_ext.recbole_compat.stack import naming_what_is_missing, recbole
@@ -29,6 +29,8 @@ class Bench:
     train_loader: Any
     built: tuple[Any, Any, Any] | None
     """RecBole's (train, valid, test) datasets; None for sequential models."""
+    places: Ints | None
+    """[N] of each interaction in its user's history, for a model that reads histories in order."""
 
 
 def prepare(
@@ -73,7 +75,8 @@ def prepare(
         },
     )
     sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-    if sequential and data.time is None:
+    in_order = sequential or bool(config["time-aware"])  # DiffRec's key
+    if in_order and data.time is None:
         raise HarnessError(
             f"{config['model']} reads histories in order, but {data.name} has no timestamp column"
         )
@@ -83,7 +86,8 @@ def prepare(
     # Its other half costs time, and nothing here reads memory that was never written.
     deterministic: Any = torch.utils.deterministic
     deterministic.fill_uninitialized_memory = False
-    dataset = _dataset_class(sequential)(config, data, split)
+    places = split.places(data) if in_order else None
+    dataset = _dataset_class(sequential)(config, data, split, places)
     built = dataset.build()
     if item_vectors is not None:
         padded = np.vstack([np.zeros((1, item_vectors.shape[1]), np.float32), item_vectors])
@@ -108,7 +112,8 @@ def prepare(
     kinds = ("interaction", "user_uniform")
     if one_of("pos_sampling", params.get("pos_sampling", kinds[0]), kinds) == "user_uniform":
         loader.transform = _user_uniform(config, built[0])
-    return Bench(config, built[0], loader, None if sequential else (built[0], built[1], built[2]))
+    parts = None if sequential else (built[0], built[1], built[2])
+    return Bench(config, built[0], loader, parts, places)
 
 
 def training_pairs(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -206,13 +211,15 @@ def _dataset_class(sequential: bool) -> type:
     class HarnessDataset(parent):  # type: ignore[misc, valid-type]
         """RecBole's Dataset filled from memory, with canonical ids and our split."""
 
-        def __init__(self, config: Any, data: Interactions, split: Split) -> None:
-            self._given = data, split
+        def __init__(
+            self, config: Any, data: Interactions, split: Split, places: Ints | None
+        ) -> None:
+            self._given = data, split, places
             super().__init__(config)
             del self._given
 
         def _load_data(self, token: str, dataset_path: str) -> None:
-            data, split = self._given
+            data, split, places = self._given
             # Sequential models build their prefixes from what they may train on, and from nothing else.
             rows = (
                 np.flatnonzero(split.part == TRAIN)
@@ -225,8 +232,9 @@ def _dataset_class(sequential: bool) -> type:
             }
             for field in columns:
                 self.set_field_property(field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
-            if data.time is not None:
-                columns[self.time_field] = data.time[rows]
+            if places is not None:
+                # RecBole keeps times as float32, which tells moments of today apart from 128 seconds on; places it keeps exactly.
+                columns[self.time_field] = places[rows].astype(np.float64)
                 self.set_field_property(
                     self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1
                 )
@@ -238,7 +246,7 @@ def _dataset_class(sequential: bool) -> type:
             """Filters have run; see `recbole_ext.data.interactions`."""
 
         def _remap_ID_all(self) -> None:
-            data, _ = self._given
+            data = self._given[0]
             for field, tokens in (
                 (self.uid_field, data.user_tokens),
                 (self.iid_field, data.item_tokens),

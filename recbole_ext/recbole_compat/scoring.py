@@ -23,7 +23,7 @@ def score_function(
         model: trained.
         bench: what it was built from.
         data: the interactions.
-        history: (user, item) pairs that a sequential model may see, ordered here by time; general models carry their
+        history: (user, item) pairs that a sequential model may see, put into order here; general models carry their
             training history with them.
     """
     import torch
@@ -33,7 +33,7 @@ def score_function(
     config, n_items = bench.config, len(data.item_tokens)
     device = config["device"]
     sequences = (
-        _Sequences(config, data, history) if config["MODEL_TYPE"] == ModelType.SEQUENTIAL else None
+        _Sequences(bench, data, history) if config["MODEL_TYPE"] == ModelType.SEQUENTIAL else None
     )
 
     def interaction_of(users: Ints) -> Any:
@@ -73,15 +73,16 @@ def _score_pairs(model: Any, batch: Any, item_field: str, n_items: int) -> Any:
 class _Sequences:
     """Each user's latest items, right-padded with 0, in the columns that RecBole's sequential models read."""
 
-    def __init__(self, config: Any, data: Interactions, history: tuple[Ints, Ints]) -> None:
-        assert data.time is not None
+    def __init__(self, bench: Bench, data: Interactions, history: tuple[Ints, Ints]) -> None:
+        assert bench.places is not None
+        config = bench.config
         longest = config["MAX_ITEM_LIST_LENGTH"]
         self.item_field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
         self.length_field = config["ITEM_LIST_LENGTH_FIELD"]
         n = len(data.item_tokens)
         keys = data.user * n + data.item  # ascending: rows are in canonical order
         rows = np.searchsorted(keys, history[0] * n + history[1])
-        order = np.lexsort((data.item[rows], data.time[rows], data.user[rows]))
+        order = np.lexsort((bench.places[rows], data.user[rows]))
         user, item = data.user[rows][order], data.item[rows][order]
         length = np.bincount(user, minlength=len(data.user_tokens))
         place = np.arange(len(user)) - (np.cumsum(length) - length)[user]

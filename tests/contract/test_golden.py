@@ -18,6 +18,7 @@ GOLDEN = {
     ("LightGCN", 2): [0.065967, -0.034043, 0.048466, 0.020068, -0.008837, -0.022372],
     ("AlphaRec", 1): [0.988021, 0.971589, 0.990484, 0.966638, 0.994047, 0.979059],
     ("SimGCL", 1): [0.03911, 0.000878, 0.021422, 2.1e-05, 0.011245, 0.004469],
+    ("SASRec", 2): [0.088752, -0.029057, 0.130522, 0.120778, -0.001925, 0.033504],
     ("XSimGCL", 1): [0.039789, 0.002644, 0.022712, 0.001291, 0.012791, 0.005853],
 }
 """(Model, revision) -> scores of users 0 and 7 for items 0, 3 and 11 of the tiny dataset."""
@@ -30,6 +31,7 @@ GIVEN: dict[str, dict[str, object]] = {
     "AlphaRec": {"epochs": 5, "encoder": "hash:16", "num_neg": 8},
     "SimGCL": {"epochs": 2},
     "XSimGCL": {"epochs": 2},
+    "SASRec": {"epochs": 2, "hidden_size": 16, "inner_size": 16},
 }
 EVALUATOR = (
     1,

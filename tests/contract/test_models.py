@@ -128,7 +128,7 @@ def test_full_sort_predict_agrees_with_predict(name, tiny_path, tmp_path):
 
         ground = experiment.ground
         history = ground.split.pairs(ground.data, *ground.seen_at_test)
-        columns.update(_Sequences(config, ground.data, history).of(np.repeat(users, n)))
+        columns.update(_Sequences(fitted.bench, ground.data, history).of(np.repeat(users, n)))
     with torch.no_grad():
         pairs = fitted.model.predict(Interaction(columns)).view(len(users), n)
     # MultiVAE and SASRec reach the same number through differently shaped float32 products.

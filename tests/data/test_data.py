@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ext.data.atomic import read_atomic
+from recbole_ext.data.card import card
 from recbole_ext.data.interactions import canonical
-from recbole_ext.data.splits import TEST, TRAIN, VALID, make_split
+from recbole_ext.data.splits import TEST, TRAIN, VALID, make_split, shared_latest
 from recbole_ext.errors import HarnessError
 
 RATIO = {"split": "ratio", "split_ratio": [0.8, 0.1, 0.1], "split_seed": 1}
-LOO = {"split": "leave_one_out"}
+LOO = {"split": "leave_one_out", "split_seed": 1}
 
 rows_strategy = st.lists(
     st.tuples(st.integers(0, 8), st.integers(0, 12), st.integers(1, 5), st.integers(0, 50)),
@@ -96,6 +97,30 @@ def test_leave_one_out_takes_the_latest():
     }
     assert found == {(0, "i3"): TRAIN, (0, "i2"): VALID, (0, "i1"): TEST, (1, "i0"): TRAIN, (1, "i5"): TEST,
                      (2, "i4"): TRAIN}  # fmt: skip
+
+
+def test_equal_times_are_ordered_by_the_seed_and_by_no_token(capsys):
+    rows = [(u, i, 5, 7) for u in range(400) for i in range(5)]
+    data = canonical("x", frame(rows), None, {})
+    one, two = (make_split(data, {**LOO, "split_seed": seed}) for seed in (1, 2))
+    assert one.fingerprint != two.fingerprint
+    tested = np.bincount(data.item[one.part == TEST], minlength=5)
+    assert tested.sum() == 400 and abs(tested - 80).max() < 4 * np.sqrt(400 * 0.2 * 0.8)
+    assert shared_latest(data) == 400
+    assert (
+        "400 of 400 users have several interactions at their latest time" in capsys.readouterr().err
+    )
+    places = one.places(data).reshape(400, 5)
+    assert (np.sort(places, axis=1) == np.arange(5)).all()
+    assert (places[one.part.reshape(400, 5) == TEST] == 4).all()
+    assert "shared by several interactions of 400 users (100.0%)" in "\n".join(card(data, one, "x"))
+
+
+def test_places_follow_time_to_the_last_digit():
+    rows = [(0, i, 5, 1_500_000_000_000 + t) for i, t in enumerate([3, 0, 2, 1])]
+    data = canonical("x", frame(rows), None, {})
+    assert make_split(data, LOO).places(data).tolist() == [3, 0, 2, 1]
+    assert shared_latest(data) == 0
 
 
 def test_the_latest_duplicate_stays():

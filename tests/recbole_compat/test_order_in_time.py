@@ -1,0 +1,127 @@
+"""What a sequential model is trained on stands in the order in which it is scored, to the second, and ties teach nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from recbole_ext.evaluator.protocols import mean_of
+from recbole_ext.recbole_compat import score_function
+from recbole_ext.training import rank_test
+from tests.grounds import make_experiment, train
+
+USERS, LENGTH = 200, 12
+SMALL = {
+    "split": "leave_one_out",
+    "protocols": "full",
+    "ks": "10",
+    "threads": 1,
+    "hidden_size": 16,
+    "inner_size": 16,
+    "n_layers": 1,
+    "n_heads": 1,
+    "MAX_ITEM_LIST_LENGTH": 10,
+    "train_batch_size": 256,
+    "learning_rate": 0.02,
+    "epochs": 12,
+    "eval_step": 12,
+}
+
+
+def write_histories(folder, name, rows):
+    """Rows are (user, item, time); the order in the file is not that of time."""
+    order = np.random.default_rng(1).permutation(len(rows))
+    lines = [f"u{rows[i][0]:03}\ti{rows[i][1]:03}\t{rows[i][2]}" for i in order]
+    (folder / name).mkdir()
+    header = "user_id:token\titem_id:token\ttimestamp:float"
+    (folder / name / f"{name}.inter").write_text("\n".join([header, *lines]) + "\n")
+
+
+def ndcg(name, folder, model="SASRec", **given):
+    experiment = make_experiment(model, name, folder, **SMALL | given)
+    return mean_of(rank_test(train(experiment, folder), experiment.ground), "ndcg@10")
+
+
+def chain(first_time, step=1, items=40):
+    """Each item is followed by the same other one, a step of time later; tokens do not give the order away."""
+    rng = np.random.default_rng(0)
+    starts, cycle = rng.integers(0, items, USERS), rng.permutation(items).tolist()
+    return [
+        (user, cycle[(start + place) % items], first_time + step * (17 * user + place))
+        for user, start in enumerate(starts.tolist())
+        for place in range(LENGTH)
+    ]
+
+
+@pytest.mark.parametrize(("first_time", "step"), [(1_500_000_000, 1), (1_500_000_000_000, 250)])
+def test_a_chain_in_steps_of_a_second_is_learned_at_todays_times(first_time, step, tmp_path):
+    write_histories(tmp_path, "chain", chain(first_time, step))
+    assert ndcg("chain", tmp_path) > 0.99
+
+
+def test_training_sequences_are_prefixes_of_what_scoring_reads(tmp_path):
+    rng = np.random.default_rng(3)
+    rows = [
+        (user, item, 1_500_000_000 + int(rng.integers(0, 40)))  # many times are shared
+        for user in range(50)
+        for item in rng.choice(40, LENGTH, replace=False).tolist()
+    ]
+    write_histories(tmp_path, "mixed", rows)
+    experiment = make_experiment("SASRec", "mixed", tmp_path, **SMALL | {"epochs": 1})
+    fitted, ground = train(experiment, tmp_path), experiment.ground
+    from recbole_ext.recbole_compat.scoring import _Sequences
+
+    read = _Sequences(fitted.bench, ground.data, ground.split.pairs(ground.data, 0))
+    trained = fitted.bench.dataset.inter_feat
+    longest = {}
+    for user, items, length, target in zip(
+        *(trained[key].tolist() for key in ("user_id", "item_id_list", "item_length", "item_id")),
+        strict=True,
+    ):
+        longest[user - 1] = [*items[:length], target][-SMALL["MAX_ITEM_LIST_LENGTH"] :]
+    assert len(longest) == 50
+    for user, items in longest.items():
+        assert read.items[user][: read.lengths[user]].tolist() == items
+
+
+def test_histories_without_an_order_teach_none(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        (user, item, 1_500_000_000 + user)
+        for user in range(USERS)
+        for item in rng.choice(100, LENGTH, replace=False).tolist()
+    ]
+    write_histories(tmp_path, "flat", rows)
+    # Chance is the mean of 1/log2(r + 1) over 89 places: .051; an interval of four standard errors over 200 users.
+    assert ndcg("flat", tmp_path) == pytest.approx(0.051, abs=0.05)
+
+
+def test_a_shift_of_all_times_changes_no_score(tmp_path):
+    write_histories(tmp_path, "early", chain(0))
+    write_histories(tmp_path, "late", chain(1_600_000_000))
+    scores = []
+    for name in ("early", "late"):
+        experiment = make_experiment("SASRec", name, tmp_path, **SMALL | {"epochs": 1})
+        fitted, ground = train(experiment, tmp_path), experiment.ground
+        history = ground.split.pairs(ground.data, *ground.seen_at_test)
+        scores.append(
+            score_function(fitted.model, fitted.bench, ground.data, history)(np.arange(USERS))
+        )
+    assert (scores[0] == scores[1]).all()
+
+
+def test_a_general_model_that_weighs_by_time_is_given_the_order_too(tmp_path):
+    write_histories(tmp_path, "chain", chain(1_500_000_000))
+    experiment = make_experiment(
+        "DiffRec", "chain", tmp_path, epochs=1, protocols="full", **{"time-aware": True}
+    )
+    fitted, data = train(experiment, tmp_path), experiment.ground.data
+    weights = fitted.model.history_item_value
+    items = fitted.model.history_item_id
+    row = int(data.user[0]) + 1
+    kept = weights[row] > 0
+    time = {
+        int(i): t
+        for i, t in zip(data.item[data.user == 0] + 1, data.time[data.user == 0], strict=True)
+    }
+    assert np.all(np.diff([time[int(i)] for i in items[row][kept]]) > 0)
