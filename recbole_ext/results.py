@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.errors import HarnessError
+from recbole_ext.hashing import canonical_json
 
 SCHEMA = 1
 _RECORD_NAME = re.compile(r"record\.json|[0-9a-f]{16}\.json")
@@ -69,11 +70,6 @@ class ResultRecord:
         return (
             json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
         )
-
-
-def canonical_json(value: Any) -> str:
-    """The one spelling of a JSON value that is hashed: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def run_id(experiment: Mapping[str, Any], fingerprints: Mapping[str, str]) -> str:

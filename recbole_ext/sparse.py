@@ -1,8 +1,9 @@
-"""SciPy's sparse matrices as PyTorch's."""
+"""SciPy's sparse matrices as PyTorch's, and products with them."""
 
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import scipy.sparse as sp
 import torch
@@ -23,3 +24,24 @@ def by_rows(
         size=x.shape,
         device=device,
     )
+
+
+def product(matrix: torch.Tensor, transposed: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+    """matrix @ dense, both of the matrix's forms by rows: PyTorch would transpose it anew for each gradient."""
+    return _Product.apply(matrix, transposed, dense)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Product(torch.autograd.Function):
+    """matrix @ dense, whose gradient is transposed @ gradient."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, matrix: torch.Tensor, transposed: torch.Tensor, dense: torch.Tensor
+    ) -> Any:
+        ctx.transposed = transposed
+        with torch.autocast(dense.device.type, enabled=False):  # there is no product in half
+            return torch.sparse.mm(matrix, dense)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> tuple[None, None, Any]:
+        return None, None, torch.sparse.mm(ctx.transposed, grads[0])

@@ -7,10 +7,11 @@ import io
 from collections.abc import Iterable, Iterator
 from statistics import fmean
 
+from recbole_ext.hashing import canonical_json
 from recbole_ext.leaderboard.agreement import ESTIMATORS
 from recbole_ext.leaderboard.analysis import Analysis, row_ids
 from recbole_ext.leaderboard.rows import DECIMALS, Row, Section, sections, trailing_number
-from recbole_ext.results import ResultRecord, canonical_json
+from recbole_ext.results import ResultRecord
 
 _HEADINGS = (
     "dataset", "data", "split", "exclude", "model", "label", "seeds", "protocol", "metric", "estimator", "part", "mean",

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+from recbole_ext.hashing import canonical_json
 from recbole_ext.leaderboard.rows import HEADLINE, Section
-from recbole_ext.results import canonical_json
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from recbole_ext.hashing import canonical_json
 from recbole_ext.leaderboard.labels import row_labels, section_titles
-from recbole_ext.results import ResultRecord, canonical_json
+from recbole_ext.results import ResultRecord
 
 DECIMALS = 6
 """Values are compared as the csv prints them, so that whoever reads the csv arrives at the same places."""

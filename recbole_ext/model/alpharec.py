@@ -12,8 +12,8 @@ from torch.nn import functional
 
 from recbole_ext.errors import one_of
 from recbole_ext.model.contrastive import info_nce, picked_scores
+from recbole_ext.model.graph import Bipartite
 from recbole_ext.recbole_compat import training_pairs
-from recbole_ext.recbole_compat.propagation import Bipartite
 from recbole_ext.sampling import Negatives
 
 
