@@ -21,7 +21,7 @@ from recbole_ext import recbole_compat
 from recbole_ext.arguments import parse
 from recbole_ext.data.splits import TRAIN
 from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import rank
 from recbole_ext.experiment import Experiment
 from recbole_ext.plan import plan
@@ -57,7 +57,7 @@ def curves(experiment: Experiment) -> npt.NDArray[np.float64]:
                 for task in (ground.validations[0].task, ground.test_task)
             ]
             metric = settings.evaluation["valid_metric"]
-            found.append([protocols.mean_of(table, metric) for table in tables])
+            found.append([summary.mean_of(table, metric) for table in tables])
             return found[-1][0]
 
         trainer = recbole_compat.make_trainer(bench, model, both)

@@ -336,6 +336,7 @@ def _list(arguments: Arguments) -> int:
     from recbole_ext.config import model_defaults
     from recbole_ext.data.catalog import dataset_names
     from recbole_ext.data.source import described_names
+    from recbole_ext.evaluator.protocols import KINDS
     from recbole_ext.recbole_compat import recbole_models
     from recbole_ext.registry import MODELS, find_model
 
@@ -364,7 +365,7 @@ def _list(arguments: Arguments) -> int:
     print("datasets\n  " + " ".join(dataset_names(data_path)))
     for family in described_names()[1]:
         print(f"  {family}, for the categories in its YAML")
-    print("protocols\n  full uniM popM expected@M recbole-uniM (e.g. uni19 pop100 expected@100)")
+    print(f"protocols\n  {' '.join(KINDS.values())} (e.g. uni19 pop100 expected@100)")
     print("keys of a model: python run_bench.py list MODEL")
     return 0
 

@@ -14,7 +14,8 @@ from typing import Any
 from recbole_ext import environment
 from recbole_ext.config import Settings
 from recbole_ext.errors import HarnessError, one_of
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator import summary
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.files import default_cache
 from recbole_ext.ground import Ground
 from recbole_ext.progress import progress
@@ -55,7 +56,7 @@ class Experiment:
         found = {
             "model": self.model.name,
             "model_revision": self.model.revision,
-            "evaluator_revision": protocols.REVISION,
+            "evaluator_revision": summary.REVISION,
             "dataset": _described(self.ground.spec.name, dataset),
             "protocols": evaluation["protocols"],
             "draws": evaluation["draws"],
@@ -167,10 +168,9 @@ def prepare(
         raise HarnessError("--device=cuda: torch sees no GPU here; use --device=cpu")
     if not settings.evaluation["protocols"]:
         raise HarnessError("--protocols= names none, e.g. --protocols=full,uni100")
-    for protocol in settings.evaluation["protocols"]:
-        protocols.negatives_of(protocol)
-    protocols.check_metric(settings.evaluation["valid_metric"], ())
-    theirs = [p for p in settings.evaluation["protocols"] if p.startswith("recbole-")]
+    asked = [protocol_of(name) for name in settings.evaluation["protocols"]]
+    summary.check_metric(settings.evaluation["valid_metric"], ())
+    theirs = [protocol.name for protocol in asked if protocol.by_recbole]
     if theirs and run_file is not None:
         raise HarnessError(f"{theirs[0]} asks RecBole to score a model; a run file has none")
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:

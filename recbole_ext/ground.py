@@ -13,7 +13,7 @@ from recbole_ext.data.catalog import DatasetSpec, load_dataset
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, make_split
 from recbole_ext.errors import HarnessError, one_of
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.candidates import lists_sha256
 from recbole_ext.evaluator.ranks import Ints, RankTask, make_task
 from recbole_ext.text import choose_fields, item_texts
@@ -70,7 +70,7 @@ class Ground:
     @cached_property
     def test_task(self) -> RankTask:
         exclude = self.evaluation["exclude"]
-        return protocols.with_lists(
+        return summary.with_lists(
             self._task(TEST, self.seen_at_test),
             self.evaluation["protocols"],
             self.data.user_tokens,

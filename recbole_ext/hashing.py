@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -32,8 +30,3 @@ def token_hashes(tokens: Sequence[str], key: str) -> Words:
 def pair_hashes(users: Words, items: Words) -> Words:
     """[P] one word per (user, item) from the two token hashes; not symmetric in its arguments."""
     return splitmix64(splitmix64(users + np.uint64(0x9E3779B97F4A7C15)) + items)
-
-
-def canonical_json(value: Any) -> str:
-    """The one spelling of a JSON value that is hashed: sorted keys, no spaces, no NaN."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from recbole_ext.data.interactions import Interactions, Ints
 from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.files import write_atomically
 from recbole_ext.hashing import pair_hashes, token_hashes
@@ -246,7 +246,7 @@ def sweep_alpha(
 
         (table,) = rank(left, scores)
         found.append(
-            Point(alpha, *(protocols.mean_of(table, f"{name}@{K}") for name in ("hr", "ndcg")))
+            Point(alpha, *(summary.mean_of(table, f"{name}@{K}") for name in ("hr", "ndcg")))
         )
     return found, len(left.users)
 

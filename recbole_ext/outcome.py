@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext import recbole_compat
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.experiment import Experiment
 from recbole_ext.progress import say
@@ -76,7 +76,7 @@ def train(experiment: Experiment, records: Path) -> Outcome:
         theirs = {
             protocol: _by_recbole(fitted, protocol, settings.evaluation["ks"])
             for protocol in settings.evaluation["protocols"]
-            if protocol.startswith("recbole-")
+            if protocol_of(protocol).by_recbole
         }
         flags = ["untuned"] if params and experiment.space is None else []
     cost = {
@@ -107,7 +107,7 @@ def _told(found: Search, metric: str, searcher: str) -> dict[str, Any]:
 
 
 def _by_recbole(fitted: Fitted, protocol: str, ks: list[int]) -> dict[str, dict[str, float]]:
-    m = protocols.negatives_of(protocol)
+    m = protocol_of(protocol).m
     say(f"RecBole's own evaluator, {m} negatives per positive: this takes its time")
     found = recbole_compat.evaluate(fitted.bench, fitted.model, ks, m)
     return {name: {"mean": value} for name, value in found.items()}

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.canonical import canonical_json
 from recbole_ext.errors import HarnessError
-from recbole_ext.hashing import canonical_json
 
 SCHEMA = 1
 _RECORD_NAME = re.compile(r"record\.json|[0-9a-f]{16}\.json")

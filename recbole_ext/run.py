@@ -10,8 +10,9 @@ from typing import Any
 
 from recbole_ext import environment
 from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.beyond import beyond_accuracy
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import write_ranks
 from recbole_ext.evaluator.strata import strata, summarise_strata
@@ -83,8 +84,8 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     outcome = train(experiment, folder.parent) if experiment.run_file is None else read(experiment)
     table, ks = outcome.table, settings.evaluation["ks"]
     begun = time.perf_counter()
-    ours = [p for p in settings.evaluation["protocols"] if not p.startswith("recbole-")]
-    metrics = protocols.summarise(table, ours, ks)
+    ours = [p for p in settings.evaluation["protocols"] if not protocol_of(p).by_recbole]
+    metrics = summary.summarise(table, ours, ks)
     seconds = outcome.seconds + time.perf_counter() - begun
     folder.mkdir(parents=True, exist_ok=True)
     # A folder with a record is a finished run: the old one goes when the new one is there to be written, and no sooner.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from recbole_ext import recbole_compat
 from recbole_ext.data.splits import TRAIN
 from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import Ints, RankTable, rank
 from recbole_ext.experiment import Experiment
 from recbole_ext.files import locked
@@ -103,7 +103,7 @@ class Training:
                     return [scores(users + part.first_user)[:, part.items]]
 
                 (table,) = rank(part.task, own)
-                found.append(protocols.mean_of(table, metric))
+                found.append(summary.mean_of(table, metric))
             return sum(found) / len(found)
 
         if self.experiment.model.trainer == "closed_form":

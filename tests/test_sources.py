@@ -13,7 +13,7 @@ from recbole_ext.cli import main
 from recbole_ext.data.catalog import find_dataset
 from recbole_ext.data.splits import TRAIN, VALID
 from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.experiment import prepare
 from recbole_ext.ground import Ground
@@ -142,7 +142,7 @@ def test_graphs_are_apart_and_validation_is_the_mean_over_the_sources(three, tmp
         torch.testing.assert_close(block, theirs(users), rtol=0, atol=1e-5)
         task = make_task(len(texts), split.pairs(data, VALID), split.pairs(data, TRAIN))
         (table,) = rank(task, lambda users, theirs=theirs: [theirs(users)])
-        values.append(protocols.mean_of(table, "recall@20"))
+        values.append(summary.mean_of(table, "recall@20"))
         first_user, first_item = first_user + len(users), first_item + len(texts)
     assert fitted.value == pytest.approx(sum(values) / 2, abs=1e-6)
 

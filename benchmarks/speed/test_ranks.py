@@ -10,7 +10,7 @@ import torch
 from benchmarks.speed.sizes import FULL, ROUNDS, size
 from benchmarks.speed.test_fit import seconds
 from recbole_ext.environment import peak_memory_mb, reset_peak_memory
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
 from recbole_ext.training import Training
 
@@ -54,13 +54,13 @@ def test_all_protocols_against_full_alone(benchmark):
     left, right = torch.randn(users, 64), torch.randn(64, items)
     names = [f"{i:06d}" for i in range(max(users, items))]
     every = ["full", "uni19", "uni100", "expected@100"]
-    listed = protocols.with_lists(
+    listed = summary.with_lists(
         task, every, names, names[:items], 1, "key"
     )  # frozen once for all models
 
     def evaluate(task: RankTask, which: list[str]) -> None:
         (table,) = rank(task, lambda u: [left[u] @ right])
-        protocols.summarise(table, which, [10, 20])
+        summary.summarise(table, which, [10, 20])
 
     full = seconds(lambda: evaluate(task, ["full"]))
     benchmark.pedantic(evaluate, args=(listed, every), rounds=ROUNDS, warmup_rounds=1)
@@ -92,14 +92,14 @@ def test_uni100_against_recboles_own(benchmark, tmp_path):
 
         def ours(task: RankTask = task, score: Any = score) -> dict[str, Any]:
             (table,) = rank(task, lambda users: [score(users)])
-            return protocols.per_user(table, "uni100", [10, 20])
+            return summary.per_user(table, "uni100", [10, 20])
 
         theirs = seconds(lambda built=built, bench=bench: evaluate(bench, built, [10, 20], 100))
         if model == "BPR":
             benchmark.pedantic(ours, rounds=ROUNDS, warmup_rounds=1)
         speedups[model] = theirs / seconds(ours)
         drawing = seconds(
-            lambda task=task, data=data: protocols.with_lists(
+            lambda task=task, data=data: summary.with_lists(
                 task, ["uni100"], data.user_tokens, data.item_tokens, 1, "key"
             )
         )

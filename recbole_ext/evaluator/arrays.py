@@ -13,9 +13,10 @@ from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.corrected import corrected, sampled_ranks
 from recbole_ext.evaluator.findings import Corrected
 from recbole_ext.evaluator.metrics import Floats
-from recbole_ext.evaluator.protocols import negatives_of, per_user, summarise, with_lists
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import Ints, RankTable, make_task, rank
 from recbole_ext.evaluator.stats import resamples
+from recbole_ext.evaluator.summary import per_user, summarise, with_lists
 
 
 @dataclass(frozen=True)
@@ -42,13 +43,13 @@ class Evaluation:
             protocol: one that was asked for.
             resampled: bootstrap samples of the users behind the intervals.
         """
-        if protocol not in self.table.lists or not protocol.startswith("uni"):
-            drawn = [name for name in self.table.lists if name.startswith("uni")]
+        drawn = [name for name in self.table.lists if protocol_of(name).corrects]
+        if protocol not in drawn:
             raise HarnessError(
                 f"'{protocol}' was not drawn uniformly here ({', '.join(drawn) or 'nothing was'})"
             )
         above, tied = self.table.lists[protocol]
-        m = negatives_of(protocol)
+        m = protocol_of(protocol).m
         assert m is not None
         seen = sampled_ranks(above, tied, self.table.user, self.table.negatives, m)
         names = [f"{name}@{k}" for k in self.ks for name in ("hit_pp", "ndcg_pp")]

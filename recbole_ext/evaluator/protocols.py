@@ -1,145 +1,86 @@
-"""Protocols by name, and the numbers that each reads off a RankTable.
-
-`full` ranks among all negatives, `uniM` among M frozen ones drawn uniformly, `popM` in proportion to popularity,
-`expected@M` is the mean of `uniM` over all draws. `recbole-uniM` is RecBole's own evaluator and reads no RankTable.
-"""
+"""Protocols: among whom a positive is ranked. A name is taken apart here and nowhere else; nothing heavy is imported."""
 
 from __future__ import annotations
 
-import dataclasses
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass
+from functools import cache
 
 from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.evaluator.candidates import draw_lists, draw_popular_lists
-from recbole_ext.evaluator.metrics import (
-    JOINT,
-    Floats,
-    joint_metrics,
-    per_positive_metrics,
-    user_means,
-)
-from recbole_ext.evaluator.ranks import Ints, RankTable, RankTask
-from recbole_ext.evaluator.sampled import check_sample_size, expected_metrics
-from recbole_ext.evaluator.stats import bootstrap_intervals
 
-REVISION = 1
-"""Bumped when a change moves any number that this package prints."""
-
-_FORMS = ("full", "uni19", "uni100", "pop100", "expected@19", "expected@100", "recbole-uni100")
+KINDS = {
+    "full": "full",
+    "uni": "uniM",
+    "pop": "popM",
+    "expected@": "expected@M",
+    "recbole-uni": "recbole-uniM",
+}
+"""Kind, which is how its names begin -> the form of its names."""
+_EXAMPLES = ("full", "uni19", "uni100", "pop100", "expected@19", "expected@100", "recbole-uni100")
 
 
-def negatives_of(protocol: str) -> int | None:
-    """M of `uniM`, `popM`, `expected@M` or `recbole-uniM`, None for `full`.
+@dataclass(frozen=True)
+class Protocol:
+    """What a name on the command line, or a key of a record's metrics, stands for."""
+
+    name: str
+    kind: str
+    """Of `KINDS`."""
+    m: int | None
+    """Negatives of a list, None for `full`."""
+
+    @property
+    def drawn(self) -> bool:
+        """Frozen lists are drawn, several to a positive: it needs enough negatives, and has a spread over draws."""
+        return self.kind in ("uni", "pop")
+
+    @property
+    def corrects(self) -> bool:
+        """Full ranking can be estimated from it: its lists are uniform."""
+        return self.kind == "uni"
+
+    @property
+    def closed(self) -> bool:
+        """A mean over all draws in closed form, whose drawn twin says the same."""
+        return self.kind == "expected@"
+
+    @property
+    def by_recbole(self) -> bool:
+        """RecBole's own evaluator scores the model, and tells means only."""
+        return self.kind == "recbole-uni"
+
+    @property
+    def anchor(self) -> str:
+        """Where docs/protocols.md explains it."""
+        if self.closed:
+            return "expected-sampled-metric"
+        return "recboles-own-sampled-protocol" if self.by_recbole else "who-is-ranked-against-whom"
+
+    @property
+    def joint(self) -> bool:
+        """A user's whole list is ranked, all its positives in it."""
+        return self.kind == "full"
+
+
+@cache
+def parsed(name: str) -> Protocol | None:
+    """The protocol of a name, None for a name that is none."""
+    match = re.fullmatch(r"(full)|(uni|pop|expected@|recbole-uni)([1-9]\d*)", name)
+    if match is None:
+        return None
+    return Protocol(name, match[1] or match[2], int(match[3]) if match[3] else None)
+
+
+def protocol_of(name: str) -> Protocol:
+    """The protocol of a name.
 
     Raises:
         HarnessError: no such protocol.
     """
-    if protocol == "full":
-        return None
-    match = re.fullmatch(r"(uni|pop|expected@|recbole-uni)([1-9]\d*)", protocol)
-    if match is None:
+    found = parsed(name)
+    if found is None:
+        forms = list(KINDS.values())
         raise HarnessError(
-            f"protocol '{protocol}' is unknown (full, uniM, popM, expected@M or recbole-uniM, e.g. uni100){nearest(protocol, _FORMS)}"
+            f"protocol '{name}' is unknown ({', '.join(forms[:-1])} or {forms[-1]}, e.g. uni100){nearest(name, _EXAMPLES)}"
         )
-    return int(match[2])
-
-
-def with_lists(
-    task: RankTask,
-    protocols: Sequence[str],
-    user_tokens: Sequence[str],
-    item_tokens: Sequence[str],
-    draws: int,
-    key: str,
-    popularity: Ints,
-) -> RankTask:
-    """The task with the frozen lists of every drawn protocol; see `candidates`.
-
-    `popularity` [n_items] counts training interactions.
-
-    Raises:
-        HarnessError: a protocol asks for more negatives than some user has.
-    """
-    lists = {}
-    for protocol in protocols:
-        m = negatives_of(protocol)
-        if m is not None and protocol.startswith("uni"):
-            lists[protocol] = draw_lists(task, user_tokens, item_tokens, m, draws, key)
-        elif m is not None and protocol.startswith("pop"):
-            lists[protocol] = draw_popular_lists(
-                task, user_tokens, item_tokens, popularity, m, draws, key
-            )
-        elif m is not None and protocol.startswith("expected"):
-            check_sample_size(m, task.negatives)
-    return dataclasses.replace(task, lists=lists)
-
-
-def check_metric(name: str, ks: Iterable[int]) -> int:
-    """The cut-off of a joint-list `metric@k`.
-
-    Raises:
-        HarnessError: not a metric that selection can use.
-    """
-    metric, _, k = name.partition("@")
-    known = [f"{m}@{k or 20}" for m in JOINT]
-    if metric not in JOINT or not k.isdigit() or int(k) < 1:
-        raise HarnessError(
-            f"valid_metric '{name}' must be metric@k with metric one of {', '.join(JOINT)}"
-            f"{nearest(name, known)}"
-        )
-    return int(k)
-
-
-def mean_of(table: RankTable, name: str) -> float:
-    """Mean over users of one joint-list `metric@k`: what selection and early stopping read."""
-    return float(joint_metrics(table, [check_metric(name, ())])[name].mean())
-
-
-def per_user(table: RankTable, protocol: str, ks: Sequence[int]) -> dict[str, Floats]:
-    """Per-user values [U] of one protocol's metrics; [U, draws] for drawn ones."""
-    m = negatives_of(protocol)
-    if protocol in table.lists:
-        above, tied = table.lists[protocol]
-        positives = per_positive_metrics(above, tied, ks)
-    elif m is not None:
-        positives = expected_metrics(table, m, ks)
-    else:
-        positives = per_positive_metrics(table.above, table.tied, ks)
-    values = {name: user_means(table.user, column) for name, column in positives.items()}
-    return {**joint_metrics(table, ks), **values} if protocol == "full" else values
-
-
-def summarise(
-    table: RankTable, protocols: Sequence[str], ks: Sequence[int]
-) -> dict[str, dict[str, dict[str, Any]]]:
-    """Protocol -> metric -> mean over users, 95% bootstrap interval, and the mean of each draw."""
-    values = {protocol: per_user(table, protocol, ks) for protocol in protocols}
-    if not values:
-        return {}
-    every = [column for metrics in values.values() for column in metrics.values()]
-    columns = np.column_stack([v if v.ndim == 1 else v.mean(axis=1) for v in every])
-    low, high = bootstrap_intervals(columns)  # all protocols see the same resampled users
-    out: dict[str, dict[str, dict[str, Any]]] = {}
-    i = 0
-    for protocol, metrics in values.items():
-        out[protocol] = {}
-        for name, column in metrics.items():
-            entry: dict[str, Any] = {
-                "mean": _rounded(columns[:, i].mean()),
-                "low": _rounded(low[i]),
-                "high": _rounded(high[i]),
-            }
-            if column.ndim == 2:
-                entry["draws"] = [_rounded(x) for x in column.mean(axis=0)]
-            out[protocol][name] = entry
-            i += 1
-    return out
-
-
-def _rounded(value: float) -> float:
-    """Eight decimals: finer than any claim, coarse enough that a record is easy to read."""
-    return round(float(value), 8)
+    return found

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.evaluator.beyond import head_items
-from recbole_ext.evaluator.protocols import summarise
 from recbole_ext.evaluator.ranks import Ints, RankTable
+from recbole_ext.evaluator.summary import summarise
 
 Mask = npt.NDArray[np.bool_]
 

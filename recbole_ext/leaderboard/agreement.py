@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from recbole_ext.evaluator.findings import kendall_tau_b
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.analysis import (
     LEVEL,
     Analysis,
@@ -103,7 +104,7 @@ def agreements(section: Section, known: Analysis, metric: str) -> list[Agreement
         found.append(
             _agreement(section, known, (protocol, "naive", metric), naive, full_tests, tests)
         )
-        if protocol.startswith("uni"):
+        if protocol_of(protocol).corrects:
             for name, values in estimates(section, known, protocol, metric).items():
                 if name not in ("full", "naive"):
                     order = (protocol, name, metric)

@@ -11,10 +11,11 @@ import numpy as np
 from recbole_ext.evaluator.corrected import Correction, sampled_ranks
 from recbole_ext.evaluator.findings import Corrected
 from recbole_ext.evaluator.metrics import Floats
-from recbole_ext.evaluator.protocols import negatives_of, per_user
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import DamagedRanks, read_ranks
 from recbole_ext.evaluator.stats import paired_tests, resamples, tau_interval
+from recbole_ext.evaluator.summary import per_user
 from recbole_ext.leaderboard.agreement import ESTIMATORS
 from recbole_ext.leaderboard.analysis import (
     JOINT,
@@ -183,7 +184,7 @@ def _orders(section: Section) -> list[Name]:
             > 1
         ]
         if section.comparable(protocol):
-            kinds = ESTIMATORS if protocol.startswith("uni") else ("naive",)
+            kinds = ESTIMATORS if protocol_of(protocol).corrects else ("naive",)
             out += [(order_name(protocol, kind), m) for kind in kinds for m in metrics]
     return out
 
@@ -208,7 +209,7 @@ def _drawn(row: Row) -> list[Name]:
     return [
         (protocol, metric)
         for protocol in row.first.metrics
-        if protocol.startswith("uni")
+        if protocol_of(protocol).corrects
         for metric in COMPARED
         if metric in row.first.metrics[protocol]
     ]
@@ -223,7 +224,7 @@ def _corrected(
     for protocol, metric in _drawn(row):
         metrics.setdefault(protocol, []).append(metric)
     for protocol, names in metrics.items():
-        m = negatives_of(protocol)
+        m = protocol_of(protocol).m
         assert m is not None
         seeds = []
         for table in tables:
@@ -251,9 +252,10 @@ def _corrected(
 
 
 def _wanted(protocol: str, metric: str) -> bool:
-    if protocol.startswith("recbole-"):
+    asked = protocol_of(protocol)
+    if asked.by_recbole:
         return False
-    return metric in COMPARED or (protocol == "full" and metric in JOINT)
+    return metric in COMPARED or (asked.joint and metric in JOINT)
 
 
 def _shared(section: Section, one: Row, two: Row) -> list[Name]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.agreement import Agreement, agreements, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis
@@ -76,7 +77,7 @@ def render_answer(records: Iterable[ResultRecord], known: Analysis) -> str:
 
 def _drawn(found: Sequence[Agreement]) -> list[Agreement]:
     """Without the closed forms, which say what their drawn twins say."""
-    return [case for case in found if not case.protocol.startswith("expected")]
+    return [case for case in found if not protocol_of(case.protocol).closed]
 
 
 def _overall(cases: Sequence[Agreement]) -> list[str]:

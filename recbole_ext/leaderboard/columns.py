@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, Generic, TypeVar
 
 from recbole_ext.evaluator.findings import Corrected
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, Agreement, estimates
 from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts, row_ids
 from recbole_ext.leaderboard.beside import Standing, standings
@@ -167,7 +168,7 @@ def _tested(result: Tested) -> Parts:
 def beside_full(section: Section, metric: str) -> tuple[Column[Row], ...]:
     """Full ranking, then each sampled protocol that has the metric: its place, and by how much it flatters a row."""
     sampled = [p for p in section.sampled if any(row.cell(p, metric) for row in section.rows)]
-    drawn_last = sorted(sampled, key=lambda name: not name.startswith("expected"))
+    drawn_last = sorted(sampled, key=lambda name: not protocol_of(name).closed)
     protocols = ["full", *sampled]
     columns = []
     for protocol in protocols:

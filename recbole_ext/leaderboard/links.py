@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
+from recbole_ext.evaluator.protocols import parsed
+
 PAGE = "../docs/protocols.md"
 _ANCHORS = (
     (r"(Recall|NDCG|HR|Precision|MRR|MAP)@\d+", "joint-list-metrics-full-only"),
     (r"(Coverage|Gini|Popularity|Tail|Novelty)@\d+", "what-lists-are-like"),
     (r".+ (items|activity|text) \([\d,]+\)", "parts-of-the-positives"),
-    (r"full|uni\d+|pop\d+", "who-is-ranked-against-whom"),
-    (r"expected@\d+", "expected-sampled-metric"),
-    (r"recbole-uni\d+", "recboles-own-sampled-protocol"),
     (r"naive|plug-in|BV\(0\.1\)|MLE|BV-MLE|identified", "from-sampled-back-to-full-ranking"),
     (r"τ-b|95% interval|First kept|Swaps|Significant swaps|Resolution.*", "agreement-of-orders"),
 )
@@ -19,6 +18,9 @@ _ANCHORS = (
 
 def anchor(heading: str) -> str | None:
     """Where docs/protocols.md explains a heading, None for one that needs no formula."""
+    protocol = parsed(heading)
+    if protocol is not None:
+        return protocol.anchor
     return next((a for pattern, a in _ANCHORS if re.fullmatch(pattern, heading)), None)
 
 

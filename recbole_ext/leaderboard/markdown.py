@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
 from recbole_ext.evaluator.findings import effective_k
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.agreement import Agreement, agreements, estimates, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis, Tested
@@ -274,7 +275,7 @@ def flips(found: Sequence[Agreement]) -> list[str]:
     """The pairs that change order, each with its p-values; a closed form says the same as its drawn twin and is left out."""
     lines = []
     for one in found:
-        if one.estimator != "naive" or one.protocol.startswith("expected"):
+        if one.estimator != "naive" or protocol_of(one.protocol).closed:
             continue
         if not one.flips:
             lines.append(f"{one.heading} keeps the order of all {one.pairs} pairs.")

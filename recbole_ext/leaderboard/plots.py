@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, estimates
 from recbole_ext.leaderboard.analysis import Analysis
 from recbole_ext.leaderboard.beside import COMPARED
@@ -75,7 +76,7 @@ def _places_plot(section: Section, known: Analysis) -> str:
 
     panels: list[tuple[str, list[str], dict[str, list[int | None]]]] = []
     for metric in COMPARED:
-        naive = [p for p in section.sampled if not p.startswith(("expected", "recbole-"))]
+        naive = [p for p in section.sampled if protocol_of(p).drawn]
         naive = [p for p in naive if any(row.cell(p, metric) is not None for row in section.rows)]
         by_protocol = {p: _cell_places(section, p, metric) for p in ("full", *naive)}
         panels.append(

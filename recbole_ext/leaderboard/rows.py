@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from recbole_ext.hashing import canonical_json
+from recbole_ext.canonical import canonical_json
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.labels import row_labels, section_titles
 from recbole_ext.results import ResultRecord
 
@@ -78,7 +79,7 @@ class Row:
         entries = [entry for entry in found if entry is not None]
         if len(entries) < len(found):
             return None
-        theirs = protocol.startswith("recbole-")  # RecBole's evaluator gives means only
+        theirs = protocol_of(protocol).by_recbole  # RecBole's evaluator gives means only
         means = [float(entry["mean"]) for entry in entries]
         draws = [stdev(entry["draws"]) for entry in entries if len(entry.get("draws", ())) > 1]
         return Cell(
@@ -130,7 +131,7 @@ class Section:
     def sampled(self) -> list[str]:
         """Sampled protocols that any row has, fewest negatives first, expected before drawn."""
         names = {name for record in self.records for name in record.metrics} - {"full"}
-        return sorted(names, key=lambda n: (trailing_number(n), not n.startswith("expected"), n))
+        return sorted(names, key=lambda n: (trailing_number(n), not protocol_of(n).closed, n))
 
     def comparable(self, protocol: str) -> bool:
         """Whether all rows were ranked against the same candidates."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from recbole_ext.evaluator.protocols import mean_of
 from recbole_ext.evaluator.ranks import Ints, RankTask, rank
+from recbole_ext.evaluator.summary import mean_of
 
 
 class ClosedFormTrainer:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.hashing import canonical_json
+from recbole_ext.canonical import canonical_json
 from recbole_ext.tune.search import Asked, Evaluate, Point, Trial
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_ext.evaluator import protocols
+from recbole_ext.evaluator import summary
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.training import rank_test
 from tests.grounds import make_experiment, train
@@ -64,9 +64,9 @@ def test_metrics_move_only_with_the_evaluators_revision(tiny_path, tmp_path):
         "EASE", "tiny", tiny_path, protocols=names, ks="1,5", **GIVEN["EASE"]
     )
     table = rank_test(train(experiment, tmp_path), experiment.ground)
-    found = protocols.summarise(table, names.split(","), [1, 5])
+    found = summary.summarise(table, names.split(","), [1, 5])
     revision, golden = EVALUATOR
-    assert revision == protocols.REVISION
+    assert revision == summary.REVISION
     for name, value in golden.items():
         protocol, metric = name.split()
         assert found[protocol][metric]["mean"] == pytest.approx(value, abs=1e-6), name

@@ -176,8 +176,8 @@ def test_the_test_part_changes_no_score(name, tiny_path, tmp_path):
     [name for name, spec in MODELS.items() if hasattr(spec.load(), "families")],
 )
 def test_a_family_scores_its_points_like_separate_fits(name, tiny_path, tmp_path):
-    from recbole_ext.evaluator.protocols import mean_of
     from recbole_ext.evaluator.ranks import rank
+    from recbole_ext.evaluator.summary import mean_of
     from recbole_ext.trainer.closed_form import evaluate_family
     from recbole_ext.tune.search import grid
 

@@ -105,9 +105,9 @@ def test_a_rank_table_survives_its_file_and_damage_is_named(tmp_path):
 
     import torch
 
-    from recbole_ext.evaluator.protocols import summarise
     from recbole_ext.evaluator.ranks import rank
     from recbole_ext.evaluator.ranks_file import read_ranks, write_ranks
+    from recbole_ext.evaluator.summary import summarise
 
     task, _ = random_task(5)
     task = dataclasses.replace(

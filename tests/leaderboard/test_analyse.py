@@ -10,10 +10,10 @@ import torch
 
 from recbole_ext.evaluator.candidates import draw_lists
 from recbole_ext.evaluator.corrected import corrected, sampled_ranks
-from recbole_ext.evaluator.protocols import summarise
 from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.evaluator.ranks_file import read_ranks, write_ranks
 from recbole_ext.evaluator.stats import resamples
+from recbole_ext.evaluator.summary import summarise
 from recbole_ext.leaderboard import board
 from recbole_ext.leaderboard.analyse import RESAMPLES
 from recbole_ext.leaderboard.analysis import read_analysis, verdicts

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from recbole_ext.evaluator.metrics import joint_metrics, user_means
-from recbole_ext.evaluator.protocols import per_user
 from recbole_ext.evaluator.ranks import make_task, rank
+from recbole_ext.evaluator.summary import per_user
 from recbole_ext.recbole_compat import evaluate, score_function
 from recbole_ext.training import Training, rank_test
 from tests.grounds import make_experiment, train

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_ext.evaluator.protocols import mean_of
+from recbole_ext.evaluator.summary import mean_of
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.training import rank_test
 from tests.grounds import make_experiment, train

@@ -1,0 +1,127 @@
+"""The lists that protocols need, and the numbers that each reads off a RankTable.
+
+`full` ranks among all negatives, `uniM` among M frozen ones drawn uniformly, `popM` in proportion to popularity,
+`expected@M` is the mean of `uniM` over all draws. `recbole-uniM` is RecBole's own evaluator and reads no RankTable.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.evaluator.candidates import draw_lists, draw_popular_lists
+from recbole_ext.evaluator.metrics import (
+    JOINT,
+    Floats,
+    joint_metrics,
+    per_positive_metrics,
+    user_means,
+)
+from recbole_ext.evaluator.protocols import protocol_of
+from recbole_ext.evaluator.ranks import Ints, RankTable, RankTask
+from recbole_ext.evaluator.sampled import check_sample_size, expected_metrics
+from recbole_ext.evaluator.stats import bootstrap_intervals
+
+REVISION = 1
+"""Bumped when a change moves any number that this package prints."""
+
+
+def with_lists(
+    task: RankTask,
+    protocols: Sequence[str],
+    user_tokens: Sequence[str],
+    item_tokens: Sequence[str],
+    draws: int,
+    key: str,
+    popularity: Ints,
+) -> RankTask:
+    """The task with the frozen lists of every drawn protocol; see `candidates`.
+
+    `popularity` [n_items] counts training interactions.
+
+    Raises:
+        HarnessError: a protocol asks for more negatives than some user has.
+    """
+    lists = {}
+    for protocol in protocols:
+        kind, m = (asked := protocol_of(protocol)).kind, asked.m
+        if m is not None and kind == "uni":
+            lists[protocol] = draw_lists(task, user_tokens, item_tokens, m, draws, key)
+        elif m is not None and kind == "pop":
+            lists[protocol] = draw_popular_lists(
+                task, user_tokens, item_tokens, popularity, m, draws, key
+            )
+        elif m is not None and asked.closed:
+            check_sample_size(m, task.negatives)
+    return dataclasses.replace(task, lists=lists)
+
+
+def check_metric(name: str, ks: Iterable[int]) -> int:
+    """The cut-off of a joint-list `metric@k`.
+
+    Raises:
+        HarnessError: not a metric that selection can use.
+    """
+    metric, _, k = name.partition("@")
+    known = [f"{m}@{k or 20}" for m in JOINT]
+    if metric not in JOINT or not k.isdigit() or int(k) < 1:
+        raise HarnessError(
+            f"valid_metric '{name}' must be metric@k with metric one of {', '.join(JOINT)}"
+            f"{nearest(name, known)}"
+        )
+    return int(k)
+
+
+def mean_of(table: RankTable, name: str) -> float:
+    """Mean over users of one joint-list `metric@k`: what selection and early stopping read."""
+    return float(joint_metrics(table, [check_metric(name, ())])[name].mean())
+
+
+def per_user(table: RankTable, protocol: str, ks: Sequence[int]) -> dict[str, Floats]:
+    """Per-user values [U] of one protocol's metrics; [U, draws] for drawn ones."""
+    asked = protocol_of(protocol)
+    if protocol in table.lists:
+        above, tied = table.lists[protocol]
+        positives = per_positive_metrics(above, tied, ks)
+    elif asked.m is not None:
+        positives = expected_metrics(table, asked.m, ks)
+    else:
+        positives = per_positive_metrics(table.above, table.tied, ks)
+    values = {name: user_means(table.user, column) for name, column in positives.items()}
+    return {**joint_metrics(table, ks), **values} if asked.joint else values
+
+
+def summarise(
+    table: RankTable, protocols: Sequence[str], ks: Sequence[int]
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """Protocol -> metric -> mean over users, 95% bootstrap interval, and the mean of each draw."""
+    values = {protocol: per_user(table, protocol, ks) for protocol in protocols}
+    if not values:
+        return {}
+    every = [column for metrics in values.values() for column in metrics.values()]
+    columns = np.column_stack([v if v.ndim == 1 else v.mean(axis=1) for v in every])
+    low, high = bootstrap_intervals(columns)  # all protocols see the same resampled users
+    out: dict[str, dict[str, dict[str, Any]]] = {}
+    i = 0
+    for protocol, metrics in values.items():
+        out[protocol] = {}
+        for name, column in metrics.items():
+            entry: dict[str, Any] = {
+                "mean": _rounded(columns[:, i].mean()),
+                "low": _rounded(low[i]),
+                "high": _rounded(high[i]),
+            }
+            if column.ndim == 2:
+                entry["draws"] = [_rounded(x) for x in column.mean(axis=0)]
+            out[protocol][name] = entry
+            i += 1
+    return out
+
+
+def _rounded(value: float) -> float:
+    """Eight decimals: finer than any claim, coarse enough that a record is easy to read."""
+    return round(float(value), 8)
