@@ -15,6 +15,7 @@ from recbole_ext import environment
 from recbole_ext.config import Settings
 from recbole_ext.errors import HarnessError, one_of
 from recbole_ext.evaluator import summary
+from recbole_ext.evaluator.metrics import selection_cut_off
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.files import default_cache
 from recbole_ext.ground import Ground
@@ -169,7 +170,7 @@ def prepare(
     if not settings.evaluation["protocols"]:
         raise HarnessError("--protocols= names none, e.g. --protocols=full,uni100")
     asked = [protocol_of(name) for name in settings.evaluation["protocols"]]
-    summary.check_metric(settings.evaluation["valid_metric"], ())
+    selection_cut_off(settings.evaluation["valid_metric"])
     theirs = [protocol.name for protocol in asked if protocol.by_recbole]
     if theirs and run_file is not None:
         raise HarnessError(f"{theirs[0]} asks RecBole to score a model; a run file has none")

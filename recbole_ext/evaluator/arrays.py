@@ -12,7 +12,7 @@ import numpy.typing as npt
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.corrected import corrected, sampled_ranks
 from recbole_ext.evaluator.findings import Corrected
-from recbole_ext.evaluator.metrics import Floats
+from recbole_ext.evaluator.places import Floats
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import Ints, RankTable, make_task, rank
 from recbole_ext.evaluator.stats import resamples

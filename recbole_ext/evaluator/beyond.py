@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.evaluator.metrics import Floats
+from recbole_ext.evaluator.places import Floats
 from recbole_ext.evaluator.ranks import Ints
 
 HEAD = 0.2

@@ -18,7 +18,8 @@ import numpy as np
 from scipy import optimize, stats
 
 from recbole_ext.evaluator.findings import Corrected
-from recbole_ext.evaluator.metrics import Floats
+from recbole_ext.evaluator.metrics import PER_POSITIVE
+from recbole_ext.evaluator.places import Floats
 from recbole_ext.evaluator.ranks import Ints
 from recbole_ext.evaluator.sampled import hypergeometric
 
@@ -111,12 +112,9 @@ def _grid(largest: int) -> _Grid:
 
 def metric_at(name: str, above: Ints) -> Floats:
     """`hit_pp@k`, `ndcg_pp@k` or `mrr_pp` of a positive with `above` negatives above it."""
-    if name == "mrr_pp":
-        return np.asarray(1.0 / (above + 1.0), dtype=np.float64)
-    kind, _, k = name.partition("@")
-    inside = above < int(k)
-    gain = np.ones(len(above)) if kind == "hit_pp" else 1.0 / np.log2(above + 2.0)
-    return np.asarray(np.where(inside, gain, 0.0), dtype=np.float64)
+    key, cut, k = name.partition("@")
+    gain = PER_POSITIVE[key].gain(above + 1)
+    return np.asarray(np.where(above < int(k), gain, 0.0) if cut else gain, dtype=np.float64)
 
 
 def corrected(

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator.metrics import Floats
+from recbole_ext.evaluator.metrics import PER_POSITIVE, names
+from recbole_ext.evaluator.places import Floats
 from recbole_ext.evaluator.ranks import Ints, RankTable
 
 
@@ -30,8 +31,7 @@ def expected_metrics(table: RankTable, m: int, ks: Sequence[int]) -> dict[str, F
         `hit_pp@k`, `ndcg_pp@k` for each k and `mrr_pp`, each [P].
     """
     check_sample_size(m, table.negatives)
-    names = [name for k in ks for name in (f"hit_pp@{k}", f"ndcg_pp@{k}")] + ["mrr_pp"]
-    out = {name: np.empty(len(table)) for name in names}
+    out = {name: np.empty(len(table)) for name in per_positive_names(ks)}
     log_factorial = _log_factorial(int(table.negatives.max(initial=0)))
     for population in np.unique(table.negatives):
         chosen = np.flatnonzero(table.negatives == population)
@@ -49,6 +49,11 @@ def expected_metrics(table: RankTable, m: int, ks: Sequence[int]) -> dict[str, F
     return out
 
 
+def per_positive_names(ks: Sequence[int]) -> list[str]:
+    """The per-positive metrics at their cut-offs."""
+    return [name for metric in PER_POSITIVE.values() for name in names(metric, ks)]
+
+
 def check_sample_size(m: int, negatives: Ints) -> None:
     """Refuse m outside 1 .. the fewest negatives of a test user."""
     most = int(negatives.min()) if len(negatives) else m
@@ -62,16 +67,14 @@ def _by_rank(
     above: Ints, population: int, m: int, ks: Sequence[int], log_factorial: Floats
 ) -> dict[str, Floats]:
     """Expected metrics of a positive with exactly `above` [R] of `population` negatives above it."""
-    out = {name: np.zeros(len(above)) for k in ks for name in (f"hit_pp@{k}", f"ndcg_pp@{k}")}
-    mrr = np.zeros(len(above))
+    out = {name: np.zeros(len(above)) for name in per_positive_names(ks)}
+    gains = {key: metric.gain(np.arange(1, m + 2)) for key, metric in PER_POSITIVE.items()}
     for x in range(m + 1):
         chance = _pmf(x, above, population, m, log_factorial)
-        mrr += chance / (x + 1)
-        for k in ks:
-            if x < k:
-                out[f"hit_pp@{k}"] += chance
-                out[f"ndcg_pp@{k}"] += chance / np.log2(x + 2)
-    out["mrr_pp"] = mrr
+        for key, metric in PER_POSITIVE.items():
+            for name, k in names(metric, ks).items():
+                if k is None or x < k:
+                    out[name] += chance * gains[key][x]
     return out
 
 

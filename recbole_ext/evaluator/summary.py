@@ -7,20 +7,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.evaluator.candidates import draw_lists, draw_popular_lists
-from recbole_ext.evaluator.metrics import (
-    JOINT,
-    Floats,
-    joint_metrics,
-    per_positive_metrics,
-    user_means,
-)
+from recbole_ext.evaluator.metrics import selection_cut_off
+from recbole_ext.evaluator.places import Floats, joint_metrics, per_positive_metrics, user_means
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import Ints, RankTable, RankTask
 from recbole_ext.evaluator.sampled import check_sample_size, expected_metrics
@@ -60,25 +54,9 @@ def with_lists(
     return dataclasses.replace(task, lists=lists)
 
 
-def check_metric(name: str, ks: Iterable[int]) -> int:
-    """The cut-off of a joint-list `metric@k`.
-
-    Raises:
-        HarnessError: not a metric that selection can use.
-    """
-    metric, _, k = name.partition("@")
-    known = [f"{m}@{k or 20}" for m in JOINT]
-    if metric not in JOINT or not k.isdigit() or int(k) < 1:
-        raise HarnessError(
-            f"valid_metric '{name}' must be metric@k with metric one of {', '.join(JOINT)}"
-            f"{nearest(name, known)}"
-        )
-    return int(k)
-
-
 def mean_of(table: RankTable, name: str) -> float:
     """Mean over users of one joint-list `metric@k`: what selection and early stopping read."""
-    return float(joint_metrics(table, [check_metric(name, ())])[name].mean())
+    return float(joint_metrics(table, [selection_cut_off(name)])[name].mean())
 
 
 def per_user(table: RankTable, protocol: str, ks: Sequence[int]) -> dict[str, Floats]:

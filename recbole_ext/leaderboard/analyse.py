@@ -10,7 +10,7 @@ import numpy as np
 
 from recbole_ext.evaluator.corrected import Correction, sampled_ranks
 from recbole_ext.evaluator.findings import Corrected
-from recbole_ext.evaluator.metrics import Floats
+from recbole_ext.evaluator.places import Floats
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import DamagedRanks, read_ranks

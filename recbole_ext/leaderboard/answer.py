@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.agreement import Agreement, agreements, full_resolution
@@ -104,10 +105,9 @@ def _dataset(section: Section, known: Analysis, found: dict[str, list[Agreement]
     for metric, cases in found.items():
         if not cases:
             continue
-        name = {"ndcg": "NDCG@10", "hit": "Hit@10"}[metric.partition("_")[0]]
         full = full_resolution(section, known, metric)
         blocks += [
-            f"### {name} per positive",
+            f"### {heading_of(metric)}",
             "\n".join(f"* {table.escaped(line)}" for line in _sentences(cases)),
             "\n".join(table.markdown(agreement_columns(full), cases, link=False)),
         ]

@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any, Generic, TypeVar
 
 from recbole_ext.evaluator.findings import Corrected
+from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, Agreement, estimates
 from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts, row_ids
@@ -53,9 +54,7 @@ def _interval(cell: Cell) -> Parts:
     return f"{cell.mean:.4f}", half, seeds
 
 
-def _metric(
-    name: str, heading: str, priority: int, section: Section, found: Verdicts
-) -> Column[Row]:
+def _metric(name: str, priority: int, section: Section, found: Verdicts) -> Column[Row]:
     letters = {row.label: section.letter(row) for row in section.rows}
 
     def value(row: Row) -> tuple[Cell, list[str]] | None:
@@ -72,7 +71,7 @@ def _metric(
         best = beaten and len(beaten) == len(section.rows) - 1
         return (Bold(mean) if best else mean, *rest, wins)
 
-    return Column(name, heading, value, show, priority=priority)
+    return Column(name, heading_of(name), value, show, priority=priority)
 
 
 def runs(letters: Mapping[str, str], labels: Collection[str]) -> str:
@@ -127,10 +126,10 @@ def main_columns(section: Section, found: Verdicts) -> tuple[Column[Row], ...]:
         *letters,
         MODEL,
         Column("rank", "Rank", lambda row: row.place, priority=3),
-        _metric("recall@10", "Recall@10", 6, section, found),
-        _metric("recall@20", "Recall@20", 2, section, found),
-        _metric("ndcg@10", "NDCG@10", 5, section, found),
-        _metric("ndcg@20", "NDCG@20", 0, section, found),
+        _metric("recall@10", 6, section, found),
+        _metric("recall@20", 2, section, found),
+        _metric("ndcg@10", 5, section, found),
+        _metric("ndcg@20", 0, section, found),
         Column("tuning", "Tuning", _tuning, numeric=False, priority=1),
         Column("seeds", "Seeds", lambda row: len(row.records), priority=8),
         Column("tune_seconds", "Tune s", _tune_seconds, _fixed(1), priority=7),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 
+from recbole_ext.evaluator.metrics import JOINT
 from recbole_ext.evaluator.protocols import parsed
 
 PAGE = "../docs/protocols.md"
 _ANCHORS = (
-    (r"(Recall|NDCG|HR|Precision|MRR|MAP)@\d+", "joint-list-metrics-full-only"),
+    *((rf"{re.escape(metric.heading)}@\d+", metric.anchor) for metric in JOINT.values()),
     (r"(Coverage|Gini|Popularity|Tail|Novelty)@\d+", "what-lists-are-like"),
     (r".+ (items|activity|text) \([\d,]+\)", "parts-of-the-positives"),
     (r"naive|plug-in|BV\(0\.1\)|MLE|BV-MLE|identified", "from-sampled-back-to-full-ranking"),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
 from recbole_ext.evaluator.findings import effective_k
+from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.agreement import Agreement, agreements, estimates, full_resolution
@@ -122,14 +123,6 @@ def _over_splits(groups: Sequence[OverSplits]) -> list[str]:
     return blocks
 
 
-def metric_heading(metric: str) -> str:
-    """`NDCG@10 per positive` of `ndcg_pp@10`, `NDCG@10` of `ndcg@10`."""
-    name, _, k = metric.partition("@")
-    kind = name.removesuffix("_pp")
-    spelled = {"ndcg": "NDCG", "hit": "Hit", "recall": "Recall"}[kind]
-    return f"{spelled}@{k}{' per positive' if name.endswith('_pp') else ''}"
-
-
 def _section(section: Section, known: Analysis) -> list[str]:
     found = verdicts_of(section, known)
     blocks = [
@@ -171,7 +164,7 @@ def _plots(section: Section) -> list[str]:
 
 def _paper(section: Section, paper: PaperTable, link: bool = True) -> list[str]:
     def pair(metric: str) -> list[Column[Row]]:
-        heading = metric_heading(metric)
+        heading = heading_of(metric)
 
         def own(row: Row) -> float | None:
             cell = row.cell("full", metric)
@@ -230,7 +223,7 @@ def _sampled(section: Section, known: Analysis, metric: str) -> list[str]:
     if len(columns) < 3:
         return []
     blocks = [
-        f"### {metric_heading(metric)}, sampled beside full",
+        f"### {heading_of(metric)}, sampled beside full",
         "\n".join(table.markdown(columns, section.rows)),
     ]
     if len(section.rows) < 2:
@@ -240,7 +233,7 @@ def _sampled(section: Section, known: Analysis, metric: str) -> list[str]:
         if estimates(section, known, protocol, metric)["full"]:
             corrected = corrected_columns(section, known, protocol, metric)
             blocks += [
-                f"### {metric_heading(metric)}, estimated from {protocol}",
+                f"### {heading_of(metric)}, estimated from {protocol}",
                 "\n".join(table.markdown(corrected, section.rows)),
                 f"* {_reach(section, protocol, metric)}",
             ]
@@ -248,7 +241,7 @@ def _sampled(section: Section, known: Analysis, metric: str) -> list[str]:
     if found:
         full = full_resolution(section, known, metric)
         blocks += [
-            f"### {metric_heading(metric)}, the order of {found[0].rows} rows against full ranking's",
+            f"### {heading_of(metric)}, the order of {found[0].rows} rows against full ranking's",
             "\n".join(table.markdown(agreement_columns(full), found)),
             _bullets(table.escaped(text) for text in flips(found)),
         ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, estimates
 from recbole_ext.leaderboard.analysis import Analysis
@@ -21,7 +22,6 @@ _LONGEST_NAME = 22
 _PANEL_WIDTH = 5.0
 _BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5), "frameon": False}
 """A legend at the right of its panel, where it covers no line."""
-_SHORT = {"ndcg_pp@10": "NDCG@10 per positive", "hit_pp@10": "Hit@10 per positive"}
 
 
 def plots_of(section: Section) -> dict[str, str]:
@@ -80,7 +80,7 @@ def _places_plot(section: Section, known: Analysis) -> str:
         naive = [p for p in naive if any(row.cell(p, metric) is not None for row in section.rows)]
         by_protocol = {p: _cell_places(section, p, metric) for p in ("full", *naive)}
         panels.append(
-            (f"{_SHORT[metric]}: as sampled", ["full", *naive], _lines(section, by_protocol))
+            (f"{heading_of(metric)}: as sampled", ["full", *naive], _lines(section, by_protocol))
         )
         for protocol in naive:
             values = estimates(section, known, protocol, metric)
@@ -90,7 +90,7 @@ def _places_plot(section: Section, known: Analysis) -> str:
             names = ["full", *ESTIMATORS.values()]
             panels.append(
                 (
-                    f"{_SHORT[metric]}: estimated from {protocol}",
+                    f"{heading_of(metric)}: estimated from {protocol}",
                     names,
                     _lines(section, by_estimate),
                 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.leaderboard.analysis import Analysis, Verdicts
 from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
 from recbole_ext.leaderboard.beside import COMPARED, verdicts
 from recbole_ext.leaderboard.columns import beside_full, main_columns
 from recbole_ext.leaderboard.facts import remarks, warnings
 from recbole_ext.leaderboard.labels import flat
-from recbole_ext.leaderboard.markdown import metric_heading
 from recbole_ext.leaderboard.rows import Section, sections
 from recbole_ext.leaderboard.table import plain, wrapped
 from recbole_ext.results import ResultRecord
@@ -49,7 +49,9 @@ def _section(section: Section, found: Verdicts, width: int) -> list[list[str]]:
         + [line for note in notes for line in wrapped(note, width)],
     ]
     if section.sampled:
-        heading = f"{metric_heading(metric)}, sampled beside full (± over draws, #place, change against full)"
+        heading = (
+            f"{heading_of(metric)}, sampled beside full (± over draws, #place, change against full)"
+        )
         blocks += [
             wrapped(heading, width),
             plain(beside_full(section, metric), section.rows, width)

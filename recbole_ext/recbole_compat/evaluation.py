@@ -8,16 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from recbole_ext.errors import HarnessError
+from recbole_ext.evaluator.metrics import JOINT
 from recbole_ext.recbole_compat.bench import Bench
 
-_SPELLED = {
-    "recall": "Recall",
-    "ndcg": "NDCG",
-    "hr": "Hit",
-    "precision": "Precision",
-    "mrr": "MRR",
-    "map": "MAP",
-}
+_SPELLED = {key: metric.recbole for key, metric in JOINT.items() if metric.recbole is not None}
 
 
 def evaluate(

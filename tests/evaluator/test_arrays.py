@@ -12,7 +12,7 @@ from scipy import sparse
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import evaluate
-from recbole_ext.evaluator.metrics import joint_metrics
+from recbole_ext.evaluator.places import joint_metrics
 from recbole_ext.training import rank_test
 from tests.grounds import make_experiment, train
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ext.evaluator.beyond import beyond_accuracy, head_items
-from recbole_ext.evaluator.metrics import joint_metrics
+from recbole_ext.evaluator.places import joint_metrics
 from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.evaluator.strata import strata, summarise_strata
 

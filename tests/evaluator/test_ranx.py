@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ext.evaluator.metrics import joint_metrics, per_positive_metrics
+from recbole_ext.evaluator.places import joint_metrics, per_positive_metrics
 from recbole_ext.evaluator.ranks import make_task, rank
 
 ranx = pytest.importorskip("ranx", reason="ranx is in requirements.lock; this environment lacks it")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ext.evaluator.metrics import joint_metrics, per_positive_metrics
+from recbole_ext.evaluator.places import joint_metrics, per_positive_metrics
 from recbole_ext.evaluator.ranks import make_task, rank
 
 USERS, ITEMS, KS = 10_000, 25, (1, 5, 20)

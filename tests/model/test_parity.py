@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ext.evaluator.metrics import joint_metrics, user_means
+from recbole_ext.evaluator.places import joint_metrics, user_means
 from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.evaluator.summary import per_user
 from recbole_ext.recbole_compat import evaluate, score_function
