@@ -29,7 +29,7 @@ class _Draw:
     weights: Array
     """[values] that a draw takes each in proportion to; 0 for what never comes."""
     kind: str
-    """Of the owners: `user`, `item`, `target` or `sequence`."""
+    """Of the owners: `user`, `item`, or `target`, an item whose negatives are all others."""
     blocks: Array | None = None
     """[values] what an owner's draws stay within, None for all."""
 
@@ -50,7 +50,6 @@ def check_draws(bench: Bench, model: Any) -> None:
 
 def _draws(bench: Bench, model: Any) -> Iterator[_Draw]:
     """What a training of the model draws."""
-    from recbole.data.transform import MaskItemSequence
     from recbole.model.general_recommender import LINE
     from recbole.utils import ModelType
 
@@ -78,19 +77,6 @@ def _draws(bench: Bench, model: Any) -> Iterator[_Draw]:
         users = np.ones(dataset.user_num)
         users[0] = 0
         yield _Draw(pairs[1], pairs[0], users, "item")
-    if isinstance(bench.train_loader.transform, MaskItemSequence):
-        yield _Draw(*_long_sequences(config, dataset), every, "sequence")
-
-
-def _long_sequences(config: Any, dataset: Any) -> tuple[Array, Array]:
-    """(rows, items) of the training sequences that are long enough to hold every item, each pair once."""
-    long = dataset.inter_feat[config["ITEM_LIST_LENGTH_FIELD"]].numpy() >= dataset.item_num - 1
-    field = config["ITEM_ID_FIELD"] + config["LIST_SUFFIX"]
-    items: npt.NDArray[np.int64] = dataset.inter_feat[field].numpy()[long]
-    rows = np.repeat(np.flatnonzero(long), items.shape[1])
-    found = np.unique(rows * dataset.item_num + items.ravel())
-    row, item = np.divmod(found, dataset.item_num)
-    return row[item > 0], item[item > 0]
 
 
 def _line(bench: Bench, model: Any, draw: _Draw, owner: int) -> str:
@@ -111,14 +97,9 @@ def _line(bench: Bench, model: Any, draw: _Draw, owner: int) -> str:
             f"{name} draws users without an item, but every user of {data} has item '{item}' in training: "
             "leave that item out of the data"
         )
-    if draw.kind == "target":
-        item = dataset.field2id_token[dataset.iid_field][owner]
-        softmax = " or --loss_type=CE, which draws none" if "loss_type" in config else ""
-        return (
-            f"{name} draws negatives, but '{item}' is the only item of {data} {which}: "
-            f"lower --min_user and --min_item for more items{softmax}{uniform}"
-        )
+    item = dataset.field2id_token[dataset.iid_field][owner]
+    softmax = " or --loss_type=CE, which draws none" if "loss_type" in config else ""
     return (
-        f"{name} draws negatives, but a training sequence of {data} has every item: "
-        f"lower --MAX_ITEM_LIST_LENGTH below the number of items, {dataset.item_num - 1}"
+        f"{name} draws negatives, but '{item}' is the only item of {data} {which}: "
+        f"lower --min_user and --min_item for more items{softmax}{uniform}"
     )
