@@ -128,7 +128,9 @@ def resolve(
     models = {spec.name: model_defaults(spec) for spec in specs}
     for key, text in given.items():
         owner, _, rest = key.rpartition(".")
-        homes = [(section, rules) for section in shared.values() if key in section]
+        homes: list[tuple[dict[str, Any], Rules]] = [
+            (section, rules) for section in shared.values() if key in section
+        ]
         if owner in models and rest in models[owner].params:
             homes, key = [(models[owner].params, models[owner].rules)], rest
         homes = homes or [(m.params, m.rules) for m in models.values() if key in m.params]

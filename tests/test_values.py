@@ -8,7 +8,7 @@ from recbole_ext.config import model_defaults, resolve
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.recbole_compat import recbole_models, recbole_root
 from recbole_ext.registry import MODELS, find_model
-from recbole_ext.values import Rule
+from recbole_ext.values import Rule, check, parse_value
 from recbole_ext.yamlfiles import properties, read_yaml
 
 EVERY = (*MODELS, *(f"{name}@recbole" if name in MODELS else name for name in recbole_models()))
@@ -32,8 +32,10 @@ def test_every_default_is_allowed_and_what_is_outside_is_one_line(name):
     ruled = [key for key in keys if key in found.rules]
     assert {"device", "exclude", "split"} <= set(ruled)
     for key in ruled:
+        check(found.rules, key, keys[key])
         with pytest.raises(HarnessError, match=f"^--{key}=.*must be") as said:
-            settled(name, **{key: outside(found.rules[key])})
+            text = outside(found.rules[key])
+            check(found.rules, key, parse_value(key, text, keys[key], found.rules[key].choices))
         assert len(str(said.value).splitlines()) == 1
 
 
@@ -45,6 +47,7 @@ def test_every_default_is_allowed_and_what_is_outside_is_one_line(name):
         ("L3AE", {"encoder_pooling": "men"}, "must be mean or last, did you mean mean?"),
         ("DMF", {"inter_matrix_type": "rating"}, "must be 01; RecBole is given no ratings here"),
         ("CDAE", {"loss_type": "CE"}, "--loss_type=CE must be BCE or MSE"),
+        ("BPR", {"pos_sampling": "users"}, "must be interaction or user_uniform"),
         ("BPR", {"learner": "adm"}, "did you mean adam"),
         ("BPR", {"epochs": "none"}, "--epochs=none: must be a whole number"),
         ("BPR", {"learning_rate": "1e999"}, "must be a finite number"),
