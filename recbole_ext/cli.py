@@ -348,7 +348,8 @@ def _list(arguments: Arguments) -> int:
         if spec.paper:
             print(f"{spec.name}: {spec.paper.title} ({spec.paper.venue}) {spec.paper.link}")
         for key, value in defaults.params.items():
-            print(f"  --{key}={value}")
+            may_be = f"  ({defaults.rules[key]})" if key in defaults.rules else ""
+            print(f"  --{key}={value}{may_be}")
         for number, stage in enumerate(defaults.space, 1):
             print(
                 f"  --tune, stage {number}: "

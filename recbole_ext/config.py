@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.recbole_compat import recbole_root
 from recbole_ext.registry import ModelSpec
-from recbole_ext.yamlfiles import from_yaml, properties, read_yaml
-
-_LEAST = {
-    **dict.fromkeys(("draws", "epochs", "eval_step", "train_batch_size"), 1),
-    **dict.fromkeys(("embedding_size", "hidden_size", "num_neg", "n_experts"), 1),
-    **dict.fromkeys(("threads", "stopping_step", "min_user", "min_item", "n_layers"), 0),
-}
-"""Key -> its least value, in whichever section or model it stands."""
-_POSITIVE = ("learning_rate", "tau")
+from recbole_ext.values import Rule, Rules, check, parse_value
+from recbole_ext.yamlfiles import properties, read_yaml
 
 
 @dataclass(frozen=True)
@@ -27,11 +19,18 @@ class ModelDefaults:
 
     params: dict[str, Any]
     space: list[dict[str, list[Any]]]
+    rules: Rules
+    """What the values of its keys, and of those of a run, may be."""
 
 
 def model_defaults(spec: ModelSpec) -> ModelDefaults:
-    """Defaults of a model from our YAML and, for RecBole's, from RecBole's."""
+    """Defaults of a model from our YAML and, for RecBole's, from RecBole's.
+
+    Raises:
+        HarnessError: a default, or a value of the search space, is not what its key may be.
+    """
     overall = read_yaml(properties() / "overall.yaml")
+    rules = _rules(overall, "overall.yaml")
     params: dict[str, Any] = {}
     plain = spec.name.removesuffix("@recbole")
     if spec.trainer == "recbole":
@@ -47,55 +46,20 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
         found = read_yaml(ours)
         params.update(found.get("params") or {})
         space = found.get("space") or []
-    return ModelDefaults(params, space)
+        rules |= _rules(found, ours.name)
+    for key, value in params.items():
+        check(rules, key, value, f"{ours.name}: {key}")
+    for stage in space:
+        for key, values in stage.items():
+            for value in values:
+                check(rules, key, value, f"{ours.name}: space: {key}")
+    return ModelDefaults(params, space, rules)
 
 
-def parse_value(key: str, text: str, default: Any) -> Any:
-    """Read the text of `--key=value` as the type of the key's default; a list also as a,b,c.
-
-    Raises:
-        HarnessError: another type; the line gives the default as an example.
-    """
-    if text.lower() in ("null", "none", "~"):
-        return None
-    if isinstance(default, bool):
-        if text.lower() in ("true", "false"):
-            return text.lower() == "true"
-        raise HarnessError(f"--{key}={text}: must be true or false")
-    if isinstance(default, str):
-        return text
-    if isinstance(default, list) and not text.startswith("["):
-        element = default[0] if default else None
-        return [parse_value(key, part, element) for part in text.split(",") if part]
-    try:
-        value = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        plain = default is not None and not isinstance(default, dict)
-        value = text if plain else from_yaml(text, f"--{key}={text}")
-    if default is None:
-        return value
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if type(value) is not type(default):
-        kind = {"int": "a whole number", "float": "a number"}.get(
-            type(default).__name__, type(default).__name__
-        )
-        raise HarnessError(f"--{key}={text}: must be {kind} (default {default})")
-    return value
-
-
-def _in_range(key: str, value: Any) -> Any:
-    """The value of a key.
-
-    Raises:
-        HarnessError: a number that the key cannot have.
-    """
-    if isinstance(value, int | float):
-        if value < _LEAST.get(key, value):
-            raise HarnessError(f"--{key}={value}: must be a whole number from {_LEAST[key]}")
-        if key in _POSITIVE and not value > 0:
-            raise HarnessError(f"--{key}={value}: must be a number above 0")
-    return value
+def _rules(found: Mapping[str, Any], name: str) -> dict[str, Rule]:
+    """What a YAML file says under `values:`."""
+    values = found.get("values") or {}
+    return {key: Rule.of(of, f"{name}: values: {key}") for key, of in values.items()}
 
 
 @dataclass(frozen=True)
@@ -113,20 +77,34 @@ def dataset_settings(
     dataset_options: Mapping[str, Any], given: Mapping[str, str]
 ) -> dict[str, Any]:
     """The dataset section with what a dataset's YAML and `--key=value` set over its defaults."""
-    section = dict(read_yaml(properties() / "overall.yaml")["dataset"])
-    _update_known(section, dataset_options)
+    overall = read_yaml(properties() / "overall.yaml")
+    section, rules = dict(overall["dataset"]), _rules(overall, "overall.yaml")
+    _update_known(section, dataset_options, rules)
     for key, text in given.items():
         if key not in section:
-            raise HarnessError(f"--{key} is not a key of a dataset{nearest(key, section)}")
-        section[key] = _in_range(key, parse_value(key, text, section[key]))
+            raise HarnessError(f"--{key} is not a key of a dataset{_hint(key, section)}")
+        section[key] = _read(key, text, section[key], rules)
     return section
 
 
-def _update_known(section: dict[str, Any], options: Mapping[str, Any]) -> None:
-    for key in options:
+def _update_known(section: dict[str, Any], options: Mapping[str, Any], rules: Rules) -> None:
+    for key, value in options.items():
         if key not in section:
-            raise HarnessError(f"dataset option '{key}' is unknown{nearest(key, section)}")
+            raise HarnessError(f"dataset option '{key}' is unknown{_hint(key, section)}")
+        check(rules, key, value, f"dataset option '{key}'")
     section.update(options)
+
+
+def _read(key: str, text: str, default: Any, rules: Rules) -> Any:
+    """The value of `--key=text`, of the type of its default and within its rules."""
+    rule = rules.get(key)
+    return check(rules, key, parse_value(key, text, default, rule.choices if rule else None))
+
+
+def _hint(key: str, known: Iterable[str]) -> str:
+    """What was meant by a key that is not known: RecBole's own have a name or a reason here."""
+    theirs = read_yaml(properties() / "recbole.yaml")
+    return f": {theirs[key]}" if key in theirs else nearest(key, known)
 
 
 def resolve(
@@ -145,24 +123,27 @@ def resolve(
     """
     overall = read_yaml(properties() / "overall.yaml")
     shared = {name: dict(overall[name]) for name in ("run", "evaluation", "dataset")}
-    _update_known(shared["dataset"], dataset_options)
+    rules = _rules(overall, "overall.yaml")
+    _update_known(shared["dataset"], dataset_options, rules)
     models = {spec.name: model_defaults(spec) for spec in specs}
     for key, text in given.items():
         owner, _, rest = key.rpartition(".")
-        homes = [section for section in shared.values() if key in section]
+        homes: list[tuple[dict[str, Any], Rules]] = [
+            (section, rules) for section in shared.values() if key in section
+        ]
         if owner in models and rest in models[owner].params:
-            homes, key = [models[owner].params], rest
-        homes = homes or [m.params for m in models.values() if key in m.params]
+            homes, key = [(models[owner].params, models[owner].rules)], rest
+        homes = homes or [(m.params, m.rules) for m in models.values() if key in m.params]
         if not homes:
             known = {k for section in shared.values() for k in section} | {
                 k for m in models.values() for k in m.params
             }
             raise HarnessError(
                 f"--{key} is not a key of {', '.join(models)} or of the harness"
-                f"{nearest(key, known) or '; see: python run_bench.py list MODEL'}"
+                f"{_hint(rest, known) or '; see: python run_bench.py list MODEL'}"
             )
-        for home in homes:
-            home[key] = _in_range(key, parse_value(key, text, home[key]))
+        for home, of_home in homes:
+            home[key] = _read(key, text, home[key], of_home)
     return [
         Settings(
             run=dict(shared["run"]),

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+_ALIKE = 0.66
+"""Share of two names' letters that agree in order, from which one may be the other mistyped: two letters of three changed
+places reach it (mpl, mlp), names that share a beginning (threshold, threads) do not."""
 
 
 class HarnessError(Exception):
@@ -19,11 +25,11 @@ def nearest(word: str, known: Iterable[str], most: int = 3) -> str:
     Comparison ignores case, so that ``--model=l3ae`` finds ``L3AE``.
     """
     by_lower = {name.lower(): name for name in known}
-    hits = difflib.get_close_matches(word.lower(), list(by_lower), n=most, cutoff=0.5)
+    hits = difflib.get_close_matches(word.lower(), list(by_lower), n=most, cutoff=_ALIKE)
     return f", did you mean {' or '.join(by_lower[hit] for hit in hits)}?" if hits else ""
 
 
-def one_of(name: str, value: str, choices: Iterable[str]) -> str:
+def one_of(name: str, value: _T, choices: Iterable[_T]) -> _T:
     """`value`, if it is one of the choices.
 
     Raises:
@@ -31,6 +37,13 @@ def one_of(name: str, value: str, choices: Iterable[str]) -> str:
     """
     known = list(choices)
     if value not in known:
-        listed = " or ".join(filter(None, [", ".join(known[:-1]), known[-1]]))
-        raise HarnessError(f"{name}={value} must be {listed}{nearest(str(value), known)}")
+        raise HarnessError(
+            f"{name}={value} must be {either(known)}{nearest(str(value), map(str, known))}"
+        )
     return value
+
+
+def either(choices: Iterable[object]) -> str:
+    """`a, b or c`."""
+    *most, last = map(str, choices)
+    return f"{', '.join(most)} or {last}" if most else last

@@ -13,13 +13,14 @@ from typing import Any
 
 from recbole_ext import environment
 from recbole_ext.config import Settings
-from recbole_ext.errors import HarnessError, one_of
+from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.metrics import selection_cut_off
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.files import default_cache
 from recbole_ext.ground import Ground
 from recbole_ext.progress import progress
+from recbole_ext.recbole_compat import recbole_models
 from recbole_ext.registry import ModelSpec
 from recbole_ext.results import run_id
 from recbole_ext.run_file import RunFile
@@ -160,7 +161,6 @@ def prepare(
 
     run = dict(settings.run)
     run["threads"] = int(run["threads"]) or environment.usable_cpus()
-    one_of("--device", run["device"], ("auto", "cpu", "cuda"))
     if not 0 <= run["seed"] < 2**32:
         raise HarnessError(f"--seed={run['seed']}: must be a whole number from 0 to 2^32 - 1")
     if run["device"] == "auto":
@@ -174,6 +174,10 @@ def prepare(
     theirs = [protocol.name for protocol in asked if protocol.by_recbole]
     if theirs and run_file is not None:
         raise HarnessError(f"{theirs[0]} asks RecBole to score a model; a run file has none")
+    if theirs and recbole_models().get(model.target.removeprefix("recbole:")) == "sequential":
+        raise HarnessError(
+            f"{theirs[0]} is there for general models only, and {model.name} is sequential; leave it out of --protocols"
+        )
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
     if sources is not None and not model.transfers:

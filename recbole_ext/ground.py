@@ -12,9 +12,10 @@ import numpy.typing as npt
 from recbole_ext.data.catalog import DatasetSpec, load_dataset
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, make_split
-from recbole_ext.errors import HarnessError, one_of
+from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.candidates import lists_sha256
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import Ints, RankTask, make_task
 from recbole_ext.text import choose_fields, item_texts
 
@@ -54,7 +55,7 @@ class Ground:
     def seen_at_test(self) -> tuple[int, ...]:
         """Parts that are no candidates at test."""
         excludes = {"train": (TRAIN,), "train+valid": (TRAIN, VALID)}
-        return excludes[one_of("exclude", self.evaluation["exclude"], excludes)]
+        return excludes[self.evaluation["exclude"]]
 
     @cached_property
     def validations(self) -> list[Validation]:
@@ -70,6 +71,8 @@ class Ground:
     @cached_property
     def test_task(self) -> RankTask:
         exclude = self.evaluation["exclude"]
+        if any(protocol_of(name).by_recbole for name in self.evaluation["protocols"]):
+            self._leave_some_for_recbole()
         return summary.with_lists(
             self._task(TEST, self.seen_at_test),
             self.evaluation["protocols"],
@@ -79,6 +82,20 @@ class Ground:
             f"{self.data.fingerprint}|{exclude}",
             self.popularity,
         )
+
+    def _leave_some_for_recbole(self) -> None:
+        """RecBole's own evaluator draws, for each test user, items that the user has in no part.
+
+        Raises:
+            HarnessError: a test user has every item.
+        """
+        counts = np.bincount(self.data.user, minlength=len(self.data.user_tokens))
+        for user in np.unique(self.split.pairs(self.data, TEST)[0]):
+            if counts[user] >= len(self.data.item_tokens):
+                raise HarnessError(
+                    f"recbole-uniM draws items that a user has not, but test user '{self.data.user_tokens[user]}' of "
+                    f"{self.data.name} has every item: leave that user out of the data, or use expected@M"
+                )
 
     @cached_property
     def popularity(self) -> Ints:

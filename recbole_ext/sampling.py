@@ -72,7 +72,7 @@ class Negatives:
     def __call__(self, users: torch.Tensor, count: int) -> torch.Tensor:
         """[B, count] items drawn uniformly and with replacement from those that each user does not have.
 
-        A user who has every item gets the last one: there is no negative.
+        A user who has every item gets the last one: there is no negative. See `without_any_left`.
         """
         users = users[:, None]
         place = _below(self.left[users].expand(-1, count))
@@ -80,6 +80,25 @@ class Negatives:
         return self.low[users] + torch.minimum(
             place + passed - self.starts[users], self.size[users] - 1
         )
+
+
+def without_any_left(
+    owners: Array, values: Array, weights: Array, blocks: Array | None = None
+) -> int | None:
+    """The first owner who has everything that could be drawn for it; None where each draw can succeed.
+
+    Args:
+        owners: [n] of the pairs, each pair once.
+        values: [n] what the owner has.
+        weights: [n_values] that a draw takes each value in proportion to; 0 for what never comes.
+        blocks: [n_values] ascending, draws stay within the block of the owner's own values; None for one block.
+    """
+    block = np.zeros(len(weights), np.int64) if blocks is None else np.asarray(blocks)
+    total = np.bincount(block, weights)[block[values]]
+    has = np.bincount(owners, weights[values])[owners]
+    # Beside rounding, a draw that succeeds once in a thousand million tries is one that does not.
+    full = np.flatnonzero(total - has <= 1e-9 * total)
+    return int(owners[full].min()) if len(full) else None
 
 
 def _by_user(users: Array, items: Array, n_users: int) -> tuple[Array, Array, Array]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from recbole_ext import recbole_compat
 from recbole_ext.data.splits import TRAIN
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import summary
-from recbole_ext.evaluator.ranks import Ints, RankTable, rank
+from recbole_ext.evaluator.ranks import Ints, NotFinite, RankTable, rank
 from recbole_ext.experiment import Experiment
 from recbole_ext.files import locked
 from recbole_ext.ground import Ground, Validation
@@ -102,7 +103,8 @@ class Training:
                 def own(users: Ints, part: Validation = part) -> list[torch.Tensor]:
                     return [scores(users + part.first_user)[:, part.items]]
 
-                (table,) = rank(part.task, own)
+                with _saying_why(model, bench, ground, part.first_user, part.items.start):
+                    (table,) = rank(part.task, own)
                 found.append(summary.mean_of(table, metric))
             return sum(found) / len(found)
 
@@ -179,15 +181,16 @@ class Training:
         return self._family(points) if closed else self._each(points, so_far)
 
     def _family(self, points: list[Point]) -> Iterator[Trial]:
-        model, _ = self.build(self.experiment.settings.params)
-        evaluation = self.experiment.settings.evaluation
+        model, bench = self.build(self.experiment.settings.params)
+        ground, evaluation = self.experiment.ground, self.experiment.settings.evaluation
         begun = time.perf_counter()
-        for point, value in evaluate_family(
-            model, points, self.experiment.ground.validations[0].task, evaluation["valid_metric"]
-        ):
-            now = time.perf_counter()
-            yield Trial(point, round(value, 8), round(now - begun, 3))
-            begun = time.perf_counter()
+        with _saying_why(model, bench, ground):
+            for point, value in evaluate_family(
+                model, points, ground.validations[0].task, evaluation["valid_metric"]
+            ):
+                now = time.perf_counter()
+                yield Trial(point, round(value, 8), round(now - begun, 3))
+                begun = time.perf_counter()
 
     def _each(
         self, points: list[Point], so_far: Callable[[Trial, float], None] | None = None
@@ -218,7 +221,52 @@ def rank_test(fitted: Fitted, ground: Ground) -> RankTable:
     """Rank the test positives by a model."""
     history = ground.split.pairs(ground.data, *ground.seen_at_test)
     scores = recbole_compat.score_function(fitted.model, fitted.bench, ground.data, history)
-    return rank_scores(scores, ground)
+    with _saying_why(fitted.model, fitted.bench, ground):
+        return rank_scores(scores, ground)
+
+
+@contextmanager
+def _saying_why(
+    model: Any,
+    bench: recbole_compat.Bench,
+    ground: Ground,
+    first_user: int = 0,
+    first_item: int = 0,
+) -> Iterator[None]:
+    """Scores that are no numbers are said to be whose, and why as far as can be told.
+
+    Args:
+        model: that scores.
+        bench: what it was built from.
+        ground: what it is trained on, or what is ranked.
+        first_user: the ground's user that user 0 of the scores is.
+        first_item: the ground's item that item 0 of the scores is.
+    """
+    try:
+        yield
+    except NotFinite as error:
+        data, name = ground.data, bench.config["model"]
+        user, item = error.user + first_user, error.item + first_item
+        whose = (
+            f"user '{data.user_tokens[user]}' and item '{data.item_tokens[item]}' of {data.name}"
+        )
+        if not ground.activity[user]:
+            why = "that user has no interaction in training: use --split=ratio or --split=leave_one_out, or another model"
+        elif not ground.popularity[item]:
+            why = (
+                "that item has no interaction in training: raise --min_item, or take another model"
+            )
+        elif hasattr(model, "solve"):
+            why = "raise the regularisation"
+        elif recbole_compat.diverged(model):
+            why = "lower the learning rate"
+        else:
+            why = (
+                "its weights have not grown: raise --min_user and --min_item, or take another model"
+            )
+        raise HarnessError(
+            f"the score of {name} for {whose} is {error.value}, not finite, so no rank is defined; {why}"
+        ) from None
 
 
 def rank_scores(scores: Callable[[Ints], torch.Tensor], ground: Ground) -> RankTable:

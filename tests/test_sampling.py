@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from recbole_ext.errors import HarnessError
 from recbole_ext.sampling import Negatives, UserUniform
 from recbole_ext.training import Training
 from tests.grounds import make_experiment, pairs_of, random_mask
@@ -75,9 +74,3 @@ def test_batches_are_drawn_by_user_where_that_is_asked_for(model, tiny_path, tmp
     of_user = pairs.sum(1)[1:]
     assert (seen["interaction"] == 30 * of_user).all() and of_user.std() > 0
     assert stats.chisquare(seen["user_uniform"]).pvalue > 1e-4
-
-
-def test_another_word_is_one_line(tiny_path, tmp_path):
-    experiment = make_experiment("BPR", "tiny", tiny_path, pos_sampling="users")
-    with pytest.raises(HarnessError, match="pos_sampling"):
-        Training(experiment, None, tmp_path).build(experiment.settings.params)

@@ -31,6 +31,17 @@ _THREADED_FROM = 1 << 20
 """Scores in a block from which threads pay for their start."""
 
 
+class NotFinite(HarnessError):
+    """A score by which nothing can be ranked."""
+
+    def __init__(self, user: int, item: int, value: float, count: int) -> None:
+        super().__init__(
+            f"the model scored user index {user}, item index {item} as {value}: {count} scores of this block are not "
+            "finite, so no rank is defined"
+        )
+        self.user, self.item, self.value = user, item, value
+
+
 @dataclass(frozen=True)
 class RankTask:
     """What is to be ranked: U users, P positives, n_items items, all by index.
@@ -151,7 +162,7 @@ def rank(
         K tables.
 
     Raises:
-        HarnessError: a score is NaN or infinite; the line names the user's and the item's index.
+        NotFinite: a score is NaN or infinite.
     """
     counts: list[list[_BlockCounts]] = []
     fewest = int((task.negatives + np.diff(task.pos_indptr)).min(initial=task.n_items))
@@ -356,12 +367,7 @@ def _refuse_non_finite(task: RankTask, start: int, matrix: torch.Tensor) -> None
     bad = torch.nonzero(~torch.isfinite(matrix))
     if len(bad):
         row, item = (int(x) for x in bad[0])
-        value = float(matrix[row, item])
-        raise HarnessError(
-            f"the model scored user index {task.users[start + row]}, item index {item} as {value}: "
-            f"{len(bad)} scores of this block are not finite, so no rank is defined; "
-            "lower the learning rate or raise the regularisation"
-        )
+        raise NotFinite(int(task.users[start + row]), item, float(matrix[row, item]), len(bad))
 
 
 def _table(task: RankTask, blocks: list[_BlockCounts]) -> RankTable:

@@ -10,7 +10,6 @@ from recbole.utils import InputType
 from torch import nn
 from torch.nn import functional
 
-from recbole_ext.errors import one_of
 from recbole_ext.model.contrastive import info_nce, picked_scores
 from recbole_ext.model.graph import Bipartite
 from recbole_ext.recbole_compat import training_pairs
@@ -56,8 +55,8 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         self.n_layers: int = config["n_layers"]
         self.num_neg: int = config["num_neg"]
         self.tau: float = config["tau"]
-        self.loss = one_of("loss", config["loss"], ("infonce", "bpr"))
-        self.user_init = one_of("user_init", config["user_init"], ("mean_after", "mean_before"))
+        self.loss = str(config["loss"])
+        self.user_init = str(config["user_init"])
         pairs, sizes = training_pairs(dataset), (self.n_users, self.n_items)
         self.graph = Bipartite(*pairs, *sizes, device=self.device)
         self.negatives = Negatives(*pairs, *sizes, blocks=dataset.item_blocks, device=self.device)
@@ -72,7 +71,7 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
     def mapping(self, config: Any, wide: int) -> nn.Module:
         """From text vectors [.., wide] to [.., embedding_size], Eq. 1."""
         size = config["embedding_size"]
-        if one_of("mapping", config["mapping"], ("mlp", "linear")) == "linear":
+        if config["mapping"] == "linear":
             return nn.Linear(wide, size, bias=False)
         hidden = config["hidden_size"] or max(1, wide // 2)
         return nn.Sequential(nn.Linear(wide, hidden), nn.LeakyReLU(), nn.Linear(hidden, size))

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 
-from recbole_ext.errors import HarnessError
 from recbole_ext.linear.semantics import Teacher, ease_teacher
 from recbole_ext.linear.solution import Solution, additive, collective
 from recbole_ext.model.linear_autoencoder import LinearAutoencoder, Point
@@ -39,8 +38,6 @@ class CEASE(LinearAutoencoder):
     def solution(self, point: Point, side: Any) -> Solution:
         assert self.semantics is not None
         alpha = float(point["alpha"])
-        if alpha < 0:
-            raise HarnessError(f"alpha={alpha:g} must not be negative")
         weight = alpha**2 if self.alpha_is_multiplier else alpha
         return collective(side.diagonal, self._pf, self.semantics, weight)
 
@@ -63,8 +60,6 @@ class AddEASE(LinearAutoencoder):
     def solution(self, point: Point, side: Any) -> Solution:
         assert self.semantics is not None
         alpha, reg_f = float(point["alpha"]), float(point["reg_f"])
-        if not 0 <= alpha <= 1:
-            raise HarnessError(f"alpha={alpha:g} must lie in [0, 1]")
         if reg_f not in self._teachers:
             found = ease_teacher(self.semantics, reg_f)
             like = side.diagonal

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from recbole_ext.errors import HarnessError, one_of
+from recbole_ext.errors import HarnessError
 from recbole_ext.linear.semantics import Teacher, cosine_teacher, ease_teacher
 from recbole_ext.linear.solution import Distillation, Solution
 from recbole_ext.model.linear_autoencoder import LinearAutoencoder, Point
@@ -34,7 +34,7 @@ class L3AE(LinearAutoencoder):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         self.tie_reg_sum = bool(config["tie_reg_sum"])
-        self.teacher = one_of("teacher", config["teacher"], ("ease", "cosine"))
+        self.teacher = str(config["teacher"])
         super().__init__(config, dataset)
 
     def ridge(self, point: Point) -> float:

@@ -11,7 +11,6 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
-from recbole_ext.errors import one_of
 from recbole_ext.linear.semantics import Semantics
 from recbole_ext.linear.sides import ItemSide, UserSide, choose, invert_, side_gram
 from recbole_ext.linear.solution import Solution
@@ -231,7 +230,6 @@ def normalised(vectors: torch.Tensor, how: str) -> torch.Tensor:
 
     A zero vector (an item without text, and the padding item) stays zero in every mode.
     """
-    one_of("semantic_norm", how, ("l2", "none", "l2_center"))
     f = vectors.double()
     known = f.abs().sum(1) > 0
     if how == "l2_center":

@@ -32,8 +32,6 @@ class SimGCL(LightGCN):  # type: ignore[misc]
         self.eps: float = config["eps"]
         self.cl_weight: float = config["cl_weight"]
         self.tau: float = config["tau"]
-        if self.n_layers < 1:
-            raise HarnessError(f"n_layers={self.n_layers}: the mean of layers 1..K needs one")
 
     def layers(self, eps: float = 0.0) -> torch.Tensor:
         """[K, n_nodes, d] outputs of the layers, noisy where `eps` is given."""

@@ -21,7 +21,7 @@ from recbole_ext.recbole_compat.stack import (
     recbole_models,
     recbole_root,
 )
-from recbole_ext.recbole_compat.training import make_trainer
+from recbole_ext.recbole_compat.training import diverged, make_trainer
 
 __all__ = [
     "INSTALL_RECBOLE",
@@ -30,6 +30,7 @@ __all__ = [
     "Bench",
     "build_model",
     "bundled_ml_100k",
+    "diverged",
     "evaluate",
     "make_trainer",
     "prepare",

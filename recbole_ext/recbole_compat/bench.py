@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from recbole_ext.data.interactions import Interactions, Ints
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split
-from recbole_ext.errors import HarnessError, one_of
-from recbole_ext.recbole_compat.stack import naming_what_is_missing, recbole
+from recbole_ext.errors import HarnessError
+from recbole_ext.recbole_compat.boundary import by_recbole
+from recbole_ext.recbole_compat.stack import recbole
 
 
 @dataclass(frozen=True)
@@ -60,60 +61,66 @@ def prepare(
     """
     recbole()
     import torch
-    from recbole.data.utils import create_samplers, get_dataloader
+    from recbole.data.utils import get_dataloader
     from recbole.utils import ModelType, get_model, init_seed
 
-    if isinstance(model, str):
-        model = get_model(model)
-    config = _config_class()(
-        model=model,
-        dataset=data.name,
-        config_dict={
-            **_fixed(seed, scratch),
-            **params,
-            "harness_device": device,
-        },
-    )
-    sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
-    in_order = sequential or bool(config["time-aware"])  # DiffRec's key
-    if in_order and data.time is None:
-        raise HarnessError(
-            f"{config['model']} reads histories in order, but {data.name} has no timestamp column"
+    name = model if isinstance(model, str) else model.__name__
+    with by_recbole(name, data.name):
+        if isinstance(model, str):
+            model = get_model(model)
+        config = _config_class()(
+            model=model,
+            dataset=data.name,
+            config_dict={
+                **_fixed(seed, scratch),
+                **params,
+                "harness_device": device,
+            },
         )
-    init_seed(seed, True)
-    # Several threads that add into one row (the gradient of an index) would add in any order, and a run would not repeat.
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    # Its other half costs time, and nothing here reads memory that was never written.
-    deterministic: Any = torch.utils.deterministic
-    deterministic.fill_uninitialized_memory = False
-    places = split.places(data) if in_order else None
-    dataset = _dataset_class(sequential)(config, data, split, places)
-    built = dataset.build()
-    if item_vectors is not None:
-        padded = np.vstack([np.zeros((1, item_vectors.shape[1]), np.float32), item_vectors])
+        sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
+        in_order = sequential or bool(config["time-aware"])  # DiffRec's key
+        if in_order:
+            _check_histories(config["model"], data, split)
+        init_seed(seed, True)
+        # Several threads that add into one row (the gradient of an index) would add in any order, and a run would not repeat.
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        # Its other half costs time, and nothing here reads memory that was never written.
+        deterministic: Any = torch.utils.deterministic
+        deterministic.fill_uninitialized_memory = False
+        places = split.places(data) if in_order else None
+        dataset = _dataset_class(sequential)(config, data, split, places)
+        built = dataset.build()
+        if item_vectors is not None:
+            padded = np.vstack([np.zeros((1, item_vectors.shape[1]), np.float32), item_vectors])
+            for part in built:
+                part.item_vectors = torch.from_numpy(padded)
         for part in built:
-            part.item_vectors = torch.from_numpy(padded)
-    for part in built:
-        part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
-    # Training's negatives are outside the training part. Given the other parts too, RecBole would refuse a user who has
-    # every item in all three; given this one thrice, it would read it thrice.
-    nothing = built[0].copy(built[0].inter_feat[:0])
-    try:
-        sampler, _, _ = create_samplers(config, dataset, [built[0], nothing, nothing])
-    except ValueError:
-        counts = np.bincount(split.pairs(data, TRAIN)[0])
-        if counts.max() < len(data.item_tokens):
-            raise
+            part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
+        sampler = _train_sampler(config, built[0])
+        loader = get_dataloader(config, "train")(
+            config, built[0], sampler, shuffle=config["shuffle"]
+        )
+        if params.get("pos_sampling") == "user_uniform":
+            loader.transform = _user_uniform(config, built[0])
+        parts = None if sequential else (built[0], built[1], built[2])
+        return Bench(config, built[0], loader, parts, places)
+
+
+def _check_histories(model: str, data: Interactions, split: Split) -> None:
+    """Refuse data in which nothing follows anything.
+
+    Raises:
+        HarnessError: there are no times, or no user has two interactions in training.
+    """
+    if data.time is None:
         raise HarnessError(
-            f"{config['model']} draws negatives, but user '{data.user_tokens[int(counts.argmax())]}' of {data.name} has every item in "
-            "training: leave that user out of the data"
-        ) from None
-    loader = get_dataloader(config, "train")(config, built[0], sampler, shuffle=config["shuffle"])
-    kinds = ("interaction", "user_uniform")
-    if one_of("pos_sampling", params.get("pos_sampling", kinds[0]), kinds) == "user_uniform":
-        loader.transform = _user_uniform(config, built[0])
-    parts = None if sequential else (built[0], built[1], built[2])
-    return Bench(config, built[0], loader, parts, places)
+            f"{model} reads histories in order, but {data.name} has no timestamp column"
+        )
+    if np.bincount(split.pairs(data, TRAIN)[0]).max(initial=0) < 2:
+        raise HarnessError(
+            f"{model} learns which item follows another, but no user of {data.name} has two interactions in training: "
+            "raise --min_user, or the first share of --split_ratio"
+        )
 
 
 def training_pairs(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -122,6 +129,47 @@ def training_pairs(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     pairs.sum_duplicates()
     pairs = pairs.tocoo()
     return pairs.row, pairs.col
+
+
+def _train_sampler(config: Any, dataset: Any) -> Any:
+    """RecBole's sampler of negatives outside the training part, None for a model that draws none."""
+    from recbole.sampler import RepeatableSampler
+
+    args = config["train_neg_sample_args"]
+    if args["distribution"] == "none":
+        return None
+    kind = RepeatableSampler if config["repeatable"] else sampler_class()
+    return kind(
+        ["train"],
+        dataset if config["repeatable"] else [dataset],
+        args["distribution"],
+        args["alpha"],
+    ).set_phase("train")
+
+
+@functools.cache
+def sampler_class() -> type:
+    from recbole.sampler import Sampler
+
+    class HarnessSampler(Sampler):  # type: ignore[misc]
+        """RecBole's sampler, whose last phase draws what a user has in none of the datasets.
+
+        RecBole's own reads each dataset once for every phase, and refuses a user who has every item, whether anything is
+        drawn for that user or not; see `draws`.
+        """
+
+        def get_used_ids(self) -> dict[str, Any]:
+            used = np.empty(self.user_num, dtype=object)
+            used[:] = [set() for _ in used]
+            for dataset in self.datasets:
+                feat = dataset.inter_feat
+                for user, item in zip(
+                    feat[self.uid_field].tolist(), feat[self.iid_field].tolist(), strict=True
+                ):
+                    used[user].add(item)
+            return {self.phases[-1]: used}
+
+    return HarnessSampler
 
 
 def _user_uniform(config: Any, dataset: Any) -> Callable[[Any, Any], Any]:
@@ -185,7 +233,10 @@ def _config_class() -> type:
             final.setdefault("eval_args", {})
             final["model"] = self.model
             # Loaders of whole user rows and the full softmax take no sampled negatives; RecBole's default would raise.
-            if full_softmax or get_dataloader(self, "train").__name__ == "UserDataLoader":
+            # Models that are counted or solved read none, but for RecBole's Pop, which counts them.
+            by_rows = get_dataloader(self, "train").__name__ == "UserDataLoader"
+            solved = final["MODEL_TYPE"] == ModelType.TRADITIONAL and self.model != "Pop"
+            if full_softmax or by_rows or solved:
                 final["train_neg_sample_args"] = None
             super()._set_default_parameters()
 
@@ -279,7 +330,7 @@ def build_model(model: type | str, bench: Bench) -> Any:
     from recbole_ext.recbole_compat.propagation import SymmetricMatrix
 
     cls = get_model(model) if isinstance(model, str) else model
-    with warnings.catch_warnings(), naming_what_is_missing(cls.__name__):
+    with warnings.catch_warnings(), by_recbole(cls.__name__, bench.dataset.dataset_name):
         warnings.simplefilter("ignore")
         built = cls(bench.config, bench.dataset).to(bench.config["device"])
         if isinstance(built, LightGCN):

@@ -9,7 +9,8 @@ from typing import Any
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.metrics import JOINT
-from recbole_ext.recbole_compat.bench import Bench
+from recbole_ext.recbole_compat.bench import Bench, sampler_class
+from recbole_ext.recbole_compat.boundary import by_recbole
 
 _SPELLED = {key: metric.recbole for key, metric in JOINT.items() if metric.recbole is not None}
 
@@ -32,7 +33,6 @@ def evaluate(
     """
     import torch
     from recbole.data.dataloader import FullSortEvalDataLoader, NegSampleEvalDataLoader
-    from recbole.sampler import Sampler
     from recbole.trainer import Trainer
 
     if bench.built is None:
@@ -57,11 +57,13 @@ def evaluate(
         def _build_optimizer(self, **kwargs: Any) -> None:
             """A solved model has no parameters, and RecBole's would raise."""
 
-    sampler = Sampler(["train", "valid", "test"], list(bench.built), "uniform").set_phase("test")
+    sampler = sampler_class()(["train", "valid", "test"], list(bench.built), "uniform")
+    sampler = sampler.set_phase("test")
     loader = FullSortEvalDataLoader if negatives is None else NegSampleEvalDataLoader
     # The loader sorts what it is given.
     test = copy.copy(bench.built[2])
-    with warnings.catch_warnings(), torch.no_grad():
+    name, data = str(bench.config["model"]), bench.dataset.dataset_name
+    with warnings.catch_warnings(), torch.no_grad(), by_recbole(name, data):
         warnings.simplefilter("ignore")
         trainer = Evaluation(config, model)
         trainer.eval_collector.data_collect(bench.train_loader)

@@ -9,6 +9,7 @@ import numpy as np
 
 from recbole_ext.data.interactions import Interactions, Ints
 from recbole_ext.recbole_compat.bench import Bench
+from recbole_ext.recbole_compat.boundary import by_recbole
 
 _PAIRS = 1 << 17
 """Scored at once by a model that scores pairs only."""
@@ -46,10 +47,11 @@ def score_function(
     def scores(users: Ints) -> Any:
         model.eval()
         batch = interaction_of(users)
-        try:
-            found = model.full_sort_predict(batch)
-        except NotImplementedError:
-            found = _score_pairs(model, batch, config["ITEM_ID_FIELD"], n_items + 1)
+        with by_recbole(str(config["model"]), data.name):
+            try:
+                found = model.full_sort_predict(batch)
+            except NotImplementedError:
+                found = _score_pairs(model, batch, config["ITEM_ID_FIELD"], n_items + 1)
         return found.view(len(users), n_items + 1)[:, 1:]
 
     return scores

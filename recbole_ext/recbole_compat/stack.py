@@ -8,8 +8,6 @@ import importlib.metadata
 import importlib.util
 import logging
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -64,17 +62,6 @@ def recbole_models() -> dict[str, str]:
     }
     names = {path.stem for path in (root / "properties" / "model").glob("*.yaml")} - LACKING.keys()
     return {name: kind_of[name.lower()] for name in sorted(names) if name.lower() in kind_of}
-
-
-@contextmanager
-def naming_what_is_missing(model: str) -> Iterator[None]:
-    """A package that RecBole imports for one model only is named in a line."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise HarnessError(
-            f"{model} needs the package '{error.name}', which is not installed"
-        ) from None
 
 
 def bundled_ml_100k() -> Path:

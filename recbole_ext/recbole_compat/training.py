@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.recbole_compat.bench import Bench
-from recbole_ext.recbole_compat.stack import naming_what_is_missing
+from recbole_ext.recbole_compat.boundary import by_recbole
+from recbole_ext.recbole_compat.draws import check_draws
 
 
 def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any:
@@ -18,13 +20,21 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
         bench: what the model was built from.
         model: to be trained.
         validate: the validation score, larger is better; called by RecBole every `eval_step` epochs.
+
+    Raises:
+        HarnessError: a draw of this training could not succeed.
     """
     from recbole.utils import get_trainer
+
+    check_draws(bench, model)
+    name, data = str(bench.config["model"]), bench.dataset.dataset_name
 
     parent = get_trainer(bench.config["MODEL_TYPE"], bench.config["model"])
 
     class HarnessTrainer(parent):  # type: ignore[misc, valid-type]
         best_state: tuple[dict[str, Any], dict[str, Any]] | None = None
+        losses: tuple[float, float] | None = None
+        """The first and the latest that was a number."""
 
         def _valid_epoch(
             self, valid_data: Any, show_progress: bool = False
@@ -33,10 +43,20 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
             return score, {"score": score}
 
         def _check_nan(self, loss: Any) -> None:
-            if not loss.isfinite():
-                raise HarnessError(
-                    f"the training loss of {self.config['model']} is {loss.item()}; lower the learning rate"
-                )
+            value = loss.item()
+            if math.isfinite(value):
+                self.losses = (self.losses[0] if self.losses else value, value)
+                return
+            rose = self.losses is not None and self.losses[1] > self.losses[0]
+            raise HarnessError(f"the training loss of {name} is {value}; {self._why(rose)}")
+
+        def _why(self, rose: bool) -> str:
+            if rose or diverged(self.model, start):
+                return "lower the learning rate"
+            return (
+                f"its weights have not grown, so that {data} is what it is not defined on, e.g. a user or an item without "
+                "other interactions, or a batch without them: raise --train_batch_size, --min_user or --min_item"
+            )
 
         def _save_checkpoint(self, epoch: int, verbose: bool = True, **kwargs: Any) -> None:
             state = {
@@ -47,7 +67,7 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
 
         def run(self, loader: Any, tick: Callable[[float], None]) -> tuple[float, int]:
             """Train with early stopping and put the best weights back: (best validation score, epochs trained)."""
-            with naming_what_is_missing(self.config["model"]):
+            with by_recbole(name, data):
                 self.fit(
                     loader,
                     valid_data=True,
@@ -61,10 +81,29 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
                 self.model.load_other_parameter(self.best_state[1])
             return float(self.best_valid_score), len(self.train_loss_dict)
 
-    with warnings.catch_warnings():
+    start = _largest(model)
+    with warnings.catch_warnings(), by_recbole(name, data):
         warnings.simplefilter("ignore")
         trainer = HarnessTrainer(bench.config, model)
     return trainer
+
+
+_GROWN = 10.0
+"""Times the largest weight at the start, beyond which a model has left where it was."""
+
+
+def diverged(model: Any, start: float = 1.0) -> bool:
+    """Whether some weight is infinite, or much larger than `start`, the largest before training.
+
+    Weights that are no numbers do not say so: a gradient may be undefined where the weights are small.
+    """
+    return _largest(model) > _GROWN * max(start, 1.0)
+
+
+def _largest(model: Any) -> float:
+    """Of the weights that are numbers, the largest in size."""
+    sizes = [p.detach().abs().nan_to_num(0.0, math.inf) for p in model.parameters() if p.numel()]
+    return max((float(size.max()) for size in sizes), default=0.0)
 
 
 def _copied(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -84,8 +84,8 @@ CASES = [
     # protocols
     Case("drawn", {"bad.inter": GOOD}, ("uni5 needs 5 negatives", "choose m up to"), protocols="full,uni5"),
     Case("expected", {"bad.inter": GOOD}, ("expected@9 needs 9 negatives", "choose m up to"), protocols="expected@9"),
-    Case("definite", {"bad.inter": GOOD}, ("not positive definite", "raise the regularisation"), ("--reg_weight=-3",)),
-    Case("text ridge", {"bad.inter": GOOD, "bad.item": TITLES}, ("reg_f=0 must be positive",), ("--reg_f=0",), "L3AE"),
+    Case("definite", {"bad.inter": GOOD}, ("must be a number from 0",), ("--reg_weight=-3",)),
+    Case("text ridge", {"bad.inter": GOOD, "bad.item": TITLES}, ("--reg_f=0.0: must be a number above 0",), ("--reg_f=0",), "L3AE"),
 ]  # fmt: skip
 
 

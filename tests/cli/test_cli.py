@@ -61,7 +61,7 @@ def refused(capsys, *argv: str) -> str:
         (["--model=EASE", *ML, "--split=rato"], "did you mean ratio"),
         (["--model=EASE", *ML, "--split_ratio=0.8,0.2"], "three shares"),
         (["--model=EASE", *ML, "--device=tpu"], "auto, cpu or cuda"),
-        (["--model=EASE", *ML, "--ks=0,5"], "whole numbers from 1"),
+        (["--model=EASE", *ML, "--ks=0,5"], "must be a whole number from 1"),
         (["--model=EASE", *ML, "--reg_weight=0"], "not positive definite"),
         (["--model=L3AE", *ML, "--encoder=hash", "--reg_x=-5"], "must be positive"),
         (["--model=L3AE", *ML, "--encoder=hash", "--teacher=cos"], "must be ease or cosine"),

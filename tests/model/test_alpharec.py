@@ -334,5 +334,5 @@ def test_noise_has_the_length_eps_and_keeps_the_sign(tiny_path, tmp_path):
 def test_the_contrasted_layer_must_be_there(tiny_path, tmp_path):
     with pytest.raises(HarnessError, match="cl_layer=3 must be from 1 to n_layers=2"):
         build(tiny_path, tmp_path, "XSimGCL", cl_layer=3)
-    with pytest.raises(HarnessError, match="n_layers=0: the mean of layers"):
+    with pytest.raises(HarnessError, match="n_layers=0: must be a whole number from 1"):
         build(tiny_path, tmp_path, "SimGCL", n_layers=0)

@@ -117,9 +117,9 @@ def test_the_side_is_the_smaller_and_memory_is_planned_for_it(tmp_path):
     ("model", "given", "said"),
     [
         ("EASE", {"side": "both"}, "side=both must be auto, items or users"),
-        ("LLMAddEASE", {**TEXT, "alpha": 1.5}, "alpha=1.5 must lie in \\[0, 1\\]"),
-        ("LLMCEASE", {**TEXT, "alpha": -1}, "alpha=-1 must not be negative"),
-        ("SemanticEASE", {**TEXT, "reg_f": 0}, "reg_f=0 must be positive"),
+        ("LLMAddEASE", {**TEXT, "alpha": 1.5}, "alpha=1.5: must be a number from 0 to 1"),
+        ("LLMCEASE", {**TEXT, "alpha": -1}, "alpha=-1.0: must be a number from 0"),
+        ("SemanticEASE", {**TEXT, "reg_f": 0}, "reg_f=0.0: must be a number above 0"),
     ],
 )
 def test_a_key_out_of_range_is_one_line(model, given, said, tmp_path):
