@@ -84,14 +84,20 @@ class Ground:
         )
 
     def _leave_some_for_recbole(self) -> None:
-        """RecBole's own evaluator draws, for each test user, items that the user has in no part.
+        """RecBole's own evaluator draws, for each test user, items that the user has in no part, and lists k of all.
 
         Raises:
-            HarnessError: a test user has every item.
+            HarnessError: a test user has every item, or a cut-off is beyond the catalogue.
         """
+        n_items = len(self.data.item_tokens)
+        if max(self.evaluation["ks"]) > n_items:
+            raise HarnessError(
+                f"recbole-uniM cuts its lists at {max(self.evaluation['ks'])}, but {self.data.name} has {n_items} items: "
+                f"choose --ks up to that"
+            )
         counts = np.bincount(self.data.user, minlength=len(self.data.user_tokens))
         for user in np.unique(self.split.pairs(self.data, TEST)[0]):
-            if counts[user] >= len(self.data.item_tokens):
+            if counts[user] >= n_items:
                 raise HarnessError(
                     f"recbole-uniM draws items that a user has not, but test user '{self.data.user_tokens[user]}' of "
                     f"{self.data.name} has every item: leave that user out of the data, or use expected@M"

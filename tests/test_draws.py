@@ -99,8 +99,14 @@ def test_a_sequential_model_with_one_item_is_told_of_the_softmax(tmp_path):
 
 def test_recboles_evaluator_is_refused_a_test_user_of_every_item_before_training(tmp_path):
     path = write(tmp_path / "a", pairs((0, range(9)), *some(8, 9)[1:]))
-    experiment = make_experiment("Pop", "full", path, protocols="full,recbole-uni5")
+    experiment = make_experiment("Pop", "full", path, protocols="full,recbole-uni5", ks="1,5")
     with pytest.raises(HarnessError, match="test user 'u0' of full has every item"):
+        _ = experiment.ground.test_task
+
+
+def test_recboles_evaluator_is_refused_a_cut_off_beyond_the_catalogue(tiny_path):
+    experiment = make_experiment("Pop", "tiny", tiny_path, protocols="recbole-uni5", ks="5,31")
+    with pytest.raises(HarnessError, match="tiny has 30 items: choose --ks up to that"):
         _ = experiment.ground.test_task
 
 

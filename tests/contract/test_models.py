@@ -70,22 +70,6 @@ def test_fits_ranks_and_repeats(name, tiny_path, tmp_path):
     assert one.run_id == two.run_id
 
 
-@pytest.mark.parametrize("name", sorted({*recbole_models()} - {*RECBOLE, "Pop"}))
-def test_every_model_of_recbole_that_is_listed_trains_and_ranks(name, tiny_path, tmp_path):
-    if name == "NCL":
-        pytest.importorskip("faiss", reason="NCL clusters with faiss, which is not installed")
-    experiment = make_experiment(
-        f"{name}@recbole" if name in MODELS else name,
-        "tiny",
-        tiny_path,
-        epochs=1,
-        train_batch_size=64,
-        protocols="full",
-    )
-    table = rank_test(train(experiment, tmp_path), experiment.ground)
-    assert len(table) == int((experiment.ground.split.part == 2).sum())
-
-
 @pytest.mark.parametrize("name", LACKING)
 def test_what_recbole_has_and_cannot_run_here_is_one_line(name):
     with pytest.raises(HarnessError, match=f"'{name}' of RecBole needs {LACKING[name]}"):
