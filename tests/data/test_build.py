@@ -14,6 +14,7 @@ from recbole_ext.data.build import Supply, build, published_beside
 from recbole_ext.data.catalog import find_dataset, load_dataset
 from recbole_ext.data.formats.amazon import AMAZON_2018, AMAZON_2023, clean
 from recbole_ext.data.source import FORMATS, described, described_names
+from recbole_ext.data.splits import TEST, TRAIN, VALID, make_split
 from recbole_ext.errors import HarnessError
 
 RNG = np.random.default_rng(0)
@@ -191,6 +192,23 @@ def test_2023_csv_and_json_lines_say_the_same(tmp_path, official):
         for path in (official / "Digital_Music.csv.gz", jsonl, headless)
     ]
     assert read[0] == read[1] == read[2]
+
+
+def test_milliseconds_and_ratings_keep_their_digits(tmp_path, official):
+    """Three ratings within a second: the last by time is tested, whatever the order of the items' names."""
+    begin = 1_600_000_000_000
+    places = {"B2": 100, "B1": 250, "B0": 990}
+    lines = [f"U{u},{i},4.7,{begin + ms}\n" for u in range(3) for i, ms in places.items()]
+    place(official, "Digital_Music.csv.gz", "".join(lines).encode())
+    spec = find_dataset("amazon-2023-Digital_Music", None, supply(tmp_path, official))
+    data = load_dataset(spec, {"min_rating": 4.7})
+    assert [data.item_tokens[i] for i in data.item[:3]] == ["B0", "B1", "B2"]
+    assert data.time[:3].tolist() == [1600000000.99, 1600000000.25, 1600000000.1]
+    part = make_split(data, {"split": "leave_one_out"}).part
+    assert part.tolist() == [TEST, VALID, TRAIN] * 3
+    folder = build(spec.source, {"min_rating": 4.7}, spec.supply).folder
+    written = gzip.decompress((folder / f"{spec.name}.inter.gz").read_bytes()).decode()
+    assert written.splitlines()[1] == "U0\tB2\t4.7\t1600000000.1"
 
 
 def test_the_csv_of_2018_has_the_item_first(tmp_path):

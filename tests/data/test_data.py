@@ -125,6 +125,14 @@ def test_quotes_are_data_and_gzip_is_read(tmp_path):
         assert read_atomic(path)["title"].tolist() == ['"Seven" (a.k.a. Se7en)', "O'Brien \"", ""]
 
 
+def test_numbers_are_read_to_the_last_bit(tmp_path):
+    times = np.append(np.random.default_rng(0).random(2000), [1_600_000_000.123, 1e18, np.nan])
+    lines = ["" if np.isnan(time) else str(time) for time in times]
+    path = tmp_path / "x.inter"
+    path.write_text("user_id:token\ttimestamp:float\n" + "".join(f"u\t{t}\n" for t in lines))
+    np.testing.assert_array_equal(read_atomic(path)["timestamp"], times)
+
+
 def test_real_files_load(real_data):
     from recbole_ext.data.catalog import find_dataset, load_dataset
 
