@@ -120,6 +120,8 @@ def _that_do_something(filters: Mapping[str, Any]) -> dict[str, Any]:
             "min_rating": filters["min_rating"],
             "rating_field": filters.get("rating_field", "rating"),
         }
+    if filters.get("min_label") is not None:
+        asked["min_label"] = filters["min_label"]
     if asked.keys() & {"min_user", "min_item"} and filters.get("k_core") is False:
         asked["k_core"] = False
     return asked
@@ -276,7 +278,7 @@ def _write_interactions(rows: pd.DataFrame, path: Path) -> None:
         path,
         sep="\t",
         index=False,
-        float_format=lambda number: str(float(number)).removesuffix(".0"),
+        float_format=lambda number: str(number).removesuffix(".0"),
         quoting=3,
         compression={"method": "gzip", "mtime": 0, "compresslevel": 6},
     )

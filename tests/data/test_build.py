@@ -160,6 +160,7 @@ def test_other_filters_are_another_build_and_counts_run_once(tmp_path, official)
         ({"min_user": 2, "min_item": 12}, {"min_user": 2, "min_item": 12, "k_core": True}, True),
         ({"min_user": 2, "min_item": 12}, {"min_user": 2, "min_item": 12, "k_core": False}, False),
         ({}, {"min_rating": 0}, False),
+        ({}, {"min_label": None}, True),
     ],
 )
 def test_filters_that_do_nothing_are_no_other_build(one, two, same, tmp_path, official):
@@ -404,7 +405,7 @@ def test_cleaning(value, expected, tmp_path):
     "text",
     ["Trimmer with lock function (black)", "var pack = 3", "Set of 2, function(al) art", "I <3 NY mug -> white", "a < b > c",
      "1<2, 3>2", "Hits <Limited Edition>", "JavaScript: (new Date()).getTime() explained", "pens &notebooks; &more", "R&B",
-     "<http://x.org>", "x <b and c> d"],
+     "<http://x.org>", "x <b and c> d", f"&#{'9' * 5000};"],
 )  # fmt: skip
 def test_what_is_no_tag_and_no_script_stays(text, tmp_path):
     page = Page(tmp_path)

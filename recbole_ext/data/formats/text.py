@@ -15,7 +15,7 @@ from pathlib import Path
 
 from recbole_ext.progress import say
 
-_ENTITY = re.compile(r"&(?:#\d+|#[xX][0-9a-fA-F]+|[a-zA-Z][a-zA-Z0-9]*);")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]*);")
 _ELEMENTS = (
     "a|abbr|b|big|blockquote|body|br|center|cite|dd|del|div|dl|dt|em|embed|font|form|h[1-6]|head|hr|html|i|iframe|img|"
     "input|ins|li|link|meta|nobr|noscript|object|ol|option|p|param|pre|s|script|select|small|span|strike|strong|style|"
