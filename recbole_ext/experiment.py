@@ -30,7 +30,7 @@ from recbole_ext.tune.search import Space
 
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
-_RARE_FILTERS = {"k_core": True, "rating_field": "rating"}
+RARE_FILTERS = {"k_core": True, "rating_field": "rating", "min_label": None}
 """Named in a record only where they differ from these."""
 
 
@@ -189,7 +189,7 @@ def prepare(
 
 
 def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
-    rare = {key: dataset[key] for key, usual in _RARE_FILTERS.items() if dataset[key] != usual}
+    rare = {key: dataset[key] for key, usual in RARE_FILTERS.items() if dataset[key] != usual}
     return {
         "name": name,
         "filters": {**{key: dataset[key] for key in _FILTER_KEYS}, **rare},

@@ -9,7 +9,7 @@ from typing import Any
 
 from recbole_ext.config import Settings, model_defaults
 from recbole_ext.data.catalog import find_dataset
-from recbole_ext.experiment import Experiment
+from recbole_ext.experiment import RARE_FILTERS, Experiment
 from recbole_ext.ground import Ground
 from recbole_ext.registry import find_model
 from recbole_ext.results import ResultRecord
@@ -35,6 +35,7 @@ def experiment_of(
     options = {
         **overall["dataset"],
         **dataset.options,
+        **RARE_FILTERS,  # what a record does not name was so, whatever the dataset's YAML says now
         **asked["dataset"]["filters"],
         **asked["dataset"]["split"],
     }
@@ -67,7 +68,8 @@ def experiment_of(
         parts = []
         for place in asked["train_on"]:
             found = find_dataset(place["name"], data_path)
-            own = {**overall["dataset"], **found.options, **place["filters"], **place["split"]}
+            own = {**overall["dataset"], **found.options, **RARE_FILTERS}
+            own |= {**place["filters"], **place["split"]}
             own["text_fields"] = place["text_fields"]
             parts.append(Ground(found, own, evaluation))
         sources = Sources.of(parts, ground)

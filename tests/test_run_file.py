@@ -64,6 +64,13 @@ def test_a_run_file_gets_the_ranks_of_its_scores(name, scored, tiny_path, tmp_pa
     assert len(listed.remarks(ground.test_task)) == 1
 
 
+def test_scores_as_text_are_read_to_the_last_bit(tmp_path):
+    scores = np.random.default_rng(0).random(2000)
+    path = write(pd.DataFrame({"user": "u", "item": "i", "score": scores}), tmp_path / "run.csv")
+    file = RunFile(path)
+    np.testing.assert_array_equal(file._values(file.frame()), scores)
+
+
 def test_doubles_that_float32_would_merge_keep_their_order(tiny_path, tmp_path):
     data = make_experiment("Pop", "tiny", tiny_path).ground.data
     score = 1e9 + np.arange(30) * 1e-3

@@ -6,6 +6,7 @@ import dataclasses
 
 from recbole_ext.cli import main
 from recbole_ext.leaderboard.board import load_records
+from recbole_ext.rerun import experiment_of
 from recbole_ext.verify import verify_records
 
 
@@ -37,3 +38,17 @@ def test_of_a_search_that_does_not_repeat_the_winner_is_trained_again(tiny_path,
     assert verify_records([chosen], 1, 1, tiny_path) == 0
     out, err = capsys.readouterr()
     assert "agrees  BPR on tiny" in out and "tuning" not in err
+
+
+def test_filters_of_a_record_win_over_what_the_dataset_says(tiny_path, tmp_path, monkeypatch):
+    from recbole_ext.data import catalog
+
+    told = {"min_rating": 2, "min_label": 1, "k_core": False, "rating_field": "label"}
+    monkeypatch.setattr(catalog, "described", lambda name: {"options": told})
+    usual = {"min_rating": "null", "min_label": "null", "k_core": "true", "rating_field": "rating"}
+    given = ["--protocols=full", f"--records={tmp_path}", f"--data-path={tiny_path}"]
+    typed = [f"--{key}={value}" for key, value in usual.items()]
+    assert main(["--model=Pop", "--dataset=tiny", *given, *typed]) == 0
+    (record,), _ = load_records(tmp_path)
+    assert set(record.experiment["dataset"]["filters"]) == {"min_rating", "min_user", "min_item"}
+    assert experiment_of(record, tiny_path).run_id == record.run_id

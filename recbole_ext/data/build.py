@@ -28,7 +28,7 @@ from recbole_ext.progress import progress, say
 if TYPE_CHECKING:
     import pandas as pd
 
-REVISION = 1
+REVISION = 2
 """Bumped when a change moves what is built."""
 
 
@@ -120,6 +120,8 @@ def _that_do_something(filters: Mapping[str, Any]) -> dict[str, Any]:
             "min_rating": filters["min_rating"],
             "rating_field": filters.get("rating_field", "rating"),
         }
+    if filters.get("min_label") is not None:
+        asked["min_label"] = filters["min_label"]
     if asked.keys() & {"min_user", "min_item"} and filters.get("k_core") is False:
         asked["k_core"] = False
     return asked
@@ -233,7 +235,7 @@ def _encoded(source: Source, files: Mapping[str, Path]) -> pd.DataFrame:
     import pandas as pd
 
     users, items = _Codes(), _Codes()
-    ratings, times, parts = array("f"), array("d"), array("b")
+    ratings, times, parts = array("d"), array("d"), array("b")
     with progress(f"reading {source.name} interactions", None) as advance:
         for part, batch in _batches(source, files):
             users.add(batch.user)
@@ -246,7 +248,7 @@ def _encoded(source: Source, files: Mapping[str, Path]) -> pd.DataFrame:
         raise HarnessError(f"{source.name}: its files hold no interactions")
     columns: dict[str, Any] = {"user_id": users.categorical(), "item_id": items.categorical()}
     if ratings:
-        columns["rating"] = np.frombuffer(ratings, dtype=np.float32)
+        columns["rating"] = np.frombuffer(ratings, dtype=np.float64)
     if times:
         columns["timestamp"] = np.frombuffer(times, dtype=np.float64)
     if parts:
@@ -266,7 +268,7 @@ def _batches(source: Source, files: Mapping[str, Path]) -> Iterator[tuple[int | 
 
 
 def _write_interactions(rows: pd.DataFrame, path: Path) -> None:
-    """Sorted by user, time and item."""
+    """Sorted by user, time and item; numbers with the digits that read back as the same double, and no more."""
     rows = rows.sort_values(
         [c for c in ("user_id", "timestamp", "item_id") if c in rows], kind="stable"
     )
@@ -276,7 +278,7 @@ def _write_interactions(rows: pd.DataFrame, path: Path) -> None:
         path,
         sep="\t",
         index=False,
-        float_format="%.10g",
+        float_format=lambda number: str(number).removesuffix(".0"),
         quoting=3,
         compression={"method": "gzip", "mtime": 0, "compresslevel": 6},
     )

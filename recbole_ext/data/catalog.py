@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from recbole_ext.data.atomic import find_atomic, read_atomic
 from recbole_ext.data.build import Supply, build, set_aside
-from recbole_ext.data.interactions import Interactions, canonical
+from recbole_ext.data.interactions import Interactions, canonical, zeros_as_positives
 from recbole_ext.data.source import Source, described, described_names
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.progress import say
@@ -102,12 +102,20 @@ def load_dataset(spec: DatasetSpec, options: Mapping[str, Any]) -> Interactions:
             say(f"set aside as {set_aside(built.folder).name}, and built again: {error}")
             built = build(spec.source, options, spec.supply)
             rows, items = _read(built.folder, spec.name, own_split)
+        _say_zeros(spec.name, rows, options)
         # Its filters have run: one-pass counts must not run twice.
         data = canonical(spec.name, rows, items, {})
         return dataclasses.replace(data, dropped=built.manifest["dropped"])
     assert spec.folder is not None
     rows, items = _read(spec.folder, spec.name, own_split)
+    _say_zeros(spec.name, rows, options)
     return canonical(spec.name, rows, items, options)
+
+
+def _say_zeros(name: str, rows: pd.DataFrame, options: Mapping[str, Any]) -> None:
+    found = zeros_as_positives(name, rows, options)
+    if found is not None:
+        say(found)
 
 
 def _read(folder: Path, name: str, own_split: bool) -> tuple[pd.DataFrame, pd.DataFrame | None]:

@@ -78,7 +78,7 @@ def canonical(
         name: of the dataset, for messages.
         rows: columns `user_id`, `item_id` (str), and optionally `rating`, `timestamp`, and `part` (the source's split).
         items: item features with `item_id`, or None.
-        filters: `min_rating` (keep rating >= it), `min_user` and `min_item` (interactions, to a fixed point: the
+        filters: `min_rating` and `min_label` (keep what is at least that), `min_user` and `min_item` (interactions, to a fixed point: the
             k-core when equal; with `k_core` false in one pass over the counts), each None or 0 for off.
 
     Raises:
@@ -112,28 +112,30 @@ def canonical(
 def filtered(
     name: str, rows: pd.DataFrame, filters: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, dict[str, int]]:
-    """Threshold, duplicates, counts, in this order; see `canonical` for arguments and errors.
+    """Duplicates, thresholds, counts, in this order; see `canonical` for arguments and errors.
+
+    The latest of duplicates is what a user thinks of an item: an old 5 does not outlive a later 1. It is taken within
+    each part, so that what is tested changes nothing of what is trained on; a pair that is then left in two parts stays
+    in the earlier one: what is trained on is not tested.
 
     Returns:
         (the rows that are left, how many each filter removed).
     """
-    dropped: dict[str, int] = {}
-    if filters.get("min_rating") is not None:
-        column = filters.get("rating_field") or "rating"
-        if column not in rows:
-            raise HarnessError(
-                f"{name}: min_rating needs a column '{column}' (here: {', '.join(rows.columns)}); "
-                "set min_rating=null, or rating_field to the column that holds ratings"
-            )
-        kept = rows[column] >= filters["min_rating"]
-        dropped["min_rating"] = int((~kept).sum())
+    thresholds = _thresholds(name, rows, filters)
+    before = len(rows)
+    rows = _latest(rows, [column for _, column, _ in thresholds])
+    dropped = {"duplicates": before - len(rows)}
+    for key, column, least in thresholds:
+        kept = rows[column] >= least
+        dropped[key] = int((~kept).sum())
         rows = rows[kept]
+    if "part" in rows and rows.duplicated(_PAIR).any():
+        before = len(rows)
+        rows = rows.sort_values("part", kind="stable").drop_duplicates(_PAIR)
+        dropped["duplicates"] += before - len(rows)
     before = len(rows)
-    rows = _collapse(rows)
-    dropped["duplicates"] = before - len(rows)
-    before = len(rows)
-    least = int(filters.get("min_user") or 0), int(filters.get("min_item") or 0)
-    rows = rows[_core(rows, *least, repeat=bool(filters.get("k_core", True)))]
+    counts = int(filters.get("min_user") or 0), int(filters.get("min_item") or 0)
+    rows = rows[_core(rows, *counts, repeat=bool(filters.get("k_core", True)))]
     dropped["min_user,min_item"] = before - len(rows)
     if rows.empty:
         steps = ", ".join(f"{count} by {what}" for what, count in dropped.items())
@@ -141,28 +143,78 @@ def filtered(
     return rows, dropped
 
 
-def _collapse(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row per (user, item): the latest where there are times, else the first by content."""
-    if not rows.duplicated(["user_id", "item_id"]).any():
+def zeros_as_positives(name: str, rows: pd.DataFrame, filters: Mapping[str, Any]) -> str | None:
+    """What to say of a column of labels, 0 or 1, where no threshold is asked for; None where there is none.
+
+    Args:
+        name: of the dataset.
+        rows: as they are read.
+        filters: as for `canonical`.
+    """
+    import pandas as pd
+
+    columns = _columns(filters)
+    if any(filters.get(key) is not None for key in columns):
+        return None
+    # The last key of a column has its best name: `min_label` for a `label` that `rating_field` names too.
+    for column, key in {column: key for key, column in columns.items() if column in rows}.items():
+        values = pd.to_numeric(rows[column], errors="coerce").dropna()
+        if set(values.unique()) == {0, 1}:
+            return (
+                f"{name}: its {column} is 0 or 1, and its {int((values == 0).sum()):,} interactions with 0 count as "
+                f"positives like those with 1; --{key}=1 leaves them out, --{key}=0 says that they are meant"
+            )
+    return None
+
+
+_PAIR = ["user_id", "item_id"]
+
+
+def _columns(filters: Mapping[str, Any]) -> dict[str, str]:
+    """Key of a threshold -> the column that it reads."""
+    return {"min_rating": filters.get("rating_field") or "rating", "min_label": "label"}
+
+
+def _thresholds(
+    name: str, rows: pd.DataFrame, filters: Mapping[str, Any]
+) -> list[tuple[str, str, float]]:
+    """(Key, column, least value) of each threshold that is asked for."""
+    asked = {
+        key: column for key, column in _columns(filters).items() if filters.get(key) is not None
+    }
+    for key, column in asked.items():
+        least = filters[key]
+        if type(least) not in (int, float):
+            raise HarnessError(f"{name}: {key}={least} must be a number, or null for off")
+        if column not in rows:
+            other = ", or rating_field to the column that holds ratings" * (key == "min_rating")
+            raise HarnessError(
+                f"{name}: {key} needs a column '{column}' (here: {', '.join(rows.columns)}); set {key}=null{other}"
+            )
+    return [(key, column, filters[key]) for key, column in asked.items()]
+
+
+def _latest(rows: pd.DataFrame, ratings: list[str]) -> pd.DataFrame:
+    """One row per (user, item), and part where there are any: the latest, of equal times the one with the highest ratings."""
+    key = [*_PAIR, "part"] if "part" in rows else _PAIR
+    if not rows.duplicated(key).any():
         return rows
-    # A pair that the source has in two parts stays in the earlier one: what is trained on is not tested.
-    by = ["user_id", "item_id", *[c for c in ("timestamp", "rating") if c in rows]]
-    if "part" in rows:
-        rows = rows.assign(part=-rows["part"])
-        by.insert(2, "part")
-    rows = rows.sort_values(by, kind="stable").drop_duplicates(["user_id", "item_id"], keep="last")
-    return rows.assign(part=-rows["part"]) if "part" in rows else rows
+    by = [c for c in dict.fromkeys((*key, "timestamp", *ratings, "rating")) if c in rows]
+    # A rating that is missing is no highest one.
+    ordered = rows.sort_values(
+        by, kind="stable", key=lambda c: c.fillna(-np.inf) if c.name in ratings else c
+    )
+    return ordered.drop_duplicates(key, keep="last")
 
 
 def _is_order(rows: pd.DataFrame) -> bool:
-    """True when every user's times are 1, 2, .., its number of rows: a rank in the history, not a time."""
+    """True when every user's times are 1, 2, .., its number of rows, or all users' 0, 1, ..: a rank, not a time."""
     time = rows["timestamp"].to_numpy(dtype=np.float64)
-    if not len(time) or time.min() != 1 or (time != np.floor(time)).any():
+    if not len(time) or time.min() not in (0, 1) or (time != np.floor(time)).any():
         return False
     of_user = rows.groupby("user_id", sort=False)["timestamp"].agg(["size", "max", "nunique"])
-    return bool(
-        (of_user["size"] == of_user["max"]).all() and (of_user["size"] == of_user["nunique"]).all()
-    )
+    ranks = of_user["max"] - time.min() + 1
+    return bool((of_user["size"] == ranks).all() and (of_user["size"] == of_user["nunique"]).all())
 
 
 def _core(rows: pd.DataFrame, min_user: int, min_item: int, repeat: bool) -> npt.NDArray[np.bool_]:

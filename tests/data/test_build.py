@@ -13,7 +13,9 @@ from recbole_ext.cli import main
 from recbole_ext.data.build import Supply, build, published_beside
 from recbole_ext.data.catalog import find_dataset, load_dataset
 from recbole_ext.data.formats.amazon import AMAZON_2018, AMAZON_2023, clean
+from recbole_ext.data.formats.text import Page
 from recbole_ext.data.source import FORMATS, described, described_names
+from recbole_ext.data.splits import TEST, TRAIN, VALID, make_split
 from recbole_ext.errors import HarnessError
 
 RNG = np.random.default_rng(0)
@@ -56,10 +58,10 @@ META_2018 = {
         "title": "Lamp &amp; <b>Shade</b>\n\tred",
         "category": ["Toys &amp; Games", "Lamps", '</span></span></span><i class="a-icon">'],
         "brand": "by\n    Acme",
-        "description": ["First\n line", "<p>second</p>", ""],
+        "description": ["First\n line", "<p>second</p>", "", "<span>third</span>"],
     },
     "B01": {
-        "title": "function(x) { getTime() }",
+        "title": "var aPageStart = (new Date()).getTime();",
         "category": [],
         "brand": None,
         "description": None,
@@ -96,7 +98,7 @@ def supply(tmp_path, official):
     return Supply(tmp_path / "cache", source_dir=official)
 
 
-def test_2018_is_read_cleaned_filtered_and_built_once(tmp_path, official, monkeypatch):
+def test_2018_is_read_cleaned_filtered_and_built_once(tmp_path, official, monkeypatch, capsys):
     spec = find_dataset("amazon-2018-Luxury_Beauty", None, supply(tmp_path, official))
     data = load_dataset(spec, {})
     assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (30, 20, len(ROWS))
@@ -109,9 +111,15 @@ def test_2018_is_read_cleaned_filtered_and_built_once(tmp_path, official, monkey
     }
     assert text["title"]["B00"] == "Lamp & Shade red"
     assert text["category"]["B00"] == "Toys & Games, Lamps"
-    assert text["brand"]["B00"] == "Acme" and text["description"]["B00"] == "First line, second"
+    assert (
+        text["brand"]["B00"] == "Acme" and text["description"]["B00"] == "First line, second, third"
+    )
     assert text["title"]["B01"] == "" and text["title"]["B02"] == 'He said "tab here"'
     assert text["title"]["B19"] == "" and "unknown" not in data.item_tokens
+    assert (
+        "meta_Luxury_Beauty.json.gz: 2 texts left out as markup (entries of category lists from </span> on: 1, scripts: 1; "
+        "first: </span></span></span><i class" in capsys.readouterr().err
+    )
     # Built once: what reads the files is not called again.
     monkeypatch.setattr("recbole_ext.data.build._make", None)
     again = load_dataset(
@@ -152,6 +160,7 @@ def test_other_filters_are_another_build_and_counts_run_once(tmp_path, official)
         ({"min_user": 2, "min_item": 12}, {"min_user": 2, "min_item": 12, "k_core": True}, True),
         ({"min_user": 2, "min_item": 12}, {"min_user": 2, "min_item": 12, "k_core": False}, False),
         ({}, {"min_rating": 0}, False),
+        ({}, {"min_label": None}, True),
     ],
 )
 def test_filters_that_do_nothing_are_no_other_build(one, two, same, tmp_path, official):
@@ -191,6 +200,23 @@ def test_2023_csv_and_json_lines_say_the_same(tmp_path, official):
         for path in (official / "Digital_Music.csv.gz", jsonl, headless)
     ]
     assert read[0] == read[1] == read[2]
+
+
+def test_milliseconds_and_ratings_keep_their_digits(tmp_path, official):
+    """Three ratings within a second: the last by time is tested, whatever the order of the items' names."""
+    begin = 1_600_000_000_000
+    places = {"B2": 100, "B1": 250, "B0": 990}
+    lines = [f"U{u},{i},4.7,{begin + ms}\n" for u in range(3) for i, ms in places.items()]
+    place(official, "Digital_Music.csv.gz", "".join(lines).encode())
+    spec = find_dataset("amazon-2023-Digital_Music", None, supply(tmp_path, official))
+    data = load_dataset(spec, {"min_rating": 4.7})
+    assert [data.item_tokens[i] for i in data.item[:3]] == ["B0", "B1", "B2"]
+    assert data.time[:3].tolist() == [1600000000.99, 1600000000.25, 1600000000.1]
+    part = make_split(data, {"split": "leave_one_out"}).part
+    assert part.tolist() == [TEST, VALID, TRAIN] * 3
+    folder = build(spec.source, {"min_rating": 4.7}, spec.supply).folder
+    written = gzip.decompress((folder / f"{spec.name}.inter.gz").read_bytes()).decode()
+    assert written.splitlines()[1] == "U0\tB2\t4.7\t1600000000.1"
 
 
 def test_the_csv_of_2018_has_the_item_first(tmp_path):
@@ -368,11 +394,50 @@ def test_a_movielens_archive_through_the_whole_path(tmp_path):
 
 @pytest.mark.parametrize(
     ("value", "expected"),
-    [(None, ""), ("  a\n\tb ", "a b"), (["x", "y</span>", "z"], "x"), ({"Size": ["1", "2"]}, "Size: 1, 2"), (3.5, "3.5"),
-     ("AT&amp;T &#39;s", "AT&T 's"), ("<div>bold<br>text</div>", "bold text"), ("by the sea", "by the sea")],
+    [(None, ""), ("  a\n\tb ", "a b"), (["x", "<span>y</span>", "", "z"], "x, y, z"), ({"Size": ["1", "2"]}, "Size: 1, 2"),
+     (3.5, "3.5"), ("by the sea", "by the sea"), ("by\n  Acme", "Acme")],
 )  # fmt: skip
-def test_cleaning(value, expected):
-    assert clean(value) == expected
+def test_cleaning(value, expected, tmp_path):
+    assert clean(value, Page(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Trimmer with lock function (black)", "var pack = 3", "Set of 2, function(al) art", "I <3 NY mug -> white", "a < b > c",
+     "1<2, 3>2", "Hits <Limited Edition>", "JavaScript: (new Date()).getTime() explained", "pens &notebooks; &more", "R&B",
+     "<http://x.org>", "x <b and c> d", f"&#{'9' * 5000};"],
+)  # fmt: skip
+def test_what_is_no_tag_and_no_script_stays(text, tmp_path):
+    page = Page(tmp_path)
+    assert page.text(text) == text and not page.emptied
+
+
+@pytest.mark.parametrize(
+    ("of_page", "text"),
+    [("AT&amp;T &#39;s &#x3C;3&nbsp;&eacute;", "AT&T 's <3 é"), ("I &lt;3 NY mug -&gt; white", "I <3 NY mug -> white"),
+     ("The &lt;b&gt; tag", "The <b> tag"), ("<div>bold<br/>text</DIV>", "bold text"), ('a <img src="x.png" alt=y> b', "a b"),
+     ("x<!-- 1 > 0 -->y<o:p></o:p>", "x y"), ('<script type="a">if (1 < 2) {}</script>Lamp<style>p {}</style>', "Lamp")],
+)  # fmt: skip
+def test_tags_go_before_entities_are_decoded(of_page, text, tmp_path):
+    page = Page(tmp_path)
+    assert page.text(of_page) == text and not page.emptied
+
+
+def test_texts_that_are_markup_are_counted_and_the_first_is_named(tmp_path, capsys):
+    page = Page(tmp_path / "meta.json.gz")
+    page.report()
+    assert capsys.readouterr().err == ""
+    scripts = (
+        "var aPageStart = (new Date()).getTime();\nvar ue_t0=ue_t0||+new Date();",
+        "(function(a, b) { return a })();",
+        "<script>window.ue_ihb = (window.ue_ihb || 0) + 1;",
+    )
+    assert [page.text(text) for text in (*scripts, "<br><br>", " ", "&nbsp;")] == [""] * 6
+    page.report()
+    assert capsys.readouterr().err == (
+        "meta.json.gz: 4 texts left out as markup (nothing but tags: 2, scripts: 2; "
+        "first: var aPageStart = (new Date()).getTime(); var ue_t0=ue_t0||+n)\n"
+    )
 
 
 def test_the_anchor_of_movielens_1m(real_data):

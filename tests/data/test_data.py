@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from recbole_ext.data.atomic import read_atomic
 from recbole_ext.data.card import card
+from recbole_ext.data.catalog import find_dataset, load_dataset
 from recbole_ext.data.interactions import canonical
 from recbole_ext.data.splits import TEST, TRAIN, VALID, make_split, shared_latest
 from recbole_ext.errors import HarnessError
@@ -128,6 +129,83 @@ def test_the_latest_duplicate_stays():
     assert len(data) == 1 and data.time.tolist() == [7.0] and data.dropped["duplicates"] == 2
 
 
+def test_an_old_five_does_not_outlive_a_later_one():
+    rows = [(0, 0, 5, 1), (0, 0, 1, 9), (0, 1, 1, 1), (0, 1, 5, 9), (0, 2, 4, 3)]
+    data = canonical("x", frame(rows), None, {"min_rating": 4})
+    assert data.item_tokens == ["i1", "i2"] and data.time.tolist() == [9.0, 3.0]
+    assert data.dropped == {"duplicates": 2, "min_rating": 1, "min_user,min_item": 0}
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_of_duplicates_at_one_time_the_highest_rating_stays(order):
+    rows = frame([(0, 0, 5, 1), (0, 0, 1, 1), (0, 1, 4, 2)]).rename(columns={"rating": "stars"})
+    rows.loc[3] = ["u0", "i0", np.nan, 1.0]
+    filters = {"min_rating": 5, "rating_field": "stars"}
+    assert canonical("x", rows[::order], None, filters).item_tokens == ["i0"]
+    bare = rows.drop(columns="timestamp")[::order]
+    assert canonical("x", bare, None, filters).item_tokens == ["i0"]
+
+
+def test_what_is_tested_changes_nothing_of_what_is_trained_on():
+    """The latest is taken within a part; a pair that is left in two parts stays in the earlier."""
+    rows = frame(
+        [(0, 0, 5, 1), (0, 0, 1, 9), (0, 1, 1, 1), (0, 1, 5, 9), (0, 2, 5, 1), (0, 2, 5, 9)]
+    )
+    rows["part"] = [0, 2, 0, 2, 0, 2]
+    data = canonical("x", rows, None, {"min_rating": 4})
+    assert data.item_tokens == ["i0", "i1", "i2"] and data.part.tolist() == [0, 2, 0]
+    assert data.dropped == {"duplicates": 1, "min_rating": 2, "min_user,min_item": 0}
+    assert data.time.tolist() == [1.0, 9.0, 1.0]
+
+
+def labelled(tmp_path, values, column="label"):
+    folder = tmp_path / "own"
+    folder.mkdir(exist_ok=True)
+    lines = [f"u{n // 6}\ti{n % 6}\t{value}\n" for n, value in enumerate(values)]
+    head = f"user_id:token\titem_id:token\t{column}:float\n"
+    (folder / "own.inter").write_text(head + "".join(lines))
+    return find_dataset("own", tmp_path)
+
+
+def test_zeros_that_count_as_positives_are_said(tmp_path, capsys):
+    spec = labelled(tmp_path, [0, 1, 1] * 8)
+    assert len(load_dataset(spec, {})) == 24
+    assert capsys.readouterr().err == (
+        "own: its label is 0 or 1, and its 8 interactions with 0 count as positives like those with 1; "
+        "--min_label=1 leaves them out, --min_label=0 says that they are meant\n"
+    )
+    data = load_dataset(spec, {"min_label": 1})
+    assert len(data) == 16 and data.dropped["min_label"] == 8
+    by_name = load_dataset(spec, {"rating_field": "label", "min_rating": 1})
+    assert by_name.fingerprint == data.fingerprint
+    assert len(load_dataset(spec, {"min_label": 0})) == 24 and capsys.readouterr().err == ""
+    load_dataset(labelled(tmp_path, [0, 1, ""] * 8, "rating"), {})
+    assert "its rating is 0 or 1" in (said := capsys.readouterr().err) and "--min_rating=1 " in said
+
+
+@pytest.mark.parametrize(
+    ("values", "column"), [([1] * 24, "label"), ([0, 1, 2] * 8, "label"), ([0, 1] * 12, "exact")]
+)
+def test_what_is_no_label_is_not_spoken_of(values, column, tmp_path, capsys):
+    assert len(load_dataset(labelled(tmp_path, values, column), {})) == 24
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("filters", "said"),
+    [
+        ({"min_label": 1}, "own: min_label needs a column 'label' (here: user_id, item_id, rating); set min_label=null"),
+        ({"min_rating": "high"}, "own: min_rating=high must be a number, or null for off"),
+        ({"min_label": True}, "own: min_label=True must be a number, or null for off"),
+    ],
+)  # fmt: skip
+def test_a_threshold_that_cannot_be_is_one_line(filters, said, tmp_path):
+    spec = labelled(tmp_path, [1, 5] * 12, "rating")
+    with pytest.raises(HarnessError) as caught:
+        load_dataset(spec, filters)
+    assert str(caught.value) == said
+
+
 def test_a_random_split_differs_by_seed_and_is_even():
     rng = np.random.default_rng(0)
     rows = [(u, i, 5, 0) for u in range(200) for i in rng.choice(50, 20, replace=False)]
@@ -150,9 +228,15 @@ def test_quotes_are_data_and_gzip_is_read(tmp_path):
         assert read_atomic(path)["title"].tolist() == ['"Seven" (a.k.a. Se7en)', "O'Brien \"", ""]
 
 
-def test_real_files_load(real_data):
-    from recbole_ext.data.catalog import find_dataset, load_dataset
+def test_numbers_are_read_to_the_last_bit(tmp_path):
+    times = np.append(np.random.default_rng(0).random(2000), [1_600_000_000.123, 1e18, np.nan])
+    lines = ["" if np.isnan(time) else str(time) for time in times]
+    path = tmp_path / "x.inter"
+    path.write_text("user_id:token\ttimestamp:float\n" + "".join(f"u\t{t}\n" for t in lines))
+    np.testing.assert_array_equal(read_atomic(path)["timestamp"], times)
 
+
+def test_real_files_load(real_data):
     data = load_dataset(find_dataset("amazon-toys-2014", real_data), {})
     assert (len(data.user_tokens), len(data.item_tokens), len(data)) == (19412, 11924, 167597)
     assert sum(bool(title) for title in data.item_columns["title"]) > 11_000
@@ -168,13 +252,22 @@ def test_global_time_cuts_at_two_moments():
     assert [int((part == p).sum()) for p in (TRAIN, VALID, TEST)] == [80, 10, 10]
 
 
-def test_ranks_in_the_history_are_no_times():
-    rows = [(u, (u + t) % 7, 5, t) for u in range(5) for t in range(1, 6)]
+@pytest.mark.parametrize("first", [0, 1])
+def test_ranks_in_the_history_are_no_times(first):
+    rows = [(u, (u + t) % 7, 5, t) for u in range(5) for t in range(first, first + 3 + u % 3)]
     data = canonical("x", frame(rows), None, {})
     assert data.time_is_order
     with pytest.raises(HarnessError, match="ranks within each history"):
         make_split(data, {**RATIO, "split": "global_time"})
     make_split(data, LOO)
+
+
+@pytest.mark.parametrize(
+    "times", [[(0, 1, 2), (1, 2, 3)], [(0, 1, 1), (0, 1, 2)], [(0, 1, 3), (0, 1, 2)], [(2, 3, 4)], [(0, 0.5, 1)], [(0, 7, 9)]]
+)  # fmt: skip
+def test_times_that_are_no_ranks_stay_times(times):
+    rows = frame([(u, i, 5, t) for u, of_user in enumerate(times) for i, t in enumerate(of_user)])
+    assert not canonical("x", rows, None, {}).time_is_order
 
 
 def test_one_pass_counts_are_not_the_core():
@@ -194,8 +287,6 @@ def test_one_pass_counts_are_not_the_core():
 
 
 def test_own_files_are_the_split_and_a_pair_in_two_parts_is_trained_on(tmp_path):
-    from recbole_ext.data.catalog import find_dataset, load_dataset
-
     folder = tmp_path / "own"
     folder.mkdir()
     head = "user_id:token\titem_id:token\n"
@@ -235,7 +326,6 @@ def test_own_files_are_the_split_and_a_pair_in_two_parts_is_trained_on(tmp_path)
 def test_every_real_folder_loads_and_splits(real_data, name, users, items, pairs):
     from recbole_ext.config import dataset_settings
     from recbole_ext.data.card import card
-    from recbole_ext.data.catalog import find_dataset, load_dataset
 
     spec = find_dataset(name, real_data)
     options = dataset_settings(spec.options, {})
@@ -246,8 +336,6 @@ def test_every_real_folder_loads_and_splits(real_data, name, users, items, pairs
 
 
 def test_the_ten_core_of_games(real_data):
-    from recbole_ext.data.catalog import find_dataset, load_dataset
-
     data = load_dataset(
         find_dataset("amazon-games-2018", real_data), {"min_user": 10, "min_item": 10}
     )

@@ -14,13 +14,13 @@ from recbole_ext.errors import HarnessError
 
 RATINGS = [("1", "10", 4.5, 1000), ("1", "20", 3.0, 1001), ("2", "10", 5.0, 999)]
 MOVIES = [
-    ("10", "Café, The (1999)", "Drama|War"),
+    ("10", "Café &amp; Bar, The (1999)", "Drama|War"),
     ("20", 'The "Best", ever (2000)', "(no genres listed)"),
 ]
 TAGS = [
     ("1", "10", "Slow burn"),
     ("2", "10", "slow  burn"),
-    ("2", "10", "Noir"),
+    ("2", "10", "N&ouml;ir &lt;3"),
     ("3", "10", "anime"),
     ("1", "30", "x"),
 ]
@@ -71,9 +71,9 @@ def test_both_forms_of_movielens_say_the_same(form, tmp_path):
     one, two = movielens.items(files)
     assert one == {
         "item_id": "10",
-        "title": "Café, The (1999)",
+        "title": "Café & Bar, The (1999)",
         "genre": "Drama War",
-        "tags": "slow burn, anime, noir",
+        "tags": "slow burn, anime, nöir <3",
     }
     assert two == {"item_id": "20", "title": 'The "Best", ever (2000)', "genre": "", "tags": ""}
 
@@ -124,7 +124,7 @@ def test_book_crossing_is_latin_semicolons_and_backslashes(tmp_path, capsys):
     ratings = '"User-ID";"ISBN";"Book-Rating"\r\n"7";"034X";"0"\r\n"8";"0195";"9"\r\n"9";"0195"\r\n'
     books = (
         '"ISBN";"Book-Title";"Book-Author";"Year-Of-Publication";"Publisher";"a";"b";"c"\r\n'
-        '"034X";"Caf\xe9; \\"quoted\\" &amp; more";"A. B.";"0";"P";"u";"u";"u"\r\n'
+        '"034X";"Caf\xe9; \\"quoted\\" &amp; more";"A. B.";"0";"P &amp; Q";"u";"u";"u"\r\n'
     ).encode("latin-1")
     files = packed(
         tmp_path / "b.zip", BX_DASH_Book_DASH_Ratings_DOT_csv=ratings, BX_DASH_Books_DOT_csv=books
@@ -134,10 +134,10 @@ def test_book_crossing_is_latin_semicolons_and_backslashes(tmp_path, capsys):
     (book,) = bookcrossing.items(files)
     assert book == {
         "item_id": "034X",
-        "title": 'Café; "quoted" &amp; more',
+        "title": 'Café; "quoted" & more',
         "author": "A. B.",
         "year": "",
-        "publisher": "P",
+        "publisher": "P & Q",
     }
 
 
@@ -145,10 +145,13 @@ def test_lastfm_counts_are_ratings(tmp_path):
     files = packed(
         tmp_path / "l.zip",
         user_artists_DOT_dat="userID\tartistID\tweight\n2\t51\t13883\n2\t52\t11690\n",
-        artists_DOT_dat="id\tname\turl\tpictureURL\n51\tDuran  Duran\thttp://x\thttp://y\n52\tMotörhead\thttp://x\n",
+        artists_DOT_dat="id\tname\turl\tpictureURL\n51\tDuran  Duran &amp; X\thttp://x\thttp://y\n52\tMotörhead\thttp://x\n",
     )
     assert flat(hetrec_lastfm.interactions(files)) == [("2", "51", 13883.0), ("2", "52", 11690.0)]
-    assert [item["title"] for item in hetrec_lastfm.items(files)] == ["Duran Duran", "Motörhead"]
+    assert [item["title"] for item in hetrec_lastfm.items(files)] == [
+        "Duran Duran & X",
+        "Motörhead",
+    ]
 
 
 def test_lightgcns_lists_bring_their_own_split(tmp_path):
@@ -185,7 +188,7 @@ def liked(start):
     import pandas as pd
 
     rows = [
-        (u, i, (u + i) % 2, 1000 + start + i, [0], f"Film {i}")
+        (u, i, (u + i) % 2, 1000 + start + i, [0], f"Film &amp; {i}" if i != 15 else None)
         for u in range(1, 7)
         for i in range(start, start + 6)
     ]
@@ -209,7 +212,8 @@ def test_collms_pickles_are_read_only_when_that_is_asked_for(tmp_path):
         load_dataset(collm(tmp_path, allow=False), {"split": "files", "min_rating": 1})
     data = load_dataset(collm(tmp_path), {"split": "files", "min_rating": 1})
     assert len(data) == 54 and [int((data.part == p).sum()) for p in range(3)] == [18, 18, 18]
-    assert dict(zip(data.item_tokens, data.item_columns["title"], strict=True))["14"] == "Film 14"
+    titles = dict(zip(data.item_tokens, data.item_columns["title"], strict=True))
+    assert titles["14"] == "Film & 14" and titles["15"] == ""
 
 
 class Evil:

@@ -18,8 +18,6 @@ What is relied on, and where the same is read in public:
 
 from __future__ import annotations
 
-import html
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +26,7 @@ from typing import Any
 import orjson
 
 from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, lines
-
-_MARKUP = re.compile(r"<[^>]*>")
-_SCRIPT = re.compile(r"getTime\(|function\s*\(|\bvar\s+\w+\s*=")
-"""Script that the crawl of 2018 took for a title."""
+from recbole_ext.data.formats.text import Page
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Amazon:
     """Order of user, item, rating and time in the csv form, by their names here."""
     text: Mapping[str, tuple[str, ...]]
     """Our column -> their fields; the first that says anything is taken."""
-    REVISION: int = 1
+    REVISION: int = 2
 
     def interactions(self, files: Mapping[str, Path]) -> Iterator[Batch]:
         """Role `reviews`: json lines, or csv by its name."""
@@ -72,7 +67,7 @@ class Amazon:
         """Role `meta`; without one there is no text. A product that stands twice is taken as it stands first."""
         if "meta" not in files:
             return
-        malformed = Malformed(files["meta"])
+        malformed, page = Malformed(files["meta"]), Page(files["meta"])
         seen: set[str] = set()
         for number, line in lines(files["meta"]):
             try:
@@ -86,12 +81,16 @@ class Amazon:
             if item in seen:
                 continue
             seen.add(item)
+            product |= {
+                name: _categories(product.get(name), page) for name in self.text["category"]
+            }
             found = {
-                column: next(filter(None, (clean(product.get(name)) for name in names)), "")
+                column: next(filter(None, (clean(product.get(name), page) for name in names)), "")
                 for column, names in self.text.items()
             }
             yield {"item_id": item, **found}
         malformed.report()
+        page.report()
 
     def _json(self, line: bytes) -> Row:
         review = orjson.loads(line)
@@ -113,23 +112,27 @@ class Amazon:
         return user, item, float(rating), float(time) / self.per_second
 
 
-def clean(value: Any) -> str:
-    """Text without markup, entities, tabs and line ends; lists joined by commas, up to an entry that is markup."""
+def clean(value: Any, page: Page) -> str:
+    """What a field says, as a text of `page`: lists joined by commas, dictionaries as `key: value`."""
     if value is None:
         return ""
     if isinstance(value, list):
-        kept = []
-        for entry in value:
-            if isinstance(entry, str) and "</span>" in entry:
-                break
-            kept.append(clean(entry))
-        return ", ".join(filter(None, kept))
+        return ", ".join(filter(None, (clean(entry, page) for entry in value)))
     if isinstance(value, dict):
-        return ", ".join(f"{key}: {clean(entry)}" for key, entry in value.items())
-    text = " ".join(_MARKUP.sub(" ", html.unescape(str(value))).split())
-    if _SCRIPT.search(text):
-        return ""
+        return ", ".join(f"{key}: {clean(entry, page)}" for key, entry in value.items())
+    text = page.text(str(value))
     return text.removeprefix("by ") if str(value).startswith("by\n") else text
+
+
+def _categories(value: Any, page: Page) -> Any:
+    """A list of categories up to the entry that is the page's markup."""
+    if not isinstance(value, list):
+        return value
+    ends = (place for place, entry in enumerate(value) if "</span>" in str(entry))
+    end = next(ends, len(value))
+    if end < len(value):
+        page.empty("entries of category lists from </span> on", str(value[end]), len(value) - end)
+    return value[:end]
 
 
 def _why(error: Exception) -> str:

@@ -14,8 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, opened
+from recbole_ext.data.formats.text import plain
 
-REVISION = 1
+REVISION = 2
 
 
 def interactions(files: Mapping[str, Path]) -> Iterator[Batch]:
@@ -45,7 +46,7 @@ def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
         if len(row) < 5 or not row[0]:
             malformed.add(number, f"BX-Books.csv: {len(row)} fields instead of 8")
             continue
-        title, author, year, publisher = (" ".join(field.split()) for field in row[1:5])
+        title, author, year, publisher = map(plain, row[1:5])
         yield {
             "item_id": row[0],
             "title": title,

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.data.formats.reading import Batch, opened
+from recbole_ext.data.formats.text import plain
 from recbole_ext.errors import HarnessError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REVISION = 1
+REVISION = 2
 PICKLED = True
 PARTS = ("train", "valid", "test")
 _ADMITTED = {
@@ -58,13 +59,15 @@ def interactions(files: Mapping[str, Path]) -> Iterator[Batch]:
 
 def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
     """`title` of every item of every part."""
+    import pandas as pd
+
     seen: set[str] = set()
     for name in PARTS:
         frame = _frame(files["archive"], f"{name}_ood2.pkl")
         for item, title in zip(frame["iid"].astype(str), frame["title"], strict=True):
             if item not in seen:
                 seen.add(item)
-                yield {"item_id": item, "title": " ".join(str(title).split())}
+                yield {"item_id": item, "title": "" if pd.isna(title) else plain(str(title))}
 
 
 def _frame(path: Path, member: str) -> pd.DataFrame:

@@ -12,8 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, lines
+from recbole_ext.data.formats.text import plain
 
-REVISION = 1
+REVISION = 2
 
 
 def interactions(files: Mapping[str, Path]) -> Iterator[Batch]:
@@ -46,5 +47,5 @@ def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
         if len(fields) < 2 or not fields[0]:
             malformed.add(number, f"artists.dat: {len(fields)} fields instead of 4")
             continue
-        yield {"item_id": fields[0], "title": " ".join(fields[1].split())}
+        yield {"item_id": fields[0], "title": plain(fields[1])}
     malformed.report()

@@ -19,8 +19,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, lines, opened
+from recbole_ext.data.formats.text import plain
 
-REVISION = 1
+REVISION = 2
 MOST_TAGS = 20
 _NO_GENRE = "(no genres listed)"
 
@@ -46,8 +47,8 @@ def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
         movie, title, genres = row
         yield {
             "item_id": movie,
-            "title": " ".join(title.split()),
-            "genre": "" if genres == _NO_GENRE else genres.replace("|", " "),
+            "title": plain(title),
+            "genre": "" if genres == _NO_GENRE else plain(genres.replace("|", " ")),
             "tags": ", ".join(_most_frequent(tags.get(movie, Counter()))),
         }
     malformed.report()
@@ -149,7 +150,7 @@ def _tags(path: Path, modern: bool) -> dict[str, Counter[str]]:
         if len(row) != 4:
             malformed.add(number, f"{member}: {len(row)} fields instead of 4")
             continue
-        tag = " ".join(row[2].lower().split())
+        tag = plain(row[2]).lower()
         if tag:
             found[row[1]][tag] += 1
     malformed.report()
