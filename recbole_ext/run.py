@@ -20,7 +20,7 @@ from recbole_ext.files import locked, write_atomically
 from recbole_ext.ground import Ground
 from recbole_ext.outcome import read, train
 from recbole_ext.progress import say
-from recbole_ext.results import ResultRecord, read_record
+from recbole_ext.results import LeftAlone, ResultRecord, read_record
 from recbole_ext.weights import save_weights
 
 _UNWRITABLE = {
@@ -35,17 +35,24 @@ _UNWRITABLE = {
 }
 
 
-def finished(experiment: Experiment, records: Path) -> ResultRecord | None:
-    """The record of an earlier run of the same id, None when there is none that can be read."""
+def finished(experiment: Experiment, records: Path, force: bool = False) -> ResultRecord | None:
+    """The record of an earlier run of the same id; None when there is none that can be read, or it is run by `force`.
+
+    Raises:
+        HarnessError: what is there may be a finished run and cannot be read, and is not run over.
+    """
     path = records / experiment.run_id / "record.json"
     if not path.is_file():
         return None
     try:
-        return read_record(path)
+        record = read_record(path)
+    except LeftAlone as error:
+        raise HarnessError(f"{error}, or keep these runs apart: --records=FOLDER") from None
     except HarnessError as error:
         path.replace(path.with_suffix(".json.corrupt"))
         say(f"set aside as record.json.corrupt, and run again: {error}")
         return None
+    return None if force else record
 
 
 def execute(experiment: Experiment, records: Path, force: bool = False) -> ResultRecord:
@@ -63,8 +70,7 @@ def execute(experiment: Experiment, records: Path, force: bool = False) -> Resul
         ) from None
     try:
         with locked(records / ".locks" / f"{experiment.run_id}.lock", "this run"):
-            done = None if force else finished(experiment, records)
-            return done or _run(experiment, folder)
+            return finished(experiment, records, force) or _run(experiment, folder)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
