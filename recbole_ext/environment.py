@@ -44,6 +44,13 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def lacks(device: str) -> bool:
+    """Whether a device that a run names is not on this machine."""
+    import torch
+
+    return device == "cuda" and not torch.cuda.is_available()
+
+
 def describe(device: str) -> dict[str, Any]:
     """The `environment` of a record; a run on a GPU names it."""
     import torch

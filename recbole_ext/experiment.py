@@ -163,7 +163,7 @@ def prepare(
         raise HarnessError(f"--seed={run['seed']}: must be a whole number from 0 to 2^32 - 1")
     if run["device"] == "auto":
         run["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-    if run["device"] == "cuda" and not torch.cuda.is_available():
+    if environment.lacks(run["device"]):
         raise HarnessError("--device=cuda: torch sees no GPU here; use --device=cpu")
     if not settings.evaluation["protocols"]:
         raise HarnessError("--protocols= names none, e.g. --protocols=full,uni100")
