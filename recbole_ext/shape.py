@@ -1,4 +1,4 @@
-"""What a JSON value must look like, said as data, and what is wrong with one that does not."""
+"""What a value from a file must look like, said as data, and what is wrong with one that does not."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-_KINDS = {str: "a text", int: "a whole number", float: "a number"}
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ def flaw(value: Any, shape: Any) -> str | None:
     """`metrics.full.ndcg@20: no low`: the first part of a value that is not of a shape; None where all of it is.
 
     Args:
-        value: as JSON has it.
-        shape: `str`, `int`, `float` (any finite number), `Maybe`, `[shape]` for a list, or a mapping of keys. A key that
+        value: as JSON or YAML has it.
+        shape: `str`, `int`, `bool`, `float` (any finite number), `Maybe`, `[shape]` for a list, or a mapping of keys. A key that
             ends in `?` may be missing, one that ends in `*` is every other that begins so; what no key names is anything.
     """
     found = _flaw(value, shape)
@@ -53,13 +53,13 @@ def _flaw(value: Any, shape: Any) -> str | None:
     return None
 
 
-def _of(key: str, shape: Mapping[str, Any]) -> Any:
+def _of(key: object, shape: Mapping[str, Any]) -> Any:
     """The shape of a key's value, None where it may be anything."""
-    for name in (key, f"{key}?"):
+    for name in (str(key), f"{key}?"):
         if name in shape:
             return shape[name]
     for name, of in shape.items():
-        if name[-1] == "*" and key.startswith(name[:-1]):
+        if name[-1] == "*" and str(key).startswith(name[:-1]):
             return of
     return None
 

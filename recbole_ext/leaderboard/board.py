@@ -13,11 +13,13 @@ from recbole_ext.leaderboard.answer import render_answer
 from recbole_ext.leaderboard.csvfile import render_csv, render_trials
 from recbole_ext.leaderboard.labels import safe
 from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.papers import every_table
 from recbole_ext.leaderboard.plots import draw
 from recbole_ext.leaderboard.rows import once, sections
 from recbole_ext.results import LeftAlone, ResultRecord, read_records
 
 _MOST_LINES = 20
+_ANSWER = "sampled-vs-full.md"
 
 
 def load_records(folder: Path) -> tuple[list[ResultRecord], list[HarnessError]]:
@@ -72,6 +74,7 @@ def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[Har
         raise HarnessError(
             f"{runs_folder} has no records; run something first: python run_bench.py --help"
         )
+    every_table()  # a mistake in one is said before anything is written
     written = []
     records = once([*published, *found])
     for record in records:
@@ -121,11 +124,18 @@ def _pages(folder: Path) -> dict[Path, str]:
         for section in sections(records)
         for name, svg in draw(section, known).items()
     }
+    page, answer = render_markdown(records, known), render_answer(records, known)
+    docs = folder.parent / "docs"
+    if not (docs / "protocols.md").is_file():
+        # No checkout: a board keeps to its own folder, and its two pages point at each other there.
+        docs = folder
+        page = page.replace(f"(../docs/{_ANSWER})", f"({_ANSWER})")
+        answer = answer.replace("(../leaderboard/LEADERBOARD.md)", "(LEADERBOARD.md)")
     return {
-        folder / "LEADERBOARD.md": render_markdown(records, known),
+        folder / "LEADERBOARD.md": page,
         folder / "leaderboard.csv": render_csv(records, known),
         folder / "trials.csv": render_trials(records),
-        folder.parent / "docs" / "sampled-vs-full.md": render_answer(records, known),
+        docs / _ANSWER: answer,
         **plots,
     }
 

@@ -20,6 +20,16 @@ _SEARCHED = "searched"
 """In place of the value of a setting that tuning chose: it differs from no other."""
 _LONGEST_VALUE = 24
 
+METRICS = {"ndcg": "NDCG", "hit": "Hit", "recall": "Recall"}
+"""That have columns -> how they are spelled there."""
+
+
+def metric_heading(metric: str) -> str:
+    """`NDCG@10 per positive` of `ndcg_pp@10`, `NDCG@10` of `ndcg@10`."""
+    name, _, k = metric.partition("@")
+    spelled = METRICS[name.removesuffix("_pp")]
+    return f"{spelled}@{k}{' per positive' if name.endswith('_pp') else ''}"
+
 
 def flat(value: Any) -> str:
     """A JSON value on one short line: `split=ratio, split_seed=2026`."""

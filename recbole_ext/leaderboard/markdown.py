@@ -24,7 +24,7 @@ from recbole_ext.leaderboard.columns import (
     strata_columns,
 )
 from recbole_ext.leaderboard.facts import facts, remarks, warnings
-from recbole_ext.leaderboard.labels import first_few, flat, listed
+from recbole_ext.leaderboard.labels import first_few, flat, listed, metric_heading
 from recbole_ext.leaderboard.links import definitions
 from recbole_ext.leaderboard.over import OverSplits, Standing, over_datasets, over_splits
 from recbole_ext.leaderboard.papers import PaperTable, fits, paper_tables, tables_of
@@ -121,14 +121,6 @@ def _over_splits(groups: Sequence[OverSplits]) -> list[str]:
     return blocks
 
 
-def metric_heading(metric: str) -> str:
-    """`NDCG@10 per positive` of `ndcg_pp@10`, `NDCG@10` of `ndcg@10`."""
-    name, _, k = metric.partition("@")
-    kind = name.removesuffix("_pp")
-    spelled = {"ndcg": "NDCG", "hit": "Hit", "recall": "Recall"}[kind]
-    return f"{spelled}@{k}{' per positive' if name.endswith('_pp') else ''}"
-
-
 def _section(section: Section, known: Analysis) -> list[str]:
     found = verdicts_of(section, known)
     blocks = [
@@ -187,7 +179,7 @@ def _paper(section: Section, paper: PaperTable, link: bool = True) -> list[str]:
             Column(f"their {metric}", "theirs", theirs, show),
         ]
 
-    columns = [MODEL, *(c for metric in paper.metrics if metric != "hr@20" for c in pair(metric))]
+    columns = [MODEL, *(c for metric in paper.shown for c in pair(metric))]
     rows = [row for row in section.rows if row.model in paper.rows]
     missing = [model for model in paper.rows if model not in {row.model for row in rows}]
     differences = paper.differences(section)
