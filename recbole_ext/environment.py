@@ -1,4 +1,4 @@
-"""What a run ran on: versions, processor, memory."""
+"""What a run ran on: versions, processor, and the memory that it took."""
 
 from __future__ import annotations
 
@@ -80,17 +80,6 @@ def peak_memory_mb() -> float:
     except OSError:
         pass
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-
-
-def free_memory(device: str) -> int:
-    """Bytes that can still be had on the device."""
-    if device == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info()[0])
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 def _cpu() -> str:

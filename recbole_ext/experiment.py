@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from recbole_ext import environment
+from recbole_ext import environment, memory
 from recbole_ext.config import Settings
 from recbole_ext.errors import HarnessError, one_of
 from recbole_ext.evaluator import protocols
@@ -211,7 +211,7 @@ def check_memory(experiment: Experiment) -> None:
     if experiment.run_file is not None:
         return
     needed = planned_bytes(experiment)
-    free = environment.free_memory(experiment.settings.run["device"])
+    free = memory.free_memory(experiment.settings.run["device"])
     if needed > free:
         data = experiment.ground.data
         sizes = len(data.user_tokens), len(data.item_tokens)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_ext import run
+from recbole_ext import memory, run
 from recbole_ext.cli import main
 from recbole_ext.errors import HarnessError
 from recbole_ext.results import find_records, read_record
@@ -216,9 +216,7 @@ def test_a_records_folder_that_is_a_file_is_one_line(tiny_path, tmp_path, capsys
 def test_matrices_that_do_not_fit_are_refused_before_anything_starts(
     tiny_path, tmp_path, capsys, monkeypatch
 ):
-    from recbole_ext import environment
-
-    monkeypatch.setattr(environment, "free_memory", lambda device: 12_000)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 12_000)
     argv = ["--model=Pop,L3AE", *COMMON, f"--data-path={tiny_path}", f"--records={tmp_path}"]
     assert main(argv) == 2
     line = capsys.readouterr().err

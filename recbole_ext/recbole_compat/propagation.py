@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.sparse import by_rows
+from recbole_ext.sparse import by_rows, rows_of
 
 
 class SymmetricMatrix:
@@ -21,7 +21,7 @@ class SymmetricMatrix:
     """
 
     def __init__(self, matrix: torch.Tensor) -> None:
-        self.by_rows = matrix.coalesce().to_sparse_csr()
+        self.by_rows = rows_of(matrix)
 
     @classmethod
     def __torch_function__(
