@@ -292,15 +292,25 @@ def _data(arguments: Arguments) -> int:
 
 
 def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
-    from recbole_ext.config import dataset_settings
+    from recbole_ext.config import dataset_settings, parse_value
     from recbole_ext.data.catalog import load_dataset
+    from recbole_ext.environment import chosen_device
     from recbole_ext.intention import queries_by, queries_from_descriptions, write_queries
     from recbole_ext.text.writer import make_writer
 
     path = as_path(arguments.take("output")) or Path(f"{dataset.name}.queries.csv")
     writer = arguments.take("writer")
+    if writer is None and {"device", "trust_remote_code"} & set(arguments.options):
+        raise HarnessError("--device and --trust_remote_code are of a --writer=lm:NAME")
+    device = chosen_device(arguments.take("device") or "auto") if writer else "cpu"
+    trusted = parse_value(
+        "trust_remote_code", arguments.take("trust_remote_code") or "false", False
+    )
     data = load_dataset(dataset, dataset_settings(dataset.options, arguments.options))
-    made = queries_by(make_writer(writer), data) if writer else queries_from_descriptions(data)
+    if writer:
+        made = queries_by(make_writer(writer, device, trusted), data)
+    else:
+        made = queries_from_descriptions(data)
     write_queries(made, path)
     print(f"{path}: queries for {len(made):,} of {len(data.item_tokens):,} items")
     return 0

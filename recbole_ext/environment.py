@@ -11,6 +11,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.errors import HarnessError, one_of
+
 PACKAGES = [
     "recbole",
     "torch",
@@ -49,6 +51,19 @@ def lacks(device: str) -> bool:
     import torch
 
     return device == "cuda" and not torch.cuda.is_available()
+
+
+def chosen_device(asked: str) -> str:
+    """What `--device` stands for here.
+
+    Raises:
+        HarnessError: no such device, or none of it on this machine.
+    """
+    if one_of("--device", asked, ("auto", "cpu", "cuda")) == "auto":
+        return "cpu" if lacks("cuda") else "cuda"
+    if lacks(asked):
+        raise HarnessError(f"--device={asked}: torch sees no GPU here; use --device=cpu")
+    return asked
 
 
 def describe(device: str) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from recbole_ext import environment, memory
 from recbole_ext.config import Settings
-from recbole_ext.errors import HarnessError, one_of
+from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import protocols
 from recbole_ext.files import default_cache
 from recbole_ext.ground import Ground
@@ -154,17 +154,11 @@ def prepare(
     sources: Sources | None = None,
 ) -> Experiment:
     """Fix what `auto` means on this machine and check what can be checked before any work."""
-    import torch
-
     run = dict(settings.run)
     run["threads"] = int(run["threads"]) or environment.usable_cpus()
-    one_of("--device", run["device"], ("auto", "cpu", "cuda"))
     if not 0 <= run["seed"] < 2**32:
         raise HarnessError(f"--seed={run['seed']}: must be a whole number from 0 to 2^32 - 1")
-    if run["device"] == "auto":
-        run["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-    if environment.lacks(run["device"]):
-        raise HarnessError("--device=cuda: torch sees no GPU here; use --device=cpu")
+    run["device"] = environment.chosen_device(run["device"])
     if not settings.evaluation["protocols"]:
         raise HarnessError("--protocols= names none, e.g. --protocols=full,uni100")
     for protocol in settings.evaluation["protocols"]:
