@@ -130,7 +130,7 @@ def _run_one(
 
     # Everything is checked before anything is run: data, text and encoder of every model.
     force = "force" in arguments.flags
-    waiting = [e for e in experiments if force or not finished(e, records)]
+    waiting = [e for e in experiments if not finished(e, records, force)]
     if waiting:
         for experiment in waiting:
             check_memory(experiment)
@@ -176,8 +176,8 @@ def _board_text(records: Path, dataset: str | None = None, model: list[str] | No
     found, damaged = load_records(records)
     shown = _narrowed(found, dataset, model)
     known, broken = analysed(shown, records, records, deep=False)
-    for line in damaged + broken:
-        say(f"left out: {line}")
+    for error in damaged + broken:
+        say(f"left out: {error}")
     return render_text(shown, shutil.get_terminal_size((160, 50)).columns, known)
 
 
@@ -213,16 +213,16 @@ def _board(arguments: Arguments) -> int:
         from recbole_ext.leaderboard.markdown import render_paper
 
         found, damaged = board.load_records(records or published / "records")
-        for line in damaged:
-            say(f"left out: {line}")
+        for error in damaged:
+            say(f"left out: {error}")
         print(render_paper(paper, _narrowed(found, dataset, models)), end="")
         return 0
     if "publish" in arguments.flags:
         written, remarks = board.publish(records or Path("runs"), published)
         for path in written:
             print(path)
-        for line in remarks:
-            say(f"left out: {line}")
+        for error in remarks:
+            say(f"left out: {error}")
         return 0
     if "check" in arguments.flags:
         stale = board.check(published)
@@ -237,7 +237,9 @@ def _board(arguments: Arguments) -> int:
     if verify is not None:
         from recbole_ext.verify import verify_records
 
-        found, _ = board.load_records(records or published / "records")
+        found, damaged = board.load_records(records or published / "records")
+        for error in damaged:
+            say(f"left out: {error}")
         return verify_records(
             _narrowed(found, dataset, models), as_count(verify, "verify"), seed, data_path
         )
@@ -292,13 +294,24 @@ def _data(arguments: Arguments) -> int:
 def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
     from recbole_ext.config import dataset_settings
     from recbole_ext.data.catalog import load_dataset
+    from recbole_ext.environment import chosen_device
     from recbole_ext.intention import queries_by, queries_from_descriptions, write_queries
     from recbole_ext.text.writer import make_writer
+    from recbole_ext.values import parse_value
 
     path = as_path(arguments.take("output")) or Path(f"{dataset.name}.queries.csv")
     writer = arguments.take("writer")
+    if writer is None and {"device", "trust_remote_code"} & set(arguments.options):
+        raise HarnessError("--device and --trust_remote_code are of a --writer=lm:NAME")
+    device = chosen_device(arguments.take("device") or "auto") if writer else "cpu"
+    trusted = parse_value(
+        "trust_remote_code", arguments.take("trust_remote_code") or "false", False
+    )
     data = load_dataset(dataset, dataset_settings(dataset.options, arguments.options))
-    made = queries_by(make_writer(writer), data) if writer else queries_from_descriptions(data)
+    if writer:
+        made = queries_by(make_writer(writer, device, trusted), data)
+    else:
+        made = queries_from_descriptions(data)
     write_queries(made, path)
     print(f"{path}: queries for {len(made):,} of {len(data.item_tokens):,} items")
     return 0

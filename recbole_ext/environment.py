@@ -1,4 +1,4 @@
-"""What a run ran on: versions, processor, memory."""
+"""What a run ran on: versions, processor, and the memory that it took."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import resource
 import subprocess
 from pathlib import Path
 from typing import Any
+
+from recbole_ext.errors import HarnessError, one_of
 
 PACKAGES = [
     "recbole",
@@ -44,6 +46,26 @@ def usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def lacks(device: str) -> bool:
+    """Whether a device that a run names is not on this machine."""
+    import torch
+
+    return device == "cuda" and not torch.cuda.is_available()
+
+
+def chosen_device(asked: str) -> str:
+    """What `--device` stands for here.
+
+    Raises:
+        HarnessError: no such device, or none of it on this machine.
+    """
+    if one_of("--device", asked, ("auto", "cpu", "cuda")) == "auto":
+        return "cpu" if lacks("cuda") else "cuda"
+    if lacks(asked):
+        raise HarnessError(f"--device={asked}: torch sees no GPU here; use --device=cpu")
+    return asked
+
+
 def describe(device: str) -> dict[str, Any]:
     """The `environment` of a record; a run on a GPU names it."""
     import torch
@@ -73,17 +95,6 @@ def peak_memory_mb() -> float:
     except OSError:
         pass
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-
-
-def free_memory(device: str) -> int:
-    """Bytes that can still be had on the device."""
-    if device == "cuda":
-        import torch
-
-        return int(torch.cuda.mem_get_info()[0])
-    import psutil
-
-    return int(psutil.virtual_memory().available)
 
 
 def _cpu() -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from recbole_ext import environment
+from recbole_ext import environment, memory
 from recbole_ext.config import Settings
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import summary
@@ -157,16 +157,11 @@ def prepare(
     sources: Sources | None = None,
 ) -> Experiment:
     """Fix what `auto` means on this machine and check what can be checked before any work."""
-    import torch
-
     run = dict(settings.run)
     run["threads"] = int(run["threads"]) or environment.usable_cpus()
     if not 0 <= run["seed"] < 2**32:
         raise HarnessError(f"--seed={run['seed']}: must be a whole number from 0 to 2^32 - 1")
-    if run["device"] == "auto":
-        run["device"] = "cuda" if torch.cuda.is_available() else "cpu"
-    if run["device"] == "cuda" and not torch.cuda.is_available():
-        raise HarnessError("--device=cuda: torch sees no GPU here; use --device=cpu")
+    run["device"] = environment.chosen_device(run["device"])
     if not settings.evaluation["protocols"]:
         raise HarnessError("--protocols= names none, e.g. --protocols=full,uni100")
     asked = [protocol_of(name) for name in settings.evaluation["protocols"]]
@@ -216,7 +211,7 @@ def check_memory(experiment: Experiment) -> None:
     if experiment.run_file is not None:
         return
     needed = planned_bytes(experiment)
-    free = environment.free_memory(experiment.settings.run["device"])
+    free = memory.free_memory(experiment.settings.run["device"])
     if needed > free:
         data = experiment.ground.data
         sizes = len(data.user_tokens), len(data.item_tokens)

@@ -19,14 +19,18 @@ from recbole_ext.yamlfiles import properties, read_yaml
 
 
 def experiment_of(
-    record: ResultRecord, data_path: Path | None = None, tuned: bool = True
+    record: ResultRecord,
+    data_path: Path | None = None,
+    tuned: bool = True,
+    device: str | None = None,
 ) -> Experiment:
-    """The experiment that a record describes.
+    """The experiment that a record describes; a key that has come since has its default.
 
     Args:
         record: to be repeated.
         data_path: where datasets are that are not bundled.
         tuned: repeat the search; False takes the record's chosen parameters and searches nothing.
+        device: in place of the record's.
     """
     asked = record.experiment
     spec = find_model(asked["model"])
@@ -41,8 +45,9 @@ def experiment_of(
     }
     if record.text is not None:  # the columns that were read, whatever named them
         options["text_fields"] = record.text["fields"]
-    evaluation = {key: asked[key] for key in overall["evaluation"]}
-    run = {**overall["run"], **{key: asked[key] for key in ("seed", "threads", "device")}}
+    evaluation = {key: asked.get(key, usual) for key, usual in overall["evaluation"].items()}
+    run = {key: asked.get(key, usual) for key, usual in overall["run"].items()}
+    run["device"] = device or run["device"]
     tune = asked["tune"] if tuned else None
     space = None
     if tune is not None:
@@ -59,7 +64,6 @@ def experiment_of(
         run=run,
         evaluation=evaluation,
         dataset=options,
-        # Keys that have come since have their defaults.
         params={**known.params, **(asked["params"] if tune else record.params)},
         space=known.space,
     )

@@ -1,7 +1,7 @@
 """ResultRecord v1: one small JSON per finished run, written atomically and named by its content.
 
 A record is the only thing that a leaderboard reads. Every key is documented on the dataclass below; a reader
-refuses a record whose schema is newer than its own, and names and skips one that is damaged.
+leaves one alone whose schema is newer than its own, and names and skips one that is damaged.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 
 from recbole_ext.canonical import canonical_json
 from recbole_ext.errors import HarnessError
+from recbole_ext.shape import Maybe, flaw
 
 SCHEMA = 1
 _RECORD_NAME = re.compile(r"record\.json|[0-9a-f]{16}\.json")
@@ -72,6 +73,60 @@ class ResultRecord:
         )
 
 
+_DATASET = {"name": str, "filters": {}, "split": {"split": str, "split_seed": int}}
+_INTERVAL = {"mean": float, "low": float, "high": float}
+_SHAPE = {
+    "experiment": {
+        "model": str,
+        "evaluator_revision": int,
+        "dataset": _DATASET,
+        "protocols?": [str],
+        "draws?": int,
+        "exclude": str,
+        "ks?": [int],
+        "valid_metric": str,
+        "seed": int,
+        "threads": int,
+        "device": str,
+        "params": {},
+        "tune": Maybe({"stages?": [{}]}),
+        "train_on?": [{**_DATASET, "text_fields": {}}],
+    },
+    "fingerprints": {"data": str, "split": str, "*": str},
+    "data": dict.fromkeys(
+        ("users", "items", "interactions", "train", "valid", "test", "test_users"), int
+    ),
+    "candidates": {"*": str},
+    "metrics": {
+        "recbole-*": {"*": {"mean": float}},
+        "*": {"*": {**_INTERVAL, "draws?": [float]}},
+    },
+    "validation": {"value": Maybe(float)},
+    "params": {},
+    "tuning": Maybe(
+        {
+            "points": int,
+            "seconds": float,
+            "trials?": [
+                {"point": {}, "value?": float, "seconds?": float, "epochs?": int, "error?": str}
+            ],
+        }
+    ),
+    "text": Maybe({"encoder": str, "fields": {}}),
+    "cost": {"*": Maybe(float)},
+    "environment": {"python": str, "cpu": str, "device": str, "packages": {"*": str}},
+    "flags": [str],
+    "beyond": {"*": float},
+    "strata": {"*": {"users": int, "positives": int, "metrics": {"*": _INTERVAL}}},
+    "created": str,
+}
+"""What is taken from a record. Its id covers what was asked for and not what came out, so that has to be looked at."""
+
+
+class LeftAlone(HarnessError):
+    """Not read, and yet no damage: written by a later version, or kept from this user. Nothing is put in its place."""
+
+
 def run_id(experiment: Mapping[str, Any], fingerprints: Mapping[str, str]) -> str:
     """Identity of a run: 16 hex digits of sha256 over what was asked for and what was read."""
     text = canonical_json({"experiment": experiment, "fingerprints": fingerprints})
@@ -82,27 +137,46 @@ def read_record(path: Path) -> ResultRecord:
     """Read and check one record.
 
     Raises:
-        HarnessError: not JSON, keys missing or unknown, newer schema, or an id that does not match the content.
+        LeftAlone: a newer schema, or a file that may not be read.
+        HarnessError: not JSON, keys missing or unknown, a value of another kind than is documented, or an id that does
+            not match the content.
     """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        json.dumps(raw, allow_nan=False)
+    except OSError as error:
+        raise LeftAlone(f"{path}: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
         raise HarnessError(f"{path}: not a readable record ({error})") from None
     if not isinstance(raw, dict) or not isinstance(raw.get("schema"), int):
         raise HarnessError(f"{path}: not a result record (no schema number)")
     if raw["schema"] > SCHEMA:
-        raise HarnessError(
+        raise LeftAlone(
             f"{path}: schema {raw['schema']} is newer than {SCHEMA}; update recbole_ext"
         )
     try:
         record = ResultRecord(**raw)
     except TypeError as error:
         raise HarnessError(f"{path}: not a version {SCHEMA} record ({error})") from None
+    wrong = flaw(vars(record), _SHAPE)
+    if wrong:
+        raise HarnessError(f"{path}: damaged record ({wrong})")
     if record.run_id != run_id(record.experiment, record.fingerprints):
         raise HarnessError(
             f"{path}: its run_id does not match its content; the file was changed by hand"
         )
     return record
+
+
+def read_records(folder: Path) -> tuple[list[tuple[Path, ResultRecord]], list[HarnessError]]:
+    """(path and record of all below `folder`, what is wrong with each file that cannot be trusted)."""
+    found, damaged = [], []
+    for path in find_records(folder):
+        try:
+            found.append((path, read_record(path)))
+        except HarnessError as error:
+            damaged.append(error)
+    return found, damaged
 
 
 def find_records(folder: Path) -> Iterator[Path]:

@@ -21,9 +21,11 @@ from recbole_ext.files import locked, write_atomically
 from recbole_ext.ground import Ground
 from recbole_ext.outcome import read, train
 from recbole_ext.progress import say
-from recbole_ext.results import ResultRecord, read_record
+from recbole_ext.results import LeftAlone, ResultRecord, read_record
 from recbole_ext.weights import save_weights
 
+_MADE_FROM_WEIGHTS = ("weights.safetensors", "intention.csv", "intention.svg")
+"""Beside a record; what `show` writes there too."""
 _UNWRITABLE = {
     errno.ENOSPC,
     errno.EDQUOT,
@@ -36,17 +38,24 @@ _UNWRITABLE = {
 }
 
 
-def finished(experiment: Experiment, records: Path) -> ResultRecord | None:
-    """The record of an earlier run of the same id, None when there is none that can be read."""
+def finished(experiment: Experiment, records: Path, force: bool = False) -> ResultRecord | None:
+    """The record of an earlier run of the same id; None when there is none that can be read, or it is run by `force`.
+
+    Raises:
+        HarnessError: what is there may be a finished run and cannot be read, and is not run over.
+    """
     path = records / experiment.run_id / "record.json"
     if not path.is_file():
         return None
     try:
-        return read_record(path)
+        record = read_record(path)
+    except LeftAlone as error:
+        raise HarnessError(f"{error}, or keep these runs apart: --records=FOLDER") from None
     except HarnessError as error:
         path.replace(path.with_suffix(".json.corrupt"))
         say(f"set aside as record.json.corrupt, and run again: {error}")
         return None
+    return None if force else record
 
 
 def execute(experiment: Experiment, records: Path, force: bool = False) -> ResultRecord:
@@ -64,8 +73,7 @@ def execute(experiment: Experiment, records: Path, force: bool = False) -> Resul
         ) from None
     try:
         with locked(records / ".locks" / f"{experiment.run_id}.lock", "this run"):
-            done = None if force else finished(experiment, records)
-            return done or _run(experiment, folder)
+            return finished(experiment, records, force) or _run(experiment, folder)
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
@@ -88,12 +96,13 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     metrics = summary.summarise(table, ours, ks)
     seconds = outcome.seconds + time.perf_counter() - begun
     folder.mkdir(parents=True, exist_ok=True)
-    # A folder with a record is a finished run: the old one goes when the new one is there to be written, and no sooner.
-    (folder / "record.json").unlink(missing_ok=True)
+    # What is large is written aside: where there is no room for it, an earlier run of this id stays as it was.
+    write_ranks(table, ground.data.user_tokens, ground.data.item_tokens, folder / ".ranks.parquet")
+    weights = folder / ".weights.safetensors"
+    weights.unlink(missing_ok=True)
     flags = list(outcome.flags)
     if outcome.model is not None and settings.run["save_weights"]:
-        flags += _save_weights(outcome.model, folder)
-    write_ranks(table, ground.data.user_tokens, ground.data.item_tokens, folder / "ranks.parquet")
+        flags += _save_weights(outcome.model, weights)
     value = outcome.value
     record = ResultRecord(
         run_id=experiment.run_id,
@@ -123,17 +132,31 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
         flags=flags,
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
-    write_atomically(folder / "record.json", record.to_json())
+    _replace(folder, record)
     return record
 
 
-def _save_weights(model: Any, folder: Path) -> list[str]:
-    temporary = folder / ".weights.safetensors"
+def _replace(folder: Path, record: ResultRecord) -> None:
+    """Put a run in the place of an earlier one of its id, weights and ranks having been written aside.
+
+    The old record goes first and the new one comes last: with a record in it, a folder holds one run's files and no
+    other's, whenever this is cut short.
+    """
+    text = record.to_json()
+    (folder / "record.json").unlink(missing_ok=True)
+    for name in _MADE_FROM_WEIGHTS:
+        (folder / name).unlink(missing_ok=True)
+    for name in ("weights.safetensors", "ranks.parquet"):
+        if (folder / f".{name}").is_file():
+            (folder / f".{name}").replace(folder / name)
+    write_atomically(folder / "record.json", text)
+
+
+def _save_weights(model: Any, path: Path) -> list[str]:
     try:
-        save_weights(model, temporary)
+        save_weights(model, path)
     except HarnessError as error:
         return [f"weights not saved: {error}"]
-    temporary.replace(folder / "weights.safetensors")
     return []
 
 

@@ -11,14 +11,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from recbole_ext import environment
 from recbole_ext.data.interactions import Ints
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.experiment import Experiment
 from recbole_ext.ground import Ground
 from recbole_ext.intention import QueryFile, remark, sweep_alpha, written
+from recbole_ext.progress import say
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.rerun import experiment_of
-from recbole_ext.results import ResultRecord, find_records, read_record
+from recbole_ext.results import ResultRecord, read_records
 from recbole_ext.training import Fitted, Training
 
 
@@ -39,30 +41,37 @@ class Saved:
 
 @contextmanager
 def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -> Iterator[Saved]:
-    """The latest finished run of a model on a dataset.
+    """The latest finished run of a model on a dataset; on the CPU where its GPU is not here.
 
     Raises:
         HarnessError: no such run, no weights beside it, or its data, text or encoder have become others.
     """
+    every, damaged = read_records(records)
+    for error in damaged:
+        say(f"left out: {error}")
     found = [
-        (record.created, path)
-        for path in find_records(records)
-        if (record := read_record(path)).experiment["model"] == model
-        and record.experiment["dataset"]["name"] == dataset
+        (record.created, path, record)
+        for path, record in every
+        if record.experiment["model"] == model and record.experiment["dataset"]["name"] == dataset
     ]
     if not found:
         raise HarnessError(
             f"{records} has no run of {model} on {dataset}; run: "
             f"python run_bench.py --model={model} --dataset={dataset}"
         )
-    path = max(found)[1]
-    record = read_record(path)
+    _, path, record = max(found, key=lambda one: one[:2])
+    if "run_file" in record.fingerprints:
+        raise HarnessError(f"{path.parent} was ranked from a run file: it has no model to show")
     weights = path.parent / "weights.safetensors"
     if not weights.is_file():
         raise HarnessError(
             f"{path.parent} has no weights; run again with --save_weights=true --force"
         )
-    experiment = experiment_of(record, data_path, tuned=False)
+    device = record.experiment["device"]
+    if environment.lacks(device):
+        say(f"run {record.run_id} was trained on a GPU, of which there is none here: on the CPU")
+        device = "cpu"
+    experiment = experiment_of(record, data_path, tuned=False, device=device)
     read = experiment.fingerprints()
     others = [key for key in record.fingerprints if read.get(key) != record.fingerprints[key]]
     if others:

@@ -48,7 +48,7 @@ class Sources(Ground):
         """(Interactions, split, item texts) of each source without the target's items.
 
         Raises:
-            HarnessError: nothing of a source is left.
+            HarnessError: nothing of a source is left, or nothing of it to validate on.
         """
         assert self.target is not None
         theirs = _identities(self.target.data.item_tokens, self.target.texts[1])
@@ -69,6 +69,12 @@ class Sources(Ground):
             if not len(data):
                 raise HarnessError(
                     f"--train: nothing of {part.spec.name} is left without the items of {self.target.spec.name}"
+                )
+            if not (split.part == VALID).any():
+                name = part.spec.name
+                raise HarnessError(
+                    f"--train: nothing of {name} is left to validate on without the items of {self.target.spec.name}; "
+                    f"leave {name} out, or split it otherwise (--{name}.split=.., --{name}.split_ratio=..)"
                 )
             left = _identities(data.item_tokens, [texts[i] for i in items])
             assert not left & theirs, "an item of the target is among the sources"

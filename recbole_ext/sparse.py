@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import scipy.sparse as sp
 import torch
-
-warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
-# SciPy's rows are valid; saying so silences a warning.
-torch.sparse.check_sparse_tensor_invariants.disable()  # type: ignore[no-untyped-call]
 
 
 def by_rows(
     x: sp.csr_matrix, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> torch.Tensor:
     """The same matrix as a tensor by rows (CSR), in whose products nothing is sorted."""
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(x.indptr),
-        torch.from_numpy(x.indices),
-        torch.from_numpy(x.data).to(dtype),
-        size=x.shape,
-        device=device,
-    )
+    with _quietly():
+        return torch.sparse_csr_tensor(
+            torch.from_numpy(x.indptr),
+            torch.from_numpy(x.indices),
+            torch.from_numpy(x.data).to(dtype),
+            size=x.shape,
+            device=device,
+            check_invariants=False,  # SciPy's rows are valid; saying so silences a warning
+        )
+
+
+def rows_of(matrix: torch.Tensor) -> torch.Tensor:
+    """A tensor by places (COO) as one by rows."""
+    with _quietly():
+        return matrix.coalesce().to_sparse_csr()
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """PyTorch says once in a process that its tensors by rows are in beta; whoever else makes one may be told."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        yield
 
 
 def product(matrix: torch.Tensor, transposed: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:

@@ -63,15 +63,25 @@ def save_weights(model: Any, path: Path) -> None:
 
 
 def load_weights(model: Any, path: Path) -> None:
-    """Put saved weights into a freshly built model of the same configuration."""
-    from safetensors import safe_open
+    """Put saved weights into a freshly built model of the same configuration, wherever either was or is.
 
-    with safe_open(path, framework="pt", device="cpu") as stored:
-        forms = json.loads((stored.metadata() or {}).get("other", "{}"))
-        tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
-    model.load_state_dict(
-        {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
-    )
+    Raises:
+        HarnessError: the file is damaged, or is of another model.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt", device="cpu") as stored:
+            forms = json.loads((stored.metadata() or {}).get("other", "{}"))
+            tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+        model.load_state_dict(
+            {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
+        )
+    except (SafetensorError, OSError, RuntimeError) as error:
+        why = " ".join(str(error).split())[:160]
+        raise HarnessError(
+            f"{path}: not the weights of this {type(model).__name__} ({why}); run again with --force"
+        ) from None
     other: dict[str, Any] = {}
     for name, form in forms.items():
         if form == "tensor":

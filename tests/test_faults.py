@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import random
 import resource
 import signal
@@ -13,8 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from recbole_ext import memory, run
 from recbole_ext.cli import main
+from recbole_ext.errors import HarnessError
 from recbole_ext.results import find_records, read_record
+from tests.leaderboard.factory import record as made_up
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMON = ["--dataset=tiny", "--protocols=full,uni5", "--encoder=hash:16"]
@@ -70,24 +75,111 @@ def test_two_processes_write_fifty_runs_into_one_folder(tiny_path, tmp_path):
     assert len(both_ran) == 10 and all(shared[0][run] == shared[1][run] for run in both_ran)
 
 
-def test_a_full_disk_is_one_line_and_leaves_no_record(tiny_path, tmp_path):
+def contents(folder: Path) -> dict[str, bytes]:
+    """The files that a user sees."""
+    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
+
+
+def test_a_full_disk_is_one_line_and_leaves_what_was_there(tiny_path, tmp_path):
     argv = command("--model=EASE", *COMMON[:2], f"--data-path={tiny_path}", f"--records={tmp_path}")
-    done = subprocess.run(
-        argv,
-        capture_output=True,
-        text=True,
-        check=False,
-        # The kernel refuses to let any file grow beyond 2 kB, as a full disk would.
-        preexec_fn=lambda: (
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
-            resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
-        ),
-    )
-    assert done.returncode == 2, done.stderr
-    last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith("error: ") and "not recorded" in last and "Traceback" not in done.stderr
+
+    def on_a_full_disk(*more: str) -> None:
+        done = subprocess.run(
+            [*argv, *more],
+            capture_output=True,
+            text=True,
+            check=False,
+            # The kernel refuses to let any file grow beyond 2 kB, as a full disk would.
+            preexec_fn=lambda: (
+                signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
+                resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
+            ),
+        )
+        assert done.returncode == 2, done.stderr
+        last = done.stderr.strip().splitlines()[-1]
+        assert last.startswith("error: ") and "not recorded" in last
+        assert "Traceback" not in done.stderr
+
+    on_a_full_disk()
     assert not list(find_records(tmp_path))
     assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
+    (record,) = find_records(tmp_path)
+    before = contents(record.parent)
+    on_a_full_disk("--force")
+    assert contents(record.parent) == before
+
+
+def test_no_weights_of_an_earlier_run_stand_beside_a_record(
+    tiny_path, tmp_path, monkeypatch, capsys
+):
+    where = ["--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}"]
+    argv = ["--model=EASE", *where, "--protocols=full"]
+    assert main(argv) == 0
+    (record,) = find_records(tmp_path)
+    (record.parent / "intention.csv").write_text("made from the weights")
+    files = {"record.json", "ranks.parquet"}
+    assert set(contents(record.parent)) == files | {"weights.safetensors", "intention.csv"}
+    assert main([*argv, "--force", "--save_weights=false"]) == 0
+    assert set(contents(record.parent)) == files
+    capsys.readouterr()
+    assert main(["show", "--model=EASE", *where, "--user=u3"]) == 2
+    assert "has no weights" in capsys.readouterr().err
+
+    def fails(model, path):
+        raise HarnessError("a state of no known kind")
+
+    assert main([*argv, "--force"]) == 0
+    assert set(contents(record.parent)) == files | {"weights.safetensors"}
+    monkeypatch.setattr(run, "save_weights", fails)
+    assert main([*argv, "--force"]) == 0
+    assert set(contents(record.parent)) == files
+    assert read_record(record).flags == [
+        "untuned",
+        "weights not saved: a state of no known kind",
+    ]
+
+
+@pytest.mark.parametrize("weights", [True, False])
+def test_a_kill_between_any_two_files_leaves_the_files_of_one_run(weights, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    old, new = (made_up("A", 0.5, created=day) for day in ("2026-01-01", "2026-01-02"))
+    made, step = ("weights.safetensors", "intention.csv", "ranks.parquet"), 0
+    while True:
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        (folder / "record.json").write_text(old.to_json())
+        for name in made:
+            (folder / name).write_text(old.created)
+        for name in made[0 if weights else 2 :: 2]:
+            (folder / f".{name}").write_text(new.created)
+        left = step
+
+        def counted(real):
+            def call(*args, **kwargs):
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise Killed
+                return real(*args, **kwargs)
+
+            return call
+
+        with monkeypatch.context() as patch:
+            for owner, name in ((Path, "unlink"), (Path, "replace"), (os, "replace")):
+                patch.setattr(owner, name, counted(getattr(owner, name)))
+            with contextlib.suppress(Killed):
+                run._replace(folder, new)
+        found = [read_record(path).created for path in find_records(folder)]
+        if found:
+            assert {text.decode() for name, text in contents(folder).items() if name in made} == {
+                *found
+            }
+        if found == [new.created]:
+            break
+        step += 1
+    assert step > 4 and (folder / "weights.safetensors").is_file() == weights
 
 
 def test_a_damaged_record_is_named_set_aside_and_run_again(tiny_path, tmp_path, capsys):
@@ -124,9 +216,7 @@ def test_a_records_folder_that_is_a_file_is_one_line(tiny_path, tmp_path, capsys
 def test_matrices_that_do_not_fit_are_refused_before_anything_starts(
     tiny_path, tmp_path, capsys, monkeypatch
 ):
-    from recbole_ext import environment
-
-    monkeypatch.setattr(environment, "free_memory", lambda device: 12_000)
+    monkeypatch.setattr(memory, "free_memory", lambda device: 12_000)
     argv = ["--model=Pop,L3AE", *COMMON, f"--data-path={tiny_path}", f"--records={tmp_path}"]
     assert main(argv) == 2
     line = capsys.readouterr().err

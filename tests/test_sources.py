@@ -203,3 +203,24 @@ def test_a_source_of_the_targets_items_alone_is_an_error(three, tmp_path):
         (three / "same" / f"same.{kind}").write_text(text)
     with pytest.raises(HarnessError, match="nothing of same is left without the items of target"):
         _ = experiment_of(three, sources=["same"]).run_id
+
+
+def test_a_source_with_nothing_left_to_validate_on_is_one_line(three, capsys, tmp_path):
+    # Of every history the item before the last, which validation gets, is the target's.
+    lines = ["user_id:token\titem_id:token\ttimestamp:float"]
+    for user in range(6):
+        items = [f"n{user % 3}", f"n{(user + 1) % 3}", "ti5", f"n{(user + 2) % 3}"]
+        lines += [f"u{user}\t{item}\t{time}" for time, item in enumerate(items)]
+    (three / "late").mkdir()
+    (three / "late" / "late.inter").write_text("\n".join(lines) + "\n")
+    items = "".join(f"{name}\tnovel {name}\n" for name in ("n0", "n1", "n2", "ti5"))
+    (three / "late" / "late.item").write_text(f"item_id:token\ttitle:token_seq\n{items}")
+    argv = [
+        "--model=AlphaRec", "--dataset=target", f"--data-path={three}", "--train=one,late", "--encoder=hash:16",
+        "--protocols=full", "--late.split=leave_one_out", f"--records={tmp_path}", "--epochs=1",
+    ]  # fmt: skip
+    assert main(argv) == 2
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "error: --train: nothing of late is left to validate on without the items of target; leave late out, or "
+        "split it otherwise (--late.split=.., --late.split_ratio=..)"
+    )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.corrected import Correction, sampled_ranks
 from recbole_ext.evaluator.findings import Corrected
 from recbole_ext.evaluator.places import Floats
@@ -43,8 +44,8 @@ Values = dict[Name, Floats]
 
 def analyse(
     section: Section, runs: Path, known: Analysis, deep: bool = True
-) -> tuple[Analysis, list[str]]:
-    """What is not known yet of a section, and a line for each rank table that could not be trusted.
+) -> tuple[Analysis, list[HarnessError]]:
+    """What is not known yet of a section, and what is wrong with each rank table that could not be trusted.
 
     Args:
         section: rows on one ground.
@@ -89,7 +90,7 @@ def _paths(row: Row, runs: Path) -> list[Path]:
 
 def _tables(
     section: Section, wanted: set[str], runs: Path
-) -> tuple[dict[str, list[RankTable]], list[str]]:
+) -> tuple[dict[str, list[RankTable]], list[HarnessError]]:
     """Label -> the rank tables of a row's seeds, for the rows that have them all."""
     tables: dict[str, list[RankTable]] = {}
     damaged = []
@@ -102,7 +103,9 @@ def _tables(
         except DamagedRanks as error:
             error.path.replace(error.path.with_suffix(".parquet.corrupt"))
             damaged.append(
-                f"set aside as ranks.parquet.corrupt, {row.label} is compared with nothing: {error}"
+                HarnessError(
+                    f"set aside as ranks.parquet.corrupt, {row.label} is compared with nothing: {error}"
+                )
             )
     return tables, damaged
 

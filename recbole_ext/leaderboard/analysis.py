@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.findings import Corrected, Paired, holm
 from recbole_ext.files import write_atomically
 from recbole_ext.leaderboard.rows import Row, Section
+from recbole_ext.results import LeftAlone
 
 SCHEMA = 2
 JOINT = ("recall@10", "recall@20", "ndcg@10", "ndcg@20")
@@ -92,15 +94,13 @@ def verdicts(
     return out
 
 
-def read_analysis(folder: Path) -> tuple[Analysis, list[str]]:
-    """(what was found before, a line for each file that cannot be trusted) of `folder`."""
+def read_analysis(folder: Path) -> tuple[Analysis, list[HarnessError]]:
+    """(what was found before, what is wrong with each file that cannot be trusted) of `folder`."""
     found = Analysis()
-    damaged = []
+    damaged: list[HarnessError] = []
     for path in sorted(folder.rglob("analysis-*.json")):
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            if raw["schema"] != SCHEMA:
-                raise ValueError(f"schema {raw['schema']} where {SCHEMA} is read")
+            raw = _raw(path)
             for entry in raw["pairs"]:
                 pair = (entry["first"], entry["second"], entry["protocol"], entry["metric"])
                 found.pairs[pair] = Paired(**_values(Paired, entry))
@@ -110,13 +110,38 @@ def read_analysis(folder: Path) -> tuple[Analysis, list[str]]:
             for entry in raw["taus"]:
                 order = (entry["rows"], entry["order"], entry["metric"])
                 found.taus[order] = (float(entry["low"]), float(entry["high"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            damaged.append(f"{path}: no readable analysis ({' '.join(str(error).split())})")
+        except LeftAlone as error:
+            damaged.append(error)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            why = " ".join(str(error).split())
+            damaged.append(HarnessError(f"{path}: no readable analysis ({why})"))
     return found, damaged
 
 
+def _raw(path: Path) -> Any:
+    """A file of this schema as it stands.
+
+    Raises:
+        LeftAlone: a newer schema, or a file that may not be read.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise LeftAlone(f"{path}: {error.strerror}") from None
+    if raw["schema"] > SCHEMA:
+        raise LeftAlone(
+            f"{path}: schema {raw['schema']} is newer than {SCHEMA}; update recbole_ext"
+        )
+    if raw["schema"] != SCHEMA:
+        raise ValueError(f"schema {raw['schema']} where {SCHEMA} is read")
+    return raw
+
+
 def write_analysis(folder: Path, section: Section, known: Analysis) -> None:
-    """Write what is known of a section below `folder`."""
+    """Write what is known of a section below `folder`, unless a later version's findings stand there."""
+    path = folder / f"analysis-{section.ground}.json"
+    if path.is_file() and _left_alone(path):
+        return
     ids = {row_ids(row) for row in section.rows}
     pairs = [
         {"first": k[0], "second": k[1], "protocol": k[2], "metric": k[3], **_rounded(value)}
@@ -140,7 +165,15 @@ def write_analysis(folder: Path, section: Section, known: Analysis) -> None:
         lines = ",\n".join(json.dumps(entry, sort_keys=True) for entry in entries)
         lists.append(f'"{part}": [\n{lines}\n]')
     text = f'{{"schema": {SCHEMA}, {", ".join(lists)}}}\n'
-    write_atomically(folder / f"analysis-{section.ground}.json", text)
+    write_atomically(path, text)
+
+
+def _left_alone(path: Path) -> bool:
+    try:
+        _raw(path)
+    except (LeftAlone, ValueError, KeyError, TypeError, RecursionError) as error:
+        return isinstance(error, LeftAlone)
+    return False
 
 
 def _values(kind: type, entry: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""docs/sampled-vs-full.md: does sampling rank models as full ranking does, and do corrections help? From the records."""
+"""sampled-vs-full.md: does sampling rank models as full ranking does, and do corrections help? From the records."""
 
 from __future__ import annotations
 

@@ -13,40 +13,30 @@ from recbole_ext.leaderboard.answer import render_answer
 from recbole_ext.leaderboard.csvfile import render_csv, render_trials
 from recbole_ext.leaderboard.labels import safe
 from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.papers import every_table
 from recbole_ext.leaderboard.plots import draw
 from recbole_ext.leaderboard.rows import once, sections
-from recbole_ext.leaderboard.sound import flaw
-from recbole_ext.results import ResultRecord, find_records, read_record
+from recbole_ext.results import LeftAlone, ResultRecord, read_records
 
 _MOST_LINES = 20
+_ANSWER = "sampled-vs-full.md"
 
 
-def load_records(folder: Path) -> tuple[list[ResultRecord], list[str]]:
-    """(records below `folder`, a line for each file that cannot be trusted); a run is kept once."""
-    records, damaged = [], []
-    for path in find_records(folder):
-        try:
-            record = read_record(path)
-        except HarnessError as error:
-            damaged.append(str(error))
-            continue
-        wrong = flaw(record)
-        if wrong:
-            damaged.append(f"{path}: damaged record ({wrong})")
-        else:
-            records.append(record)
-    return sorted(once(records), key=lambda r: r.run_id), damaged
+def load_records(folder: Path) -> tuple[list[ResultRecord], list[HarnessError]]:
+    """(records below `folder`, what is wrong with each file that cannot be trusted); a run is kept once."""
+    found, damaged = read_records(folder)
+    return sorted(once(record for _, record in found), key=lambda r: r.run_id), damaged
 
 
 def analysed(
     records: Iterable[ResultRecord], runs_folder: Path, keep_in: Path, deep: bool = True
-) -> tuple[Analysis, list[str]]:
+) -> tuple[Analysis, list[HarnessError]]:
     """Everything known of rows that may be compared, found now or before; new findings are kept below `keep_in`.
 
     `deep` includes what only the published page shows: corrected estimates and intervals of rank correlations.
 
     Returns:
-        (the analysis, a line for each file that could not be trusted and was left out).
+        (the analysis, what is wrong with each file that could not be trusted and was left out).
     """
     from recbole_ext.leaderboard.analyse import analyse
 
@@ -61,7 +51,7 @@ def analysed(
     return known, damaged
 
 
-def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[str]]:
+def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[HarnessError]]:
     """Copy the records of `runs_folder` to `board_folder/records/<dataset>/<model>/` and write the board anew.
 
     No record is removed, and a published one gives way only to a later one of the same run. Without new records the board
@@ -71,16 +61,20 @@ def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[str
         (the files written, remarks on rank tables that could not be trusted).
 
     Raises:
-        HarnessError: a record is damaged, or there is none in either folder.
+        HarnessError: a record is damaged, what is there is of a later version, or there is no record in either folder.
     """
     found, damaged = load_records(runs_folder)
     published, broken = load_records(board_folder / "records")
-    if damaged or broken:
-        raise HarnessError(f"{(damaged + broken)[0]}; remove it before publishing")
+    left = read_analysis(board_folder / "records")[1]
+    for error in [*damaged, *broken, *(e for e in left if isinstance(e, LeftAlone))]:
+        if isinstance(error, LeftAlone):
+            raise error
+        raise HarnessError(f"{error}; remove it before publishing")
     if not found and not published:
         raise HarnessError(
             f"{runs_folder} has no records; run something first: python run_bench.py --help"
         )
+    every_table()  # a mistake in one is said before anything is written
     written = []
     records = once([*published, *found])
     for record in records:
@@ -103,7 +97,7 @@ def check(board_folder: Path) -> list[str]:
     damaged = load_records(board_folder / "records")[1]
     damaged += read_analysis(board_folder / "records")[1]
     if damaged:
-        return damaged
+        return [str(error) for error in damaged]
     pages = _pages(board_folder)
     lines = [f"{path.name} shows no section" for path in _orphans(board_folder, pages)]
     for path, text in pages.items():
@@ -130,11 +124,18 @@ def _pages(folder: Path) -> dict[Path, str]:
         for section in sections(records)
         for name, svg in draw(section, known).items()
     }
+    page, answer = render_markdown(records, known), render_answer(records, known)
+    docs = folder.parent / "docs"
+    if not (docs / "protocols.md").is_file():
+        # No checkout: a board keeps to its own folder, and its two pages point at each other there.
+        docs = folder
+        page = page.replace(f"(../docs/{_ANSWER})", f"({_ANSWER})")
+        answer = answer.replace("(../leaderboard/LEADERBOARD.md)", "(LEADERBOARD.md)")
     return {
-        folder / "LEADERBOARD.md": render_markdown(records, known),
+        folder / "LEADERBOARD.md": page,
         folder / "leaderboard.csv": render_csv(records, known),
         folder / "trials.csv": render_trials(records),
-        folder.parent / "docs" / "sampled-vs-full.md": render_answer(records, known),
+        docs / _ANSWER: answer,
         **plots,
     }
 

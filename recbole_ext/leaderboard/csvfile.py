@@ -83,7 +83,7 @@ def _lines(section: Section, row: Row, known: Analysis) -> Iterator[_Line]:
         yield "full", metric, "", "", (fmean(values), None, None, None, None)
     for part in sorted({name for r in row.records for name in r.strata}):
         of = [r.strata[part]["metrics"] for r in row.records if part in r.strata]
-        for metric in sorted(of[0], key=_by_name):
+        for metric in sorted(set(of[0]).intersection(*of[1:]), key=_by_name):
             ends = (fmean(found[metric][end] for found in of) for end in ("mean", "low", "high"))
             yield "full", metric, "", part, (*ends, None, None)
 

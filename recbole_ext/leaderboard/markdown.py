@@ -181,7 +181,7 @@ def _paper(section: Section, paper: PaperTable, link: bool = True) -> list[str]:
             Column(f"their {metric}", "theirs", theirs, show),
         ]
 
-    columns = [MODEL, *(c for metric in paper.metrics if metric != "hr@20" for c in pair(metric))]
+    columns = [MODEL, *(c for metric in paper.shown for c in pair(metric))]
     rows = [row for row in section.rows if row.model in paper.rows]
     missing = [model for model in paper.rows if model not in {row.model for row in rows}]
     differences = paper.differences(section)

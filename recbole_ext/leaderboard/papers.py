@@ -8,10 +8,28 @@ from functools import cache
 from typing import Any
 
 from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.evaluator.metrics import metric_of
 from recbole_ext.leaderboard.labels import flat
 from recbole_ext.leaderboard.rows import Row, Section
 from recbole_ext.results import ResultRecord
+from recbole_ext.shape import flaw
 from recbole_ext.yamlfiles import properties, read_yaml
+
+_UNSHOWN = "hr"
+"""Printed by papers, and in no table of ours."""
+_SHAPE = {
+    "paper": str,
+    "tables": [
+        {
+            "where": str,
+            "board": bool,
+            "datasets": [str],
+            "conditions": {},
+            "metrics": [str],
+            "rows": {"*": [float]},
+        }
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -28,6 +46,11 @@ class PaperTable:
     """The paper's own, by our name, and those near it."""
     board: bool
     """Whether it stands on the leaderboard; else only `board --paper` prints it."""
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """The metrics that stand beside ours."""
+        return tuple(name for name in self.metrics if not name.startswith(f"{_UNSHOWN}@"))
 
     def value(self, row: Row, metric: str) -> float | None:
         """What the paper prints for a row's model."""
@@ -55,11 +78,20 @@ def paper_names() -> list[str]:
     return sorted(path.stem for path in (properties() / "paper").glob("*.yaml"))
 
 
+def every_table() -> list[PaperTable]:
+    """All tables of all papers.
+
+    Raises:
+        HarnessError: a mistake in a paper's YAML.
+    """
+    return [table for paper in paper_names() for table in _read(paper)]
+
+
 def tables_of(paper: str) -> tuple[PaperTable, ...]:
     """All tables of one paper, in its order.
 
     Raises:
-        HarnessError: no such paper.
+        HarnessError: no such paper, or a mistake in its YAML.
     """
     names = paper_names()
     if paper not in names:
@@ -71,8 +103,7 @@ def tables_of(paper: str) -> tuple[PaperTable, ...]:
 
 def paper_tables(section: Section) -> list[PaperTable]:
     """Tables of papers on this dataset, or on one that is near it, with a model that stands in the section."""
-    every = [table for paper in paper_names() for table in _read(paper)]
-    return [table for table in every if table.board and fits(table, section)]
+    return [table for table in every_table() if table.board and fits(table, section)]
 
 
 def fits(table: PaperTable, section: Section) -> bool:
@@ -83,7 +114,11 @@ def fits(table: PaperTable, section: Section) -> bool:
 
 @cache
 def _read(paper: str) -> tuple[PaperTable, ...]:
-    found = read_yaml(properties() / "paper" / f"{paper}.yaml")
+    path = properties() / "paper" / f"{paper}.yaml"
+    found = read_yaml(path)
+    wrong = flaw(found, _SHAPE) or next(filter(None, map(_odd, found["tables"])), None)
+    if wrong:
+        raise HarnessError(f"{path}: {wrong}")
     return tuple(
         PaperTable(
             title=f"{found['paper']}, {table['where']}",
@@ -95,6 +130,22 @@ def _read(paper: str) -> tuple[PaperTable, ...]:
         )
         for table in found["tables"]
     )
+
+
+def _odd(table: Mapping[str, Any]) -> str | None:
+    """What of a table has no place on a page."""
+    where, metrics = table["where"], table["metrics"]
+    for name in metrics:
+        try:
+            _, k = metric_of(name)
+        except HarnessError as error:
+            return f"{where}: {error}"
+        if k is None:
+            return f"{where}: metric '{name}' has no cut-off, e.g. {name}@20"
+    for model, values in table["rows"].items():
+        if len(values) != len(metrics):
+            return f"{where}: row {model} has {len(values)} numbers for {len(metrics)} metrics"
+    return None
 
 
 def _conditions(record: ResultRecord) -> dict[str, Any]:

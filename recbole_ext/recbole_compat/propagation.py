@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from recbole_ext.sparse import product
+from recbole_ext.sparse import product, rows_of
 
 
 class SymmetricMatrix:
@@ -18,7 +18,7 @@ class SymmetricMatrix:
     """
 
     def __init__(self, matrix: torch.Tensor) -> None:
-        self.by_rows = matrix.coalesce().to_sparse_csr()
+        self.by_rows = rows_of(matrix)
 
     @classmethod
     def __torch_function__(

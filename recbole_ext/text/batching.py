@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -62,15 +63,26 @@ def encode_in_batches(
 def _encode(
     encode_batch: Callable[[list[str]], npt.NDArray[np.float32]], batch: list[str]
 ) -> npt.NDArray[np.float32]:
-    try:
+    with memory_told(
+        f"out of memory while encoding {len(batch)} texts at once; "
+        "use a smaller batch size or a smaller encoder"
+    ):
         return encode_batch(batch)
+
+
+@contextmanager
+def memory_told(line: str) -> Iterator[None]:
+    """Say `line` where the device runs out of memory.
+
+    Raises:
+        HarnessError: it did.
+    """
+    try:
+        yield
     except (RuntimeError, MemoryError) as error:
         # torch has one class for a full GPU and a plain RuntimeError for a full host.
         message = str(error).lower()
         full = "out of memory" in message or "can't allocate memory" in message
         if not full and not isinstance(error, MemoryError):
             raise
-        raise HarnessError(
-            f"out of memory while encoding {len(batch)} texts at once; "
-            "use a smaller batch size or a smaller encoder"
-        ) from None
+        raise HarnessError(line) from None

@@ -73,7 +73,12 @@ class CausalEncoder:
 
     def _read(self, auto: str, **options: Any) -> Any:
         return pretrained(
-            auto, self.name, self.source, self.device, self.trust_remote_code, **options
+            auto,
+            f"encoder {self.name}",
+            self.source,
+            self.device,
+            self.trust_remote_code,
+            **options,
         )
 
     def _encode_batch(self, batch: list[str]) -> npt.NDArray[np.float32]:

@@ -103,7 +103,7 @@ def make_encoder(
         return TagEncoder(name, _dim(name, rest) if colon else tags.DEFAULT_DIM)
     if kind == "minilm":
         return SentenceEncoder(name, source.minilm(), device, batch_size, False)
-    files = source.find(name, rest, revision, trust_remote_code)
+    files = source.find(f"encoder {name}", rest, revision, trust_remote_code)
     label = f"{kind}:{files.label}"
     if kind == "st":
         return SentenceEncoder(label, files, device, batch_size, trust_remote_code)

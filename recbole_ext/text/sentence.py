@@ -55,7 +55,7 @@ class SentenceEncoder:
 
     @cached_property
     def _model(self) -> SentenceTransformer:
-        with loading(self.name, self.device):
+        with loading(f"encoder {self.name}", self.device):
             from sentence_transformers import SentenceTransformer
 
             model = SentenceTransformer(
@@ -65,7 +65,7 @@ class SentenceEncoder:
                 local_files_only=True,
                 model_kwargs={"use_safetensors": True},
             )
-            require_vocabulary(self.name, model.tokenizer)
+            require_vocabulary(f"encoder {self.name}", model.tokenizer)
             return model
 
     def _encode_batch(self, batch: list[str]) -> npt.NDArray[np.float32]:

@@ -54,14 +54,21 @@ def minilm() -> Source:
     return Source(folder, _identity(digests), "minilm")
 
 
-def find(name: str, place: str, revision: str | None = None, code: bool = False) -> Source:
+def find(
+    what: str,
+    place: str,
+    revision: str | None = None,
+    code: bool = False,
+    instead: str = "--encoder=minilm",
+) -> Source:
     """Find a model that the user names: an existing folder, else a repository of the hub.
 
     Args:
-        name: What the user wrote, for messages.
+        what: Names the model in messages, e.g. `encoder st:owner/name`.
         place: Folder or ``owner/name``.
         revision: Branch, tag or commit of the repository; None is its main branch.
         code: Also fetch the repository's own Python code.
+        instead: What the user may choose where the model cannot be had.
 
     Raises:
         HarnessError: it is nowhere to be found, a revision is given for a folder, or the weights
@@ -71,20 +78,20 @@ def find(name: str, place: str, revision: str | None = None, code: bool = False)
     if folder.is_dir():
         if revision is not None:
             raise HarnessError(
-                f"encoder {name}: a revision belongs to a hub model, not to a folder; leave it out"
+                f"{what}: a revision belongs to a hub model, not to a folder; leave it out"
             )
-        check_weights(folder, name)
+        check_weights(folder, what)
         return Source(folder, _identity(_digests(folder)), folder.resolve().name)
     if place.startswith((".", "/", "~")) or place.count("/") > 1:
         raise HarnessError(
-            f"encoder {name}: there is no folder {place}; correct the path or name a hub model"
+            f"{what}: there is no folder {place}; correct the path or name a hub model"
         )
-    snapshot = _snapshot(name, place, revision, code)
-    check_weights(snapshot, name)
+    snapshot = _snapshot(what, place, revision, code, instead)
+    check_weights(snapshot, what)
     return Source(snapshot, f"commit:{snapshot.name}", place)
 
 
-def _snapshot(name: str, place: str, revision: str | None, code: bool) -> Path:
+def _snapshot(what: str, place: str, revision: str | None, code: bool, instead: str) -> Path:
     import huggingface_hub
     from huggingface_hub.errors import GatedRepoError
 
@@ -97,19 +104,19 @@ def _snapshot(name: str, place: str, revision: str | None, code: bool) -> Path:
         )
     except GatedRepoError:
         raise HarnessError(
-            f"encoder {name}: {place} is not on this machine and its owner lets only some in; "
-            "ask for access on its page, run `hf auth login`, or use --encoder=minilm"
+            f"{what}: {place} is not on this machine and its owner lets only some in; "
+            f"ask for access on its page, run `hf auth login`, or use {instead}"
         ) from None
     except Exception as error:  # What a network fails with depends on the HTTP client of the day.
         raise HarnessError(
-            f"encoder {name}: {place}{at} is not on this machine and could not be downloaded "
+            f"{what}: {place}{at} is not on this machine and could not be downloaded "
             f"({type(error).__name__}); check the name (owner/name), run `hf download {place}` "
-            "where there is a network, set HF_HOME to a cache that has it, or use --encoder=minilm"
+            f"where there is a network, set HF_HOME to a cache that has it, or use {instead}"
         ) from None
     snapshot = Path(folder)
     if not _COMMIT.fullmatch(snapshot.name):
         raise HarnessError(
-            f"encoder {name}: the hub's cache does not say which commit of {place} it holds; "
+            f"{what}: the hub's cache does not say which commit of {place} it holds; "
             "name a local folder"
         )
     return snapshot

@@ -8,7 +8,7 @@ from pathlib import Path
 from recbole_ext.errors import HarnessError
 
 
-def check_weights(folder: Path, name: str) -> None:
+def check_weights(folder: Path, what: str) -> None:
     """Refuse pickled and missing weights, and adapters.
 
     A pickle can run any code, and the libraries fall back to one for each part of a model whose
@@ -16,7 +16,7 @@ def check_weights(folder: Path, name: str) -> None:
 
     Args:
         folder: The model, parts of it in folders below.
-        name: The encoder as the user wrote it, for messages.
+        what: Names the model in messages, e.g. `encoder st:owner/name`.
 
     Raises:
         HarnessError: a part has pickled weights only, there are none, a shard is missing, or it is
@@ -24,13 +24,13 @@ def check_weights(folder: Path, name: str) -> None:
     """
     if any(folder.rglob("adapter_config.json")):
         raise HarnessError(
-            f"encoder {name}: it is an adapter to another model; merge the two "
+            f"{what}: it is an adapter to another model; merge the two "
             "(merge_and_unload in peft), save the result and name its folder"
         )
     for pickled in sorted(folder.rglob("pytorch_model*.bin")):
         if not any(pickled.parent.glob("model*.safetensors")):
             raise HarnessError(
-                f"encoder {name}: {pickled.relative_to(folder)} is pickled and is not loaded; "
+                f"{what}: {pickled.relative_to(folder)} is pickled and is not loaded; "
                 "save the model with safetensors, or choose one that has them"
             )
     missing = [] if any(folder.rglob("*.safetensors")) else ["*.safetensors"]
@@ -38,7 +38,7 @@ def check_weights(folder: Path, name: str) -> None:
         missing += [shard for shard in _shards(index) if not (index.parent / shard).is_file()]
     if missing:
         raise HarnessError(
-            f"encoder {name}: its folder has no {missing[0]}; fetch the whole model "
+            f"{what}: its folder has no {missing[0]}; fetch the whole model "
             "(`hf download`), or choose one with safetensors weights"
         )
 

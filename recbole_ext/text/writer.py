@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from recbole_ext.errors import HarnessError
+from recbole_ext.text.batching import memory_told
 from recbole_ext.text.loading import pretrained
 from recbole_ext.text.source import Source, find
 
@@ -26,7 +27,8 @@ def make_writer(name: str, device: str = "cpu", trust_remote_code: bool = False)
         raise HarnessError(
             f"--writer={name}: write lm:NAME, a causal language model of Hugging Face"
         )
-    return Writer(name, find(name, place, None, trust_remote_code), device, trust_remote_code)
+    found = find(f"--writer={name}", place, None, trust_remote_code, "another --writer=lm:NAME")
+    return Writer(name, found, device, trust_remote_code)
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,16 @@ class Writer:
         """The continuation of each prompt up to its first line break: the likeliest words, or drawn ones with a seed.
 
         Raises:
-            HarnessError: the model cannot be loaded.
+            HarnessError: the model cannot be loaded, or memory is short.
         """
         for start in range(0, len(prompts), _BATCH):
-            yield from self._batch(list(prompts[start : start + _BATCH]), seed)
+            batch = list(prompts[start : start + _BATCH])
+            with memory_told(
+                f"--writer={self.name}: out of memory while writing {len(batch)} queries at once on {self.device}; "
+                "choose a smaller model, or --device=cpu"
+            ):
+                found = self._batch(batch, seed)
+            yield from found
 
     def _batch(self, prompts: list[str], seed: int | None) -> list[str]:
         import torch
@@ -92,5 +100,11 @@ class Writer:
 
     def _read(self, auto: str, **options: Any) -> Any:
         return pretrained(
-            auto, self.name, self.source, self.device, self.trust_remote_code, **options
+            auto,
+            f"--writer={self.name}",
+            self.source,
+            self.device,
+            self.trust_remote_code,
+            "a causal language model",
+            **options,
         )

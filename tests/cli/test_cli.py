@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from recbole_ext.cli import main
 from tests.conftest import write_tiny
+from tests.leaderboard.factory import as_if_by_gpu
 
 ROOT = Path(__file__).resolve().parents[2]
 ML = ["--dataset=ml-100k"]
@@ -163,6 +165,55 @@ def test_show_prints_unseen_items_from_the_saved_weights(tiny_path, tmp_path, ca
     assert len(lines) == 5 and "user u3" in lines[0] and "number" in lines[1]
     assert "did you mean" in refused(capsys, "show", "--model=EASE", *common, "--user=u333")
     assert "has no run of BPR" in refused(capsys, "show", "--model=BPR", *common, "--user=u3")
+
+
+def test_one_damaged_record_or_file_of_weights_does_not_stop_show(tiny_path, tmp_path, capsys):
+    common = ["--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}"]
+    main(["--model=EASE,Pop", *common, "--protocols=full"])
+    by_model = {
+        json.loads(p.read_text())["experiment"]["model"]: p for p in tmp_path.glob("*/record.json")
+    }
+    by_model["Pop"].write_text('{"schema": 1')
+    capsys.readouterr()
+    assert main(["show", "--model=EASE", *common, "--user=u3", "--k=4"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 5
+    assert (
+        err.startswith(f"left out: {by_model['Pop']}: not a readable record")
+        and err.count("\n") == 1
+    )
+    weights = by_model["EASE"].parent / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    assert main(["show", "--model=EASE", *common, "--user=u3"]) == 2
+    err = capsys.readouterr().err.splitlines()[-1]
+    assert err.startswith(f"error: {weights}: not the weights of this EASE (")
+    assert err.endswith("run again with --force")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_what_a_gpu_trained_is_shown_on_the_cpu(tiny_path, tmp_path, capsys):
+    common = ["--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}"]
+    main(["--model=LightGCN", *common, "--protocols=full", "--epochs=1"])
+    capsys.readouterr()
+    assert main(["show", "--model=LightGCN", *common, "--user=u3"]) == 0
+    shown = capsys.readouterr().out.splitlines()[1:]
+    (path,) = tmp_path.glob("*/record.json")
+    as_if_by_gpu(path)
+    assert main(["show", "--model=LightGCN", *common, "--user=u3"]) == 0
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1:] == shown
+    assert "was trained on a GPU, of which there is none here: on the CPU" in err
+
+
+def test_show_of_a_run_file_says_that_there_is_no_model(tiny_path, tmp_path, capsys):
+    (tmp_path / "scores.csv").write_text("user,item,score\nu3,i4,1\n")
+    common = ["--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path / 'runs'}"]
+    argv = ["--model=Theirs", *common, "--protocols=full", f"--run-file={tmp_path / 'scores.csv'}"]
+    assert main(argv) == 0
+    capsys.readouterr()
+    assert "ranked from a run file" in refused(
+        capsys, "show", "--model=Theirs", *common, "--user=u3"
+    )
 
 
 def test_show_of_a_user_with_nothing_held_out_marks_nothing_and_ends_with_the_items(

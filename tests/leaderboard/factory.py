@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.results import ResultRecord, run_id
+from recbole_ext.results import ResultRecord, read_record, run_id
 
 KS = (10, 20)
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"
@@ -85,6 +86,15 @@ def record(
               "parameters": 5, "epochs": None},
         environment=usual | (environment or {}),
     )  # fmt: skip
+
+
+def as_if_by_gpu(path: Path) -> ResultRecord:
+    """Make a record on disk one of a run on a GPU."""
+    found = read_record(path)
+    asked = found.experiment | {"device": "cuda"}
+    found = replace(found, experiment=asked, run_id=run_id(asked, found.fingerprints))
+    path.write_text(found.to_json())
+    return found
 
 
 def drawn(value: float) -> dict[str, float]:

@@ -9,8 +9,12 @@ import pytest
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.leaderboard import board
+from recbole_ext.leaderboard.analysis import Analysis, write_analysis
+from recbole_ext.leaderboard.csvfile import render_csv
+from recbole_ext.leaderboard.papers import _read
+from recbole_ext.leaderboard.rows import sections
 from recbole_ext.results import SCHEMA, find_records, read_record
-from tests.leaderboard.factory import BOARD, record
+from tests.leaderboard.factory import BOARD, entry, record
 
 
 @pytest.fixture
@@ -36,7 +40,7 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
         folder / "LEADERBOARD.md",
         folder / "leaderboard.csv",
         folder / "trials.csv",
-        tmp_path / "docs" / "sampled-vs-full.md",
+        folder / "sampled-vs-full.md",
         *sorted((folder / "plots").glob("*.svg"), reverse=True),
     ]
     assert written[len(BOARD) :] == pages and len(pages) == 6 and board.check(folder) == []
@@ -109,11 +113,92 @@ def test_a_run_is_kept_once(runs):
     assert len(board.load_records(runs)[0]) == len(BOARD)
 
 
+def test_a_board_keeps_to_its_folder_but_for_the_page_among_the_docs_of_a_checkout(runs, tmp_path):
+    apart = tmp_path / "apart"
+    board.publish(runs, apart / "leaderboard")
+    assert [path.name for path in apart.iterdir()] == ["leaderboard"]
+    pages = [apart / "leaderboard" / name for name in ("LEADERBOARD.md", "sampled-vs-full.md")]
+    told = [page.read_text() for page in pages]
+    assert "[docs/sampled-vs-full.md](sampled-vs-full.md)" in told[0]
+    assert "[the leaderboard](LEADERBOARD.md)" in told[1]
+    (apart / "docs").mkdir()
+    (apart / "docs" / "protocols.md").write_text("# Protocols\n")
+    assert board.check(apart / "leaderboard")[0] != ""
+    board.publish(runs, apart / "leaderboard")
+    assert "(../docs/sampled-vs-full.md)" in pages[0].read_text()
+    assert "(../leaderboard/LEADERBOARD.md)" in (apart / "docs" / "sampled-vs-full.md").read_text()
+    assert board.check(apart / "leaderboard") == []
+
+
+def test_seeds_with_other_metrics_share_what_both_have(runs, tmp_path):
+    part = {"users": 5, "positives": 6, "metrics": {"ndcg@20": entry(0.5), "ndcg@10": entry(0.4)}}
+    less = part | {"metrics": {"ndcg@10": entry(0.2)}}
+    seeds = [
+        dataclasses.replace(record("A", 0.5, seed=seed), strata={"tail items": strata})
+        for seed, strata in ((1, part), (2, less))
+    ]
+    lines = [line for line in render_csv(seeds).splitlines() if "tail items" in line]
+    assert len(lines) == 1 and "ndcg@10" in lines[0] and "0.300000" in lines[0]
+
+
+def test_a_paper_with_a_mistake_is_named_and_no_record_is(runs, tmp_path, monkeypatch):
+    def papers(**changes):
+        folder = tmp_path / "properties"
+        (folder / "paper").mkdir(parents=True, exist_ok=True)
+        table = {"where": "Table 1", "board": True, "datasets": ["d"], "conditions": {},
+                 "metrics": ["recall@20", "ndcg@20"], "rows": {"A": [0.5, 0.4]}} | changes  # fmt: skip
+        path = folder / "paper" / "ours.yaml"
+        path.write_text(json.dumps({"paper": "Ours", "tables": [table]}))
+        monkeypatch.setattr("recbole_ext.leaderboard.papers.properties", lambda: folder)
+        _read.cache_clear()
+        return path
+
+    for changes, said in (
+        ({"metrics": ["recall@20", "mpr@20"]}, "Table 1: metric 'mpr@20' is unknown (recall, ndcg, hr, "),
+        ({"metrics": ["recall@20", "ndcg"]}, "Table 1: metric 'ndcg' has no cut-off, e.g. ndcg@20"),
+        ({"rows": {"A": [0.5]}}, "Table 1: row A has 1 numbers for 2 metrics"),
+        ({"rows": {"A": [0.5, "x"]}}, "tables.1.rows.A.2: not a number"),
+        ({"datasets": None}, "tables.1.datasets: not a list"),
+    ):  # fmt: skip
+        path = papers(**changes)
+        assert len(board.load_records(runs)[0]) == len(BOARD)
+        with pytest.raises(HarnessError) as error:
+            board.publish(runs, tmp_path / "leaderboard")
+        assert str(error.value) == f"{path}: {said}"
+        assert not (tmp_path / "leaderboard").exists()
+    papers()
+    board.publish(runs, tmp_path / "leaderboard")
+    assert "Ours, Table 1" in (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
+    _read.cache_clear()
+
+
+def test_what_a_later_version_found_is_not_written_over(runs, tmp_path):
+    folder = tmp_path / "leaderboard"
+    board.publish(runs, folder)
+    section = sections(BOARD)[0]
+    path = folder / "records" / "d" / f"analysis-{section.ground}.json"
+    path.write_text(later := '{"schema": 99, "wisdom": []}')
+    with pytest.raises(HarnessError, match=r"schema 99 is newer than 2; update recbole_ext$"):
+        board.publish(runs, folder)
+    write_analysis(path.parent, section, Analysis())
+    assert path.read_text() == later
+    path.write_text('{"schema": 1}')
+    write_analysis(path.parent, section, Analysis())
+    assert json.loads(path.read_text())["schema"] == 2
+
+
+def test_a_newer_record_is_not_to_be_removed(runs, tmp_path):
+    path = runs / BOARD[0].run_id / "record.json"
+    path.write_text(json.dumps({"schema": SCHEMA + 1}))
+    with pytest.raises(HarnessError, match=r"is newer than 1; update recbole_ext$"):
+        board.publish(runs, tmp_path / "leaderboard")
+
+
 def test_a_damaged_record_is_named_and_not_fatal(runs, tmp_path):
     broken = runs / BOARD[0].run_id / "record.json"
     broken.write_text(broken.read_text()[:100])
     found, damaged = board.load_records(runs)
-    assert len(found) == len(BOARD) - 1 and len(damaged) == 1 and str(broken) in damaged[0]
+    assert len(found) == len(BOARD) - 1 and len(damaged) == 1 and str(broken) in str(damaged[0])
     with pytest.raises(HarnessError, match="remove it before publishing"):
         board.publish(runs, tmp_path / "leaderboard")
     assert not (tmp_path / "leaderboard").exists()
@@ -132,13 +217,23 @@ def test_a_damaged_published_record_makes_the_board_stale(runs, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"metrics": {"full": {"ndcg@20": {"mean": 0.5}}}}, "no low"),
-        ({"metrics": {"full": {"ndcg@20": {"mean": float("nan"), "low": 0, "high": 1}}}}, "JSON"),
-        ({"metrics": {"full": {"ndcg@20": {"mean": "a", "low": 0, "high": 1}}}}, "float"),
-        ({"metrics": None}, "NoneType"),
-        ({"data": {}}, "no users"),
-        ({"environment": {}}, "no packages"),
-        ({"flags": None}, "NoneType"),
+        (
+            {"metrics": {"full": {"ndcg@20": {"mean": 0.5}}}},
+            "damaged record (metrics.full.ndcg@20: no low)",
+        ),
+        (
+            {"metrics": {"full": {"ndcg@20": {"mean": float("nan"), "low": 0, "high": 1}}}},
+            "not a readable record (Out of range float values are not JSON compliant",
+        ),
+        (
+            {"metrics": {"full": {"ndcg@20": {"mean": "a", "low": 0, "high": 1}}}},
+            "(metrics.full.ndcg@20.mean: not a number)",
+        ),
+        ({"metrics": None}, "(metrics: not a mapping)"),
+        ({"data": {}}, "(data: no users)"),
+        ({"environment": {}}, "(environment: no python)"),
+        ({"flags": None}, "(flags: not a list)"),
+        ({"flags": ["a", 1]}, "(flags.2: not a text)"),
     ],
 )
 def test_a_record_without_what_a_board_needs_is_named(change, said, runs):
@@ -146,7 +241,7 @@ def test_a_record_without_what_a_board_needs_is_named(change, said, runs):
     (runs / BOARD[0].run_id / "record.json").write_text(raw)
     found, damaged = board.load_records(runs)
     assert len(found) == len(BOARD) - 1
-    assert "damaged record" in damaged[0] and said in damaged[0]
+    assert len(damaged) == 1 and said in str(damaged[0])
 
 
 def test_without_any_record_there_is_nothing_to_publish(tmp_path):
@@ -159,8 +254,7 @@ def test_a_name_in_a_record_is_no_path(tmp_path):
     save(tmp_path / "runs", record("../../x", 0.5, dataset="../.."))
     folder = tmp_path / "a" / "b" / "leaderboard"
     written, _ = board.publish(tmp_path / "runs", folder)
-    answer = folder.parent / "docs" / "sampled-vs-full.md"
-    assert all(path.resolve().is_relative_to(folder) for path in written if path != answer)
+    assert all(path.resolve().is_relative_to(folder) for path in written)
     assert board.check(folder) == []
 
 

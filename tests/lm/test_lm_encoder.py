@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from recbole_ext import environment
+from recbole_ext.cli import main
 from recbole_ext.errors import HarnessError
 from recbole_ext.text import make_encoder
 from recbole_ext.text.writer import make_writer
@@ -172,3 +175,63 @@ def test_a_writer_continues_each_prompt_alone_and_in_a_batch(llama: Path) -> Non
 def test_a_writer_is_a_causal_model(name: str) -> None:
     with pytest.raises(HarnessError, match="write lm:NAME"):
         make_writer(name)
+
+
+def test_what_is_wrong_with_a_writer_is_said_of_the_writer(
+    llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import T5Config, T5Model
+
+    (tmp_path / "empty").mkdir()
+    config = T5Config(d_model=16, d_kv=8, d_ff=16, num_layers=1, num_heads=2, vocab_size=64)
+    T5Model(config).save_pretrained(tmp_path / "t5")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(llama / name, tmp_path / "t5" / name)
+    full = make_writer(f"lm:{llama}")
+    monkeypatch.setattr(
+        type(full), "_batch", lambda *_: (_ for _ in ()).throw(RuntimeError("CUDA out of memory"))
+    )
+    for make, said in (
+        (lambda: make_writer("lm:nobody/nothing"), "or use another --writer=lm:NAME"),
+        (lambda: make_writer(f"lm:{tmp_path}/none"), "there is no folder"),
+        (lambda: make_writer(f"lm:{tmp_path}/empty"), "its folder has no *.safetensors"),
+        (lambda: make_writer(f"lm:{tmp_path}/t5")._model, "and is a causal language model"),
+        (lambda: make_writer(f"lm:{llama}", "cuda:9")._model, "there is no device 'cuda:9'"),
+        (lambda: list(full.write(["a"])), "choose a smaller model, or --device=cpu"),
+    ):
+        with pytest.raises(HarnessError) as error:
+            make()
+        told = str(error.value)
+        assert told.startswith("--writer=lm:") and said in told, told
+        assert "encoder" not in told and "minilm" not in told and "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("gpu", "option", "device"),
+    [(True, [], "cuda"), (False, [], "cpu"), (True, ["--device=cpu"], "cpu")],
+)
+def test_queries_are_written_on_the_gpu_where_there_is_one(
+    gpu: bool, option: list[str], device: str, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def make(name: str, device: str, trust_remote_code: bool) -> None:
+        asked.append((name, device, trust_remote_code))
+        raise HarnessError("enough")
+
+    monkeypatch.setattr(environment, "lacks", lambda device: not gpu)
+    monkeypatch.setattr("recbole_ext.text.writer.make_writer", make)
+    argv = ["data", "queries", "tiny", f"--data-path={tiny_path}", *option]
+    assert main([*argv, "--writer=lm:x"]) == 2
+    assert main([*argv, "--writer=lm:x", "--trust_remote_code=true"]) == 2
+    assert asked == [("lm:x", device, False), ("lm:x", device, True)]
+
+
+def test_a_device_without_a_writer_is_refused(
+    tiny_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["data", "queries", "tiny", f"--data-path={tiny_path}"]
+    assert main([*argv, "--device=cpu"]) == 2
+    assert "are of a --writer=lm:NAME" in capsys.readouterr().err
+    assert main([*argv, "--writer=lm:x", "--device=gpu"]) == 2
+    assert "--device=gpu must be auto, cpu or cuda" in capsys.readouterr().err

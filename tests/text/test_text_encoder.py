@@ -235,7 +235,7 @@ def test_a_hub_model_is_pinned_by_its_commit(hub_cache: Path) -> None:
     (repository / "refs").mkdir()
     (repository / "refs" / "main").write_text(_COMMIT)
 
-    source = find("st:owner/name", "owner/name")
+    source = find("encoder st:owner/name", "owner/name")
     assert (source.folder, source.identity) == (snapshot, f"commit:{_COMMIT}")
     by_branch, by_commit = (
         make_encoder("st:owner/name", revision=revision) for revision in (None, _COMMIT)
