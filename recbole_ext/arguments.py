@@ -20,12 +20,13 @@ Commands (run is the default):
             --gpus-per-trial=0.5, --scheduler=asha (ends unpromising trials early), --searcher=optuna (chooses by the
             scores so far); then the winner with --seeds=K. After a kill the same command goes on (--resume)
   board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
-            --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=),
+            --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=; those of a GPU
+            are skipped where there is none),
             --paper=l3ae prints a paper's tables with ours beside them
   data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
             official files, data build NAME makes the dataset from them and compares it with what was published,
             data queries NAME --output=FILE makes queries in words from the items' descriptions, or
-            with --writer=lm:MODEL has a language model write them from the titles
+            with --writer=lm:MODEL has a language model write them from the titles (--device=cpu: not on the GPU)
   show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; AlphaRec also takes
             --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha
   list      models, datasets and protocols; list MODEL shows its keys, defaults and search space
