@@ -83,7 +83,8 @@ def dataset_settings(
     for key, text in given.items():
         if key not in section:
             raise HarnessError(f"--{key} is not a key of a dataset{_hint(key, section)}")
-        section[key] = _read(key, text, section[key], rules)
+        # Its own default says what it may be: one that a dataset has set can be put back to null.
+        section[key] = _read(key, text, overall["dataset"][key], rules)
     return section
 
 
@@ -128,12 +129,16 @@ def resolve(
     models = {spec.name: model_defaults(spec) for spec in specs}
     for key, text in given.items():
         owner, _, rest = key.rpartition(".")
-        homes: list[tuple[dict[str, Any], Rules]] = [
-            (section, rules) for section in shared.values() if key in section
+        # What is set, the defaults that say of which type it is, and the rules.
+        homes: list[tuple[dict[str, Any], Mapping[str, Any], Rules]] = [
+            (section, overall[name], rules) for name, section in shared.items() if key in section
         ]
         if owner in models and rest in models[owner].params:
-            homes, key = [(models[owner].params, models[owner].rules)], rest
-        homes = homes or [(m.params, m.rules) for m in models.values() if key in m.params]
+            own = models[owner]
+            homes, key = [(own.params, dict(own.params), own.rules)], rest
+        homes = homes or [
+            (m.params, dict(m.params), m.rules) for m in models.values() if key in m.params
+        ]
         if not homes:
             known = {k for section in shared.values() for k in section} | {
                 k for m in models.values() for k in m.params
@@ -142,8 +147,8 @@ def resolve(
                 f"--{key} is not a key of {', '.join(models)} or of the harness"
                 f"{_hint(rest, known) or '; see: python run_bench.py list MODEL'}"
             )
-        for home, of_home in homes:
-            home[key] = _read(key, text, home[key], of_home)
+        for home, defaults, of_home in homes:
+            home[key] = _read(key, text, defaults[key], of_home)
     return [
         Settings(
             run=dict(shared["run"]),
