@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.errors import HarnessError
+from recbole_ext.tokens import numbered, still_used
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +77,7 @@ def canonical(
 
     Args:
         name: of the dataset, for messages.
-        rows: columns `user_id`, `item_id` (str), and optionally `rating`, `timestamp`, and `part` (the source's split).
+        rows: columns `user_id`, `item_id` (str, or categories of them), and optionally `rating`, `timestamp`, and `part` (the source's split).
         items: item features with `item_id`, or None.
         filters: `min_rating` (keep rating >= it), `min_user` and `min_item` (interactions, to a fixed point: the
             k-core when equal; with `k_core` false in one pass over the counts), each None or 0 for off.
@@ -84,27 +85,29 @@ def canonical(
     Raises:
         HarnessError: nothing is left, a filter needs a column that is not there, a time is missing.
     """
+    user_tokens, user_code = numbered(rows["user_id"])
+    item_tokens, item_code = numbered(rows["item_id"])
+    rows = rows.assign(user_id=user_code, item_id=item_code)
     time_is_order = "timestamp" in rows and _is_order(rows)
     rows, dropped = filtered(name, rows, filters)
-    user_tokens, user = np.unique(rows["user_id"].to_numpy(dtype=str), return_inverse=True)
-    item_tokens, item = np.unique(rows["item_id"].to_numpy(dtype=str), return_inverse=True)
+    user_tokens, user = still_used(user_tokens, rows["user_id"].to_numpy())
+    item_tokens, item = still_used(item_tokens, rows["item_id"].to_numpy())
     order = np.lexsort((item, user))
     time = rows["timestamp"].to_numpy(dtype=np.float64)[order] if "timestamp" in rows else None
     if time is not None and np.isnan(time).any():
         raise HarnessError(
             f"{name}: {int(np.isnan(time).sum())} interactions have no timestamp; fill them in, or remove the column"
         )
-    names = item_tokens.tolist()
     return Interactions(
         name=name,
-        user_tokens=user_tokens.tolist(),
-        item_tokens=names,
-        user=user[order].astype(np.int64),
-        item=item[order].astype(np.int64),
+        user_tokens=user_tokens,
+        item_tokens=item_tokens,
+        user=user[order],
+        item=item[order],
         time=time,
         time_is_order=time_is_order,
         part=rows["part"].to_numpy(dtype=np.int8)[order] if "part" in rows else None,
-        item_columns=_item_columns(name, items, names),
+        item_columns=_item_columns(name, items, item_tokens),
         dropped=dropped,
     )
 
