@@ -5,10 +5,33 @@ As Python's strings, never as NumPy's of a fixed width: one long token would wid
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Numbering:
+    """Tokens numbered as they come, each kept once whatever the number of its rows."""
+
+    def __init__(self) -> None:
+        self.number: dict[str, int] = {}
+
+    def of(self, tokens: Iterable[str]) -> list[int]:
+        """The number of each token; what is new gets the next one."""
+        number = self.number
+        return [number.setdefault(token, len(number)) for token in tokens]
+
+    def categorical(self, codes: npt.NDArray[np.int32]) -> pd.Categorical:
+        """Rows by the numbers `codes` [N]; categories in sorted order, so that nothing depends on who came first."""
+        import pandas as pd
+
+        tokens, place = _sorted(np.array(list(self.number), dtype=object))
+        return pd.Categorical.from_codes(place[codes], categories=pd.Index(tokens, dtype=object))
 
 
 def numbered(column: Any) -> tuple[list[str], npt.NDArray[np.int32]]:
@@ -20,11 +43,8 @@ def numbered(column: Any) -> tuple[list[str], npt.NDArray[np.int32]]:
     import pandas as pd
 
     codes, found = pd.factorize(column)
-    tokens = np.asarray(found, dtype=object)
-    order = np.argsort(tokens, kind="stable")
-    place = np.empty(len(order), dtype=np.int32)
-    place[order] = np.arange(len(order), dtype=np.int32)
-    return tokens[order].tolist(), place[codes]
+    tokens, place = _sorted(np.asarray(found, dtype=object))
+    return tokens.tolist(), place[codes]
 
 
 def still_used(
@@ -34,3 +54,11 @@ def still_used(
     used = np.bincount(code, minlength=len(tokens)) > 0
     left = [token for token, kept in zip(tokens, used, strict=True) if kept]
     return left, (np.cumsum(used) - 1)[code]
+
+
+def _sorted(tokens: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[np.int32]]:
+    """(Tokens in order, where each of the given ones is there)."""
+    order = np.argsort(tokens, kind="stable")
+    place = np.empty(len(order), dtype=np.int32)
+    place[order] = np.arange(len(order), dtype=np.int32)
+    return tokens[order], place

@@ -1,7 +1,7 @@
 """RecBole's atomic files: tab separated, one typed header line (`user_id:token ...`), text read raw.
 
 Quotes are data, a line ends with LF or CR LF and with nothing else, `.gz` is read as such. Only the columns that somebody
-reads are read and checked, a mebibyte of lines at a time; what cannot be read is one line that says where and why.
+reads are read and checked, some lines at a time; what cannot be read is one line that says where and why.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.tokens import Numbering
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +27,7 @@ TYPES = ("token", "token_seq", "float", "float_seq")
 Kind = Literal["id", "text", "number", "number if it is", "time"]
 """What a column is read as: `id` must be there and filled; `number if it is` is left out where some value is none; `time` takes
 numbers and ISO dates. The type in the header says what it ought to hold, not what it is read for."""
-BLOCK = 1 << 20
+BLOCK = 1 << 17
 """Bytes read at a time; a longer line is read whole."""
 _SEPARATORS = {"commas": ",", "semicolons": ";", "spaces": r" +"}
 _OTHER_UNICODE = {
@@ -70,25 +71,39 @@ def read_atomic(path: Path, kinds: Mapping[str, Kind]) -> pd.DataFrame:
                 f"{path}: no column '{name}' (columns: {', '.join(types)}){nearest(name, types)}"
             )
     wanted = {name: kind for name, kind in kinds.items() if name in types}
-    parts: dict[str, list[Any]] = {name: [] for name in wanted}
+    numberings = {name: Numbering() for name, kind in wanted.items() if kind == "id"}
+    # Counted first: columns that grow are there twice, and in pieces between everything else.
+    most = sum(raw.count(b"\n") for raw in _whole_lines(path))
+    found: dict[str, Any] = {
+        name: [] if kind == "text" else np.empty(most, dtype=np.int32 if kind == "id" else np.float64)
+        for name, kind in wanted.items()
+    }
+    begin = 0
     for block in _blocks(path, list(types)):
-        for name in list(parts):
+        end = begin + len(block.line)
+        for name in list(found):
             values, bad = _READ[wanted[name]](block.column(name))
-            if not len(bad):
-                parts[name].append(values)
-            elif wanted[name] == "number if it is":
-                del parts[name]
-            else:
+            if len(bad) and wanted[name] == "number if it is":
+                del found[name]
+                continue
+            if len(bad):
                 raise HarnessError(_wrong(path, block, name, types[name], wanted[name], bad[0]))
-    read = {}
-    for name, chunks in parts.items():
-        if wanted[name] in ("id", "text"):
-            kind = pa.dictionary(pa.int32(), pa.string()) if wanted[name] == "id" else pa.string()
-            read[name] = pa.chunked_array(chunks, kind).to_pandas()
+            if wanted[name] == "text":
+                found[name].append(values)
+            elif wanted[name] == "id":
+                numbers = numberings[name].of(values.dictionary.to_pylist())
+                np.array(numbers, dtype=np.int32).take(values.indices, out=found[name][begin:end])
+            else:
+                found[name][begin:end] = values
+        begin = end
+    for name, values in found.items():
+        if wanted[name] == "text":
+            found[name] = pa.chunked_array(values, pa.string()).to_pandas()
+        elif wanted[name] == "id":
+            found[name] = numberings.pop(name).categorical(values[:begin])
         else:
-            read[name] = np.concatenate([np.empty(0), *chunks])
-        chunks.clear()
-    return pd.DataFrame(read, copy=False)
+            found[name] = values[:begin]
+    return pd.DataFrame(found, copy=False)
 
 
 @dataclass

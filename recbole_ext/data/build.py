@@ -24,6 +24,7 @@ from recbole_ext.data.source import Source
 from recbole_ext.errors import HarnessError
 from recbole_ext.files import default_cache, locked, write_atomically
 from recbole_ext.progress import progress, say
+from recbole_ext.tokens import Numbering
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -203,48 +204,28 @@ def _make(
     return manifest
 
 
-class _Codes:
-    """Tokens numbered as they come, four bytes a row."""
-
-    def __init__(self) -> None:
-        self.number: dict[str, int] = {}
-        self.rows = array("i")
-
-    def add(self, tokens: list[str]) -> None:
-        number = self.number
-        self.rows.extend([number.setdefault(token, len(number)) for token in tokens])
-
-    def categorical(self) -> pd.Categorical:
-        """Categories in sorted order, so that nothing depends on who came first."""
-        import numpy as np
-        import pandas as pd
-
-        tokens = np.array(list(self.number), dtype=object)
-        order = np.argsort(tokens, kind="stable")
-        place = np.empty(len(order), dtype=np.int32)
-        place[order] = np.arange(len(order), dtype=np.int32)
-        codes = place[np.frombuffer(self.rows, dtype=np.int32)]
-        return pd.Categorical.from_codes(codes, categories=pd.Index(tokens[order]))
-
-
 def _encoded(source: Source, files: Mapping[str, Path]) -> pd.DataFrame:
     """All interactions; a token is kept once, whatever the number of its rows."""
     import numpy as np
     import pandas as pd
 
-    users, items = _Codes(), _Codes()
+    users, items = Numbering(), Numbering()
+    user, item = array("i"), array("i")
     ratings, times, parts = array("f"), array("d"), array("b")
     with progress(f"reading {source.name} interactions", None) as advance:
         for part, batch in _batches(source, files):
-            users.add(batch.user)
-            items.add(batch.item)
+            user.extend(users.of(batch.user))
+            item.extend(items.of(batch.item))
             ratings.extend(batch.rating or ())
             times.extend(batch.time or ())
             parts.extend([part] * len(batch.user) if part is not None else ())
             advance(len(batch.user))
-    if not users.rows:
+    if not user:
         raise HarnessError(f"{source.name}: its files hold no interactions")
-    columns: dict[str, Any] = {"user_id": users.categorical(), "item_id": items.categorical()}
+    columns: dict[str, Any] = {
+        "user_id": users.categorical(np.frombuffer(user, dtype=np.int32)),
+        "item_id": items.categorical(np.frombuffer(item, dtype=np.int32)),
+    }
     if ratings:
         columns["rating"] = np.frombuffer(ratings, dtype=np.float32)
     if times:

@@ -155,7 +155,7 @@ def _items(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
     own = own if own in types else "item_id"
     kinds: dict[str, Kind] = {own: "id"}
     kinds |= {c: "text" for c, kind in types.items() if kind != "float" and c != own}
-    return read_atomic(path, kinds).rename(columns={own: "item_id"}).astype({"item_id": object})
+    return read_atomic(path, kinds).rename(columns={own: "item_id"}, copy=False)
 
 
 def _names(options: Mapping[str, Any]) -> dict[str, str]:
@@ -245,8 +245,8 @@ def _interactions(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
             )
         kinds[rating] = "number"
     kinds |= {names["user_id"]: "id", names["item_id"]: "id", names["timestamp"]: "time"}
-    rows = read_atomic(path, kinds)
-    return rows.rename(columns={theirs: ours for ours, theirs in names.items()})
+    ours = {theirs: ours for ours, theirs in names.items()}
+    return read_atomic(path, kinds).rename(columns=ours, copy=False)
 
 
 def _has_files(folder: Path) -> bool:

@@ -85,9 +85,11 @@ def canonical(
     Raises:
         HarnessError: nothing is left, a filter needs a column that is not there, a time is missing.
     """
+    import pandas as pd
+
     user_tokens, user_code = numbered(rows["user_id"])
     item_tokens, item_code = numbered(rows["item_id"])
-    rows = rows.assign(user_id=user_code, item_id=item_code)
+    rows = pd.DataFrame({**rows, "user_id": user_code, "item_id": item_code}, copy=False)
     time_is_order = "timestamp" in rows and _is_order(rows)
     rows, dropped = filtered(name, rows, filters)
     user_tokens, user = still_used(user_tokens, rows["user_id"].to_numpy())
@@ -194,7 +196,7 @@ def _item_columns(name: str, items: pd.DataFrame | None, tokens: list[str]) -> d
         raise HarnessError(
             f"{name}: item '{items['item_id'][doubled].iloc[0]}' stands twice in the item file"
         )
-    aligned = items.set_index("item_id").reindex(tokens)
+    aligned = items.set_index(items["item_id"].astype(object)).drop(columns="item_id").reindex(tokens)
     text = [
         column
         for column in aligned.columns
