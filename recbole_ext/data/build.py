@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.data.formats.reading import Batch
-from recbole_ext.data.interactions import filtered
+from recbole_ext.data.interactions import PARTS, filtered
 from recbole_ext.data.source import Source
 from recbole_ext.errors import HarnessError
 from recbole_ext.files import default_cache, locked, write_atomically
@@ -162,9 +162,6 @@ def _made_whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-_PARTS = {"train": 0, "valid": 1, "test": 2}
-
-
 def _make(
     source: Source, files: Mapping[str, Path], filters: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
@@ -177,7 +174,7 @@ def _make(
     )
     kept = set(rows["item_id"].cat.categories)
     if "part" in rows:
-        for name, number in _PARTS.items():
+        for number, name in enumerate(PARTS):
             own = rows[rows["part"] == number].drop(columns="part")
             if len(own):
                 _write_interactions(own, folder / f"{source.name}.{name}.inter.gz")
@@ -240,7 +237,7 @@ def _batches(source: Source, files: Mapping[str, Path]) -> Iterator[tuple[int | 
     reader: Any = source.reader()
     for name in getattr(reader, "PARTS", ()):
         for batch in reader.part(files, name):
-            yield _PARTS[name], batch
+            yield PARTS.index(name), batch
     if not hasattr(reader, "PARTS"):
         for batch in reader.interactions(files):
             yield None, batch

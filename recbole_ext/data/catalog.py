@@ -12,7 +12,7 @@ import numpy as np
 
 from recbole_ext.data.atomic import Kind, columns_of, find_atomic, misfits, read_atomic
 from recbole_ext.data.build import Supply, build, set_aside
-from recbole_ext.data.interactions import Interactions, canonical
+from recbole_ext.data.interactions import PARTS, Interactions, canonical
 from recbole_ext.data.source import Source, described, described_names
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.progress import say
@@ -21,7 +21,6 @@ from recbole_ext.recbole_compat import bundled_ml_100k
 if TYPE_CHECKING:
     import pandas as pd
 
-_PARTS = ("train", "valid", "test")
 _OURS = ("user_id", "item_id", "timestamp")
 """Columns that `columns` may name otherwise."""
 
@@ -190,7 +189,7 @@ def _interaction_files(
     if whole is not None and options.get("split") != "files":
         return [(None, whole)]
     found: list[tuple[int | None, Path]] = []
-    for number, part in enumerate(_PARTS):
+    for number, part in enumerate(PARTS):
         path = find_atomic(folder, f"{name}.{part}.inter")
         if path is not None:
             found.append((number, path))

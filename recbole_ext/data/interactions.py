@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+PARTS = ("train", "valid", "test")
+"""Names of the parts 0, 1, 2 of a source's own split."""
 
 
 @dataclass(frozen=True)
@@ -85,11 +87,10 @@ def canonical(
     Raises:
         HarnessError: nothing is left, a filter needs a column that is not there, a time is missing.
     """
-    import pandas as pd
-
     user_tokens, user_code = numbered(rows["user_id"])
     item_tokens, item_code = numbered(rows["item_id"])
-    rows = pd.DataFrame({**rows, "user_id": user_code, "item_id": item_code}, copy=False)
+    rows = rows.copy(deep=False)
+    rows["user_id"], rows["item_id"] = user_code, item_code
     time_is_order = "timestamp" in rows and _is_order(rows)
     rows, dropped = filtered(name, rows, filters)
     user_tokens, user = still_used(user_tokens, rows["user_id"].to_numpy())
@@ -123,6 +124,7 @@ def filtered(
         (the rows that are left, how many each filter removed).
     """
     dropped: dict[str, int] = {}
+    parts = rows.get("part")
     if filters.get("min_rating") is not None:
         column = filters.get("rating_field") or "rating"
         if column not in rows:
@@ -143,7 +145,26 @@ def filtered(
     if rows.empty:
         steps = ", ".join(f"{count} by {what}" for what, count in dropped.items())
         raise HarnessError(f"{name}: no interaction is left after the filters (removed: {steps})")
+    _check_parts(name, parts, rows, dropped)
     return rows, dropped
+
+
+def _check_parts(
+    name: str, before: pd.Series | None, rows: pd.DataFrame, dropped: Mapping[str, int]
+) -> None:
+    """Refuse filters that leave nothing of a part of the source's own split; `before`: each row's part, None without."""
+    if before is None:
+        return
+    had = np.bincount(before, minlength=len(PARTS))
+    for part, count, left in zip(
+        PARTS, had, np.bincount(rows["part"], minlength=len(PARTS)), strict=True
+    ):
+        if count and not left:
+            steps = ", ".join(f"{rows:,} by {what}" for what, rows in dropped.items() if rows)
+            raise HarnessError(
+                f"{name}: no interaction of the {part} part is left after the filters (it had {count:,}; removed of all "
+                f"parts: {steps})"
+            )
 
 
 def _collapse(rows: pd.DataFrame) -> pd.DataFrame:
