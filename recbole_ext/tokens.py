@@ -1,6 +1,7 @@
 """Tokens of users and items numbered in the order of their code points.
 
-As Python's strings, never as NumPy's of a fixed width: one long token would widen all of them, and a last NUL would be lost.
+As Python's strings in Python's dictionaries: one long token would widen all of NumPy's strings, and neither these nor pandas'
+`factorize` and `unique` tell a token from the same with a NUL behind it.
 """
 
 from __future__ import annotations
@@ -35,16 +36,19 @@ class Numbering:
 
 
 def numbered(column: Any) -> tuple[list[str], npt.NDArray[np.int32]]:
-    """(Distinct tokens, sorted; [N] the place of each row's token among them).
+    """(Tokens, sorted; [N] the place of each row's token among them).
 
     Args:
-        column: [N] str: a Series, categorical or not, or an array of objects; nothing missing.
+        column: [N] str with nothing missing: an array of objects, a Series, or a categorical one, all of whose categories
+            are tokens.
     """
-    import pandas as pd
-
-    codes, found = pd.factorize(column)
-    tokens, place = _sorted(np.asarray(found, dtype=object))
-    return tokens.tolist(), place[codes]
+    if getattr(column, "cat", None) is not None:
+        tokens, place = numbered(column.cat.categories)
+        return tokens, place[column.cat.codes]
+    numbering = Numbering()
+    codes = np.array(numbering.of(column), dtype=np.int32)
+    found, place = _sorted(np.array(list(numbering.number), dtype=object))
+    return found.tolist(), place[codes]
 
 
 def still_used(

@@ -75,7 +75,9 @@ def read_atomic(path: Path, kinds: Mapping[str, Kind]) -> pd.DataFrame:
     # Counted first: columns that grow are there twice, and in pieces between everything else.
     most = sum(raw.count(b"\n") for raw in _whole_lines(path))
     found: dict[str, Any] = {
-        name: [] if kind == "text" else np.empty(most, dtype=np.int32 if kind == "id" else np.float64)
+        name: []
+        if kind == "text"
+        else np.empty(most, dtype=np.int32 if kind == "id" else np.float64)
         for name, kind in wanted.items()
     }
     begin = 0
@@ -358,9 +360,7 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _not_utf8(path: Path, line: int, byte: int) -> str:
-    return (
-        f"{path}: not UTF-8 (line {line}, byte {byte + 1}); convert it, e.g. iconv -f latin1 -t utf-8"
-    )
+    return f"{path}: not UTF-8 (line {line}, byte {byte + 1}); convert it, e.g. iconv -f latin1 -t utf-8"
 
 
 def _unreadable(path: Path, error: Exception) -> str:

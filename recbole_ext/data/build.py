@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.data.formats.reading import Batch
+from recbole_ext.data.formats.reading import Batch, Malformed
 from recbole_ext.data.interactions import PARTS, filtered
 from recbole_ext.data.source import Source
 from recbole_ext.errors import HarnessError
@@ -27,8 +27,11 @@ from recbole_ext.progress import progress, say
 from recbole_ext.tokens import Numbering
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
+_SEPARATORS = frozenset("\t\r\n")
 REVISION = 1
 """Bumped when a change moves what is built."""
 
@@ -229,7 +232,24 @@ def _encoded(source: Source, files: Mapping[str, Path]) -> pd.DataFrame:
         columns["timestamp"] = np.frombuffer(times, dtype=np.float64)
     if parts:
         columns["part"] = np.frombuffer(parts, dtype=np.int8)
-    return pd.DataFrame(columns, copy=False)
+    rows = pd.DataFrame(columns, copy=False)
+    unfit = _unfit(users, user) | _unfit(items, item)
+    if not unfit.any():
+        return rows
+    malformed = Malformed(Path(source.name), "interaction")
+    for row in np.flatnonzero(unfit).tolist():
+        of = rows.iloc[row]
+        malformed.add(row + 1, f"user {of['user_id']!r}, item {of['item_id']!r}")
+    malformed.report()
+    return rows[~unfit]
+
+
+def _unfit(tokens: Numbering, codes: array[int]) -> npt.NDArray[np.bool_]:
+    """[rows] whose token is empty or holds what separates fields or lines in the files that are written."""
+    import numpy as np
+
+    bad = [not token or not _SEPARATORS.isdisjoint(token) for token in tokens.number]
+    return np.array(bad)[np.frombuffer(codes, dtype=np.int32)]
 
 
 def _batches(source: Source, files: Mapping[str, Path]) -> Iterator[tuple[int | None, Batch]]:

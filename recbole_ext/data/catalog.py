@@ -17,6 +17,7 @@ from recbole_ext.data.source import Source, described, described_names
 from recbole_ext.errors import HarnessError, nearest
 from recbole_ext.progress import say
 from recbole_ext.recbole_compat import bundled_ml_100k
+from recbole_ext.tokens import Numbering
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -154,7 +155,14 @@ def _items(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
     own = own if own in types else "item_id"
     kinds: dict[str, Kind] = {own: "id"}
     kinds |= {c: "text" for c, kind in types.items() if kind != "float" and c != own}
-    return read_atomic(path, kinds).rename(columns={own: "item_id"}, copy=False)
+    return _renamed(read_atomic(path, kinds), {own: "item_id"})
+
+
+def _renamed(frame: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+    frame.columns = frame.columns.map(
+        lambda name: names.get(name, name)
+    )  # pandas' own `rename` copies
+    return frame
 
 
 def _names(options: Mapping[str, Any]) -> dict[str, str]:
@@ -201,7 +209,6 @@ def _interaction_files(
 def _rows(folder: Path, name: str, options: Mapping[str, Any]) -> pd.DataFrame:
     """The interactions, with column `part` when the source's own split is asked for."""
     import pandas as pd
-    from pandas.api.types import union_categoricals
 
     files = _interaction_files(folder, name, options)
     parts = [_interactions(path, options) for _, path in files]
@@ -216,13 +223,25 @@ def _rows(folder: Path, name: str, options: Mapping[str, Any]) -> pd.DataFrame:
                 f"{without}: no column '{_names(options)['timestamp']}', but {other.name} has one; give it to all parts or "
                 "to none"
             )
-    shared = [column for column in parts[0] if all(column in rows for rows in parts)]
-    ids = {c: union_categoricals([rows[c] for rows in parts]) for c in _OURS[:2]}
-    numbers = {c: pd.concat([r[c] for r in parts], ignore_index=True) for c in shared if c not in ids}
-    rows = pd.DataFrame({**ids, **numbers}, copy=False)
+    shared = [c for c in parts[0] if all(c in rows for rows in parts)]
+    joined = {c: _joined([rows[c] for rows in parts]) for c in shared}
+    rows = pd.DataFrame(joined, copy=False)
     if options.get("split") != "files":
         return rows
-    return rows.assign(part=np.repeat([k for k, _ in files], [len(r) for r in parts]))
+    numbers_of_parts = np.array([number for number, _ in files], dtype=np.int8)
+    return rows.assign(part=np.repeat(numbers_of_parts, [len(part) for part in parts]))
+
+
+def _joined(columns: list[pd.Series]) -> Any:
+    """One column after the other; categories are those of all."""
+    if columns[0].name not in _OURS[:2]:
+        return np.concatenate([column.to_numpy() for column in columns])
+    numbering = Numbering()
+    codes = [
+        np.array(numbering.of(column.cat.categories), dtype=np.int32)[column.cat.codes]
+        for column in columns
+    ]
+    return numbering.categorical(np.concatenate(codes))
 
 
 def _interactions(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
@@ -244,8 +263,7 @@ def _interactions(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
             )
         kinds[rating] = "number"
     kinds |= {names["user_id"]: "id", names["item_id"]: "id", names["timestamp"]: "time"}
-    ours = {theirs: ours for ours, theirs in names.items()}
-    return read_atomic(path, kinds).rename(columns=ours, copy=False)
+    return _renamed(read_atomic(path, kinds), {theirs: ours for ours, theirs in names.items()})
 
 
 def _has_files(folder: Path) -> bool:

@@ -217,7 +217,9 @@ def _item_columns(name: str, items: pd.DataFrame | None, tokens: list[str]) -> d
         raise HarnessError(
             f"{name}: item '{items['item_id'][doubled].iloc[0]}' stands twice in the item file"
         )
-    aligned = items.set_index(items["item_id"].astype(object)).drop(columns="item_id").reindex(tokens)
+    aligned = (
+        items.set_index(items["item_id"].astype(object)).drop(columns="item_id").reindex(tokens)
+    )
     text = [
         column
         for column in aligned.columns

@@ -71,7 +71,11 @@ def read_ranks(path: Path) -> tuple[RankTable, list[str], list[str]]:
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DamagedRanks(path, " ".join(str(error).split())[:120]) from None
     table = RankTable(
-        user.astype(np.int64), item.astype(np.int64), **plain, lists={k: (v[0], v[1]) for k, v in lists.items()})
+        user.astype(np.int64),
+        item.astype(np.int64),
+        **plain,
+        lists={k: (v[0], v[1]) for k, v in lists.items()},
+    )
     return table, users, items
 
 
