@@ -87,10 +87,9 @@ def canonical(
     Raises:
         HarnessError: nothing is left, a filter needs a column that is not there, a time is missing.
     """
-    user_tokens, user_code = numbered(rows["user_id"])
-    item_tokens, item_code = numbered(rows["item_id"])
     rows = rows.copy(deep=False)
-    rows["user_id"], rows["item_id"] = user_code, item_code
+    user_tokens, rows["user_id"] = numbered(rows["user_id"])
+    item_tokens, rows["item_id"] = numbered(rows["item_id"])
     time_is_order = "timestamp" in rows and _is_order(rows)
     rows, dropped = filtered(name, rows, filters)
     user_tokens, user = still_used(user_tokens, rows["user_id"].to_numpy())
@@ -195,6 +194,8 @@ def _core(rows: pd.DataFrame, min_user: int, min_item: int, repeat: bool) -> npt
     """[rows] True for rows of users and items that keep enough interactions; `repeat`: to a fixed point."""
     import pandas as pd
 
+    if max(min_user, min_item) <= 1:
+        return np.ones(len(rows), dtype=bool)
     user, _ = pd.factorize(rows["user_id"])
     item, _ = pd.factorize(rows["item_id"])
     kept = np.ones(len(rows), dtype=bool)

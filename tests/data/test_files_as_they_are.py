@@ -88,6 +88,19 @@ def test_ids_that_end_in_nul_stay_themselves_from_the_file_to_the_ranks(tmp_path
     assert {user[-1] == "\0" for user in users} == {True, False}
 
 
+def test_ids_that_end_in_nul_are_two_in_parts_too(tmp_path):
+    home = tmp_path / "own"
+    home.mkdir()
+    head = "user_id:token\titem_id:token\n"
+    (home / "own.train.inter").write_text(head + "u\ti\nu\tj\nu\0\ti\n")
+    (home / "own.test.inter").write_text(head + "u\0\ti\0\nu\tk\n")
+    (home / "own.item").write_text("item_id:token\ttitle:token\ni\tone\ni\0\ttwo\n")
+    data = load_dataset(find_dataset("own", tmp_path), {"split": "files"})
+    assert data.user_tokens == ["u", "u\0"] and data.item_tokens == ["i", "i\0", "j", "k"]
+    assert data.part.tolist() == [0, 0, 2, 0, 2]
+    assert data.item_columns["title"] == ["one", "two", "", ""]
+
+
 def test_dates_are_times_in_utc_and_numbers_are_left_alone(tmp_path):
     times = [
         "1420070400",
