@@ -251,7 +251,7 @@ def _data(arguments: Arguments) -> int:
     from recbole_ext.config import dataset_settings
     from recbole_ext.data.build import build, get, published_beside
     from recbole_ext.data.card import card
-    from recbole_ext.data.catalog import dataset_names, find_dataset, load_dataset
+    from recbole_ext.data.catalog import dataset_names, find_dataset, load_dataset, unread
     from recbole_ext.data.splits import make_split
     from recbole_ext.plan import supply_of
 
@@ -277,6 +277,8 @@ def _data(arguments: Arguments) -> int:
     options = dataset_settings(dataset.options, arguments.options)
     data = load_dataset(dataset, options)
     print("\n".join(card(data, make_split(data, options), str(options["split"]))))
+    for column, what in unread(dataset, options):
+        print(f"  {column:<24} {what}")
     if dataset.source is not None:
         built = build(dataset.source, options, supply)
         about = {

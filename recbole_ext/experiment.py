@@ -30,7 +30,7 @@ from recbole_ext.tune.search import Space
 
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
-RARE_FILTERS = {"k_core": True, "rating_field": "rating", "min_label": None}
+RARE_FILTERS = {"k_core": True, "rating_field": "rating", "min_label": None, "columns": None}
 """Named in a record only where they differ from these."""
 
 

@@ -120,10 +120,11 @@ def supply_of(arguments: Arguments) -> Supply:
 def _by_dataset(
     options: Mapping[str, str], names: list[str]
 ) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
-    """(Keys for all, keys of each dataset): those are typed as --NAME.KEY=VALUE."""
+    """(Keys for all, keys of each dataset): those are typed as --NAME.KEY=VALUE, where a name may hold dots itself."""
     given, special = dict(options), {name: dict[str, str]() for name in names}
     for key in options:
-        owner, _, own = key.partition(".")
+        # No key of a dataset holds a dot.
+        owner, _, own = key.rpartition(".")
         if owner in special:
             special[owner][own] = given.pop(key)
     return given, special

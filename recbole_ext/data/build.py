@@ -18,16 +18,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.data.formats.reading import Batch
-from recbole_ext.data.interactions import filtered
+from recbole_ext.data.formats.reading import Batch, Malformed
+from recbole_ext.data.interactions import PARTS, filtered
 from recbole_ext.data.source import Source
 from recbole_ext.errors import HarnessError
 from recbole_ext.files import default_cache, locked, write_atomically
 from recbole_ext.progress import progress, say
+from recbole_ext.tokens import Numbering
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
+_SEPARATORS = frozenset("\t\r\n")
 REVISION = 2
 """Bumped when a change moves what is built."""
 
@@ -163,9 +167,6 @@ def _made_whole(folder: Path) -> Iterator[Path]:
         shutil.rmtree(fresh, ignore_errors=True)
 
 
-_PARTS = {"train": 0, "valid": 1, "test": 2}
-
-
 def _make(
     source: Source, files: Mapping[str, Path], filters: Mapping[str, Any], folder: Path
 ) -> dict[str, Any]:
@@ -178,7 +179,7 @@ def _make(
     )
     kept = set(rows["item_id"].cat.categories)
     if "part" in rows:
-        for name, number in _PARTS.items():
+        for number, name in enumerate(PARTS):
             own = rows[rows["part"] == number].drop(columns="part")
             if len(own):
                 _write_interactions(own, folder / f"{source.name}.{name}.inter.gz")
@@ -205,55 +206,52 @@ def _make(
     return manifest
 
 
-class _Codes:
-    """Tokens numbered as they come, four bytes a row."""
-
-    def __init__(self) -> None:
-        self.number: dict[str, int] = {}
-        self.rows = array("i")
-
-    def add(self, tokens: list[str]) -> None:
-        number = self.number
-        self.rows.extend([number.setdefault(token, len(number)) for token in tokens])
-
-    def categorical(self) -> pd.Categorical:
-        """Categories in sorted order, so that nothing depends on who came first."""
-        import numpy as np
-        import pandas as pd
-
-        tokens = np.array(list(self.number), dtype=object)
-        order = np.argsort(tokens, kind="stable")
-        place = np.empty(len(order), dtype=np.int32)
-        place[order] = np.arange(len(order), dtype=np.int32)
-        codes = place[np.frombuffer(self.rows, dtype=np.int32)]
-        return pd.Categorical.from_codes(codes, categories=pd.Index(tokens[order]))
-
-
 def _encoded(source: Source, files: Mapping[str, Path]) -> pd.DataFrame:
     """All interactions; a token is kept once, whatever the number of its rows."""
     import numpy as np
     import pandas as pd
 
-    users, items = _Codes(), _Codes()
+    users, items = Numbering(), Numbering()
+    user, item = array("i"), array("i")
     ratings, times, parts = array("d"), array("d"), array("b")
     with progress(f"reading {source.name} interactions", None) as advance:
         for part, batch in _batches(source, files):
-            users.add(batch.user)
-            items.add(batch.item)
+            user.extend(users.of(batch.user))
+            item.extend(items.of(batch.item))
             ratings.extend(batch.rating or ())
             times.extend(batch.time or ())
             parts.extend([part] * len(batch.user) if part is not None else ())
             advance(len(batch.user))
-    if not users.rows:
+    if not user:
         raise HarnessError(f"{source.name}: its files hold no interactions")
-    columns: dict[str, Any] = {"user_id": users.categorical(), "item_id": items.categorical()}
+    columns: dict[str, Any] = {
+        "user_id": users.categorical(np.frombuffer(user, dtype=np.int32)),
+        "item_id": items.categorical(np.frombuffer(item, dtype=np.int32)),
+    }
     if ratings:
         columns["rating"] = np.frombuffer(ratings, dtype=np.float64)
     if times:
         columns["timestamp"] = np.frombuffer(times, dtype=np.float64)
     if parts:
         columns["part"] = np.frombuffer(parts, dtype=np.int8)
-    return pd.DataFrame(columns, copy=False)
+    rows = pd.DataFrame(columns, copy=False)
+    unfit = _unfit(users, user) | _unfit(items, item)
+    if not unfit.any():
+        return rows
+    malformed = Malformed(Path(source.name), "interaction")
+    for row in np.flatnonzero(unfit).tolist():
+        of = rows.iloc[row]
+        malformed.add(row + 1, f"user {of['user_id']!r}, item {of['item_id']!r}")
+    malformed.report()
+    return rows[~unfit]
+
+
+def _unfit(tokens: Numbering, codes: array[int]) -> npt.NDArray[np.bool_]:
+    """[rows] whose token is empty or holds what separates fields or lines in the files that are written."""
+    import numpy as np
+
+    bad = [not token or not _SEPARATORS.isdisjoint(token) for token in tokens.number]
+    return np.array(bad)[np.frombuffer(codes, dtype=np.int32)]
 
 
 def _batches(source: Source, files: Mapping[str, Path]) -> Iterator[tuple[int | None, Batch]]:
@@ -261,7 +259,7 @@ def _batches(source: Source, files: Mapping[str, Path]) -> Iterator[tuple[int | 
     reader: Any = source.reader()
     for name in getattr(reader, "PARTS", ()):
         for batch in reader.part(files, name):
-            yield _PARTS[name], batch
+            yield PARTS.index(name), batch
     if not hasattr(reader, "PARTS"):
         for batch in reader.interactions(files):
             yield None, batch

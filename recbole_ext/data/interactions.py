@@ -15,12 +15,15 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.errors import HarnessError
+from recbole_ext.tokens import numbered, still_used
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+PARTS = ("train", "valid", "test")
+"""Names of the parts 0, 1, 2 of a source's own split."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def canonical(
 
     Args:
         name: of the dataset, for messages.
-        rows: columns `user_id`, `item_id` (str), and optionally `rating`, `timestamp`, and `part` (the source's split).
+        rows: columns `user_id`, `item_id` (str, or categories of them), and optionally `rating`, `timestamp`, and `part` (the source's split).
         items: item features with `item_id`, or None.
         filters: `min_rating` and `min_label` (keep what is at least that), `min_user` and `min_item` (interactions, to a fixed point: the
             k-core when equal; with `k_core` false in one pass over the counts), each None or 0 for off.
@@ -84,27 +87,29 @@ def canonical(
     Raises:
         HarnessError: nothing is left, a filter needs a column that is not there, a time is missing.
     """
+    rows = rows.copy(deep=False)
+    user_tokens, rows["user_id"] = numbered(rows["user_id"])
+    item_tokens, rows["item_id"] = numbered(rows["item_id"])
     time_is_order = "timestamp" in rows and _is_order(rows)
     rows, dropped = filtered(name, rows, filters)
-    user_tokens, user = np.unique(rows["user_id"].to_numpy(dtype=str), return_inverse=True)
-    item_tokens, item = np.unique(rows["item_id"].to_numpy(dtype=str), return_inverse=True)
+    user_tokens, user = still_used(user_tokens, rows["user_id"].to_numpy())
+    item_tokens, item = still_used(item_tokens, rows["item_id"].to_numpy())
     order = np.lexsort((item, user))
     time = rows["timestamp"].to_numpy(dtype=np.float64)[order] if "timestamp" in rows else None
     if time is not None and np.isnan(time).any():
         raise HarnessError(
             f"{name}: {int(np.isnan(time).sum())} interactions have no timestamp; fill them in, or remove the column"
         )
-    names = item_tokens.tolist()
     return Interactions(
         name=name,
-        user_tokens=user_tokens.tolist(),
-        item_tokens=names,
-        user=user[order].astype(np.int64),
-        item=item[order].astype(np.int64),
+        user_tokens=user_tokens,
+        item_tokens=item_tokens,
+        user=user[order],
+        item=item[order],
         time=time,
         time_is_order=time_is_order,
         part=rows["part"].to_numpy(dtype=np.int8)[order] if "part" in rows else None,
-        item_columns=_item_columns(name, items, names),
+        item_columns=_item_columns(name, items, item_tokens),
         dropped=dropped,
     )
 
@@ -121,6 +126,7 @@ def filtered(
     Returns:
         (the rows that are left, how many each filter removed).
     """
+    parts = rows.get("part")
     thresholds = _thresholds(name, rows, filters)
     before = len(rows)
     rows = _latest(rows, [column for _, column, _ in thresholds])
@@ -140,7 +146,26 @@ def filtered(
     if rows.empty:
         steps = ", ".join(f"{count} by {what}" for what, count in dropped.items())
         raise HarnessError(f"{name}: no interaction is left after the filters (removed: {steps})")
+    _check_parts(name, parts, rows, dropped)
     return rows, dropped
+
+
+def _check_parts(
+    name: str, before: pd.Series | None, rows: pd.DataFrame, dropped: Mapping[str, int]
+) -> None:
+    """Refuse filters that leave nothing of a part of the source's own split; `before`: each row's part, None without."""
+    if before is None:
+        return
+    had = np.bincount(before, minlength=len(PARTS))
+    for part, count, left in zip(
+        PARTS, had, np.bincount(rows["part"], minlength=len(PARTS)), strict=True
+    ):
+        if count and not left:
+            steps = ", ".join(f"{rows:,} by {what}" for what, rows in dropped.items() if rows)
+            raise HarnessError(
+                f"{name}: no interaction of the {part} part is left after the filters (it had {count:,}; removed of all "
+                f"parts: {steps})"
+            )
 
 
 def zeros_as_positives(name: str, rows: pd.DataFrame, filters: Mapping[str, Any]) -> str | None:
@@ -196,15 +221,19 @@ def _thresholds(
 
 def _latest(rows: pd.DataFrame, ratings: list[str]) -> pd.DataFrame:
     """One row per (user, item), and part where there are any: the latest, of equal times the one with the highest ratings."""
+    import pandas as pd
+
     key = [*_PAIR, "part"] if "part" in rows else _PAIR
     if not rows.duplicated(key).any():
         return rows
     by = [c for c in dict.fromkeys((*key, "timestamp", *ratings, "rating")) if c in rows]
+    # Few are: a sort of all would cost several copies of everything.
+    repeated = rows.duplicated(key, keep=False).to_numpy()
     # A rating that is missing is no highest one.
-    ordered = rows.sort_values(
+    ordered = rows[repeated].sort_values(
         by, kind="stable", key=lambda c: c.fillna(-np.inf) if c.name in ratings else c
     )
-    return ordered.drop_duplicates(key, keep="last")
+    return pd.concat([rows[~repeated], ordered.drop_duplicates(key, keep="last")])
 
 
 def _is_order(rows: pd.DataFrame) -> bool:
@@ -221,6 +250,8 @@ def _core(rows: pd.DataFrame, min_user: int, min_item: int, repeat: bool) -> npt
     """[rows] True for rows of users and items that keep enough interactions; `repeat`: to a fixed point."""
     import pandas as pd
 
+    if max(min_user, min_item) <= 1:
+        return np.ones(len(rows), dtype=bool)
     user, _ = pd.factorize(rows["user_id"])
     item, _ = pd.factorize(rows["item_id"])
     kept = np.ones(len(rows), dtype=bool)
@@ -243,7 +274,9 @@ def _item_columns(name: str, items: pd.DataFrame | None, tokens: list[str]) -> d
         raise HarnessError(
             f"{name}: item '{items['item_id'][doubled].iloc[0]}' stands twice in the item file"
         )
-    aligned = items.set_index("item_id").reindex(tokens)
+    aligned = (
+        items.set_index(items["item_id"].astype(object)).drop(columns="item_id").reindex(tokens)
+    )
     text = [
         column
         for column in aligned.columns

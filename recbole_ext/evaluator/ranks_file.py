@@ -11,6 +11,7 @@ import numpy as np
 from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.ranks import Ints, RankTable
 from recbole_ext.files import write_atomically
+from recbole_ext.tokens import numbered
 
 
 class DamagedRanks(HarnessError):
@@ -55,8 +56,8 @@ def read_ranks(path: Path) -> tuple[RankTable, list[str], list[str]]:
 
     try:
         frame = parquet.read_table(path)
-        users, user = np.unique(frame["user"].to_numpy().astype(str), return_inverse=True)
-        items, item = np.unique(frame["item"].to_numpy().astype(str), return_inverse=True)
+        users, user = numbered(frame["user"].to_numpy())
+        items, item = numbered(frame["item"].to_numpy())
         plain = {
             name: frame[name].to_numpy().astype(np.int64) for name in ("above", "tied", "negatives")
         }
@@ -69,8 +70,13 @@ def read_ranks(path: Path) -> tuple[RankTable, list[str], list[str]]:
         }
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DamagedRanks(path, " ".join(str(error).split())[:120]) from None
-    table = RankTable(user, item, **plain, lists={k: (v[0], v[1]) for k, v in lists.items()})
-    return table, users.tolist(), items.tolist()
+    table = RankTable(
+        user.astype(np.int64),
+        item.astype(np.int64),
+        **plain,
+        lists={k: (v[0], v[1]) for k, v in lists.items()},
+    )
+    return table, users, items
 
 
 def _matrix(column: Any) -> Ints:

@@ -302,7 +302,7 @@ def _dataset_class(sequential: bool) -> type:
                 (self.uid_field, data.user_tokens),
                 (self.iid_field, data.item_tokens),
             ):
-                names = np.array(["[PAD]", *tokens])
+                names = np.array(["[PAD]", *tokens], dtype=object)
                 self.field2id_token[field] = names
                 self.field2token_id[field] = {token: i for i, token in enumerate(names)}
 

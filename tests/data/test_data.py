@@ -225,7 +225,11 @@ def test_quotes_are_data_and_gzip_is_read(tmp_path):
     plain.write_bytes(text)
     zipped.write_bytes(gzip.compress(text))
     for path in (plain, zipped):
-        assert read_atomic(path)["title"].tolist() == ['"Seven" (a.k.a. Se7en)', "O'Brien \"", ""]
+        assert read_atomic(path, {"title": "text"})["title"].tolist() == [
+            '"Seven" (a.k.a. Se7en)',
+            "O'Brien \"",
+            "",
+        ]
 
 
 def test_numbers_are_read_to_the_last_bit(tmp_path):

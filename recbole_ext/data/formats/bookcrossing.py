@@ -8,12 +8,10 @@ that somebody had to do with the book and did not rate it.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, opened
+from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, csv_rows
 from recbole_ext.data.formats.text import plain
 
 REVISION = 2
@@ -58,10 +56,4 @@ def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
 
 
 def _rows(path: Path, member: str) -> Iterator[tuple[int, list[str]]]:
-    with opened(path, member) as stream:
-        text = io.TextIOWrapper(stream, encoding="latin-1", newline="")
-        reader = csv.reader(text, delimiter=";", quotechar='"', escapechar="\\")
-        next(reader, None)
-        for row in reader:
-            if row:
-                yield reader.line_num, row
+    return csv_rows(path, member, "latin-1", delimiter=";", quotechar='"', escapechar="\\")

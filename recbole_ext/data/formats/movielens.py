@@ -11,14 +11,12 @@ What is relied on, and where the same is read in public:
 
 from __future__ import annotations
 
-import csv
-import io
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, lines, opened
+from recbole_ext.data.formats.reading import Batch, Malformed, Row, batched, csv_rows, lines, opened
 from recbole_ext.data.formats.text import plain
 
 REVISION = 2
@@ -39,7 +37,7 @@ def items(files: Mapping[str, Path]) -> Iterator[dict[str, str]]:
     tags = _tags(path, modern)
     malformed = Malformed(path)
     member = "movies.csv" if modern else "movies.dat"
-    rows = _csv_rows(path, member) if modern else _dat_rows(path, member)
+    rows = csv_rows(path, member, "utf-8") if modern else _dat_rows(path, member)
     for number, row in rows:
         if len(row) != 3 or not row[0]:
             malformed.add(number, f"{member}: {len(row)} fields instead of 3")
@@ -131,22 +129,13 @@ def _dat_rows(path: Path, member: str) -> Iterator[tuple[int, list[str]]]:
         yield number, line.decode("latin-1").split("::")
 
 
-def _csv_rows(path: Path, member: str) -> Iterator[tuple[int, list[str]]]:
-    """Rows after the header, with the line that each ends on."""
-    with opened(path, member) as stream:
-        reader = csv.reader(io.TextIOWrapper(stream, encoding="utf-8", newline=""))
-        next(reader, None)
-        for row in reader:
-            yield reader.line_num, row
-
-
 def _tags(path: Path, modern: bool) -> dict[str, Counter[str]]:
     member = "tags.csv" if modern else "tags.dat"
     if not _has(path, member):
         return {}
     found: dict[str, Counter[str]] = defaultdict(Counter)
     malformed = Malformed(path)
-    for number, row in _csv_rows(path, member) if modern else _dat_rows(path, member):
+    for number, row in csv_rows(path, member, "utf-8") if modern else _dat_rows(path, member):
         if len(row) != 4:
             malformed.add(number, f"{member}: {len(row)} fields instead of 4")
             continue

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import csv
 import gzip
+import io
 import itertools
 import zipfile
 import zlib
@@ -10,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple, Protocol, cast
+from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
 from recbole_ext.errors import HarnessError
 from recbole_ext.progress import say
@@ -70,23 +73,24 @@ class Malformed:
     """Lines of one file that could not be read: skipped, counted and named, and an error once they are too many."""
 
     path: Path
+    unit: str = "line"
     count: int = 0
     first: str = field(default="")
 
     def add(self, number: int, why: str) -> None:
         """One more; `number`: its line, from 1."""
         self.count += 1
-        self.first = self.first or f"line {number}: {why}"
+        self.first = self.first or f"{self.unit} {number}: {why}"
         if self.count > FORGIVEN + MOST_MALFORMED * number:
             raise HarnessError(
-                f"{self.path}: {self.count} of {number} lines are malformed ({self.first}); fetch it again, or check "
+                f"{self.path}: {self.count} of {number} {self.unit}s are malformed ({self.first}); fetch it again, or check "
                 "that it is the file that its name says"
             )
 
     def report(self) -> None:
         """Say how many were skipped, if any."""
         if self.count:
-            say(f"{self.path.name}: {self.count} malformed lines skipped ({self.first})")
+            say(f"{self.path.name}: {self.count} malformed {self.unit}s skipped ({self.first})")
 
 
 @contextmanager
@@ -130,6 +134,25 @@ def lines(path: Path, member: str | None = None) -> Iterator[tuple[int, bytes]]:
     """(line number from 1, line without its end) of every line that is not blank."""
     with opened(path, member) as stream:
         for number, line in enumerate(stream, 1):
-            stripped = line.rstrip(b"\r\n")
+            stripped = line.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").rstrip(b"\r\n")
             if stripped:
                 yield number, stripped
+
+
+def csv_rows(
+    path: Path, member: str, encoding: str, **form: Any
+) -> Iterator[tuple[int, list[str]]]:
+    """(Line that it ends on, fields) of every row after the header; of one that is no csv what is wrong with it, as one field."""
+    with opened(path, member) as stream:
+        text = io.TextIOWrapper(stream, encoding=encoding, errors="replace", newline="")
+        reader = csv.reader(text, **form)
+        next(reader, None)
+        while True:
+            try:
+                row = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:  # e.g. a quote that nothing closes
+                row = [str(error)]
+            if row:
+                yield reader.line_num, row
