@@ -1,19 +1,27 @@
 # make demo: set up the environment if it is not there and run the first board. make test: the same, and test.
+# make bench: the speed benchmarks at small sizes. make speed: at full size, on an idle machine, and docs/speed.md of them.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 
-.PHONY: demo test env lint
+.PHONY: demo test bench speed env lint
 
 demo: $(READY)
 	$(BIN)/python run_bench.py --model=Pop,EASE,L3AE --dataset=ml-100k
 
 test: $(READY) lint
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest benchmarks/speed/test_fit.py --quiet -k gemm
+	$(MAKE) bench
 	$(BIN)/python run_bench.py board --check
 	$(BIN)/python run_bench.py board --verify=3 --model=Pop,EASE,L3AE --dataset=ml-100k
+
+bench: $(READY)
+	$(BIN)/python -m pytest benchmarks/speed --quiet --capture=no
+
+speed: $(READY)
+	SPEED=full $(BIN)/python -m pytest benchmarks/speed --quiet --capture=no
+	$(BIN)/python -m benchmarks.speed.page docs/speed.md
 
 lint: $(READY)
 	$(BIN)/ruff format --check .

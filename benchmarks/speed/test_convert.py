@@ -1,48 +1,49 @@
 """A log of reviews converted and 10-cored, with time and peak memory, beside RecBole's own loader on the same rows.
 
 Ours starts from the official gzipped json lines; RecBole cannot read them and is given the finished atomic file.
-Each runs in a process of its own. SPEED=full python -m pytest benchmarks/speed/test_convert.py -s
+Each runs in a process of its own.
 """
 
 from __future__ import annotations
 
 import gzip
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed.sizes import size
+from benchmarks.speed.measure import size
 
 OURS = """
-import json, resource, sys, time
+import json, sys, time
 from pathlib import Path
 from recbole_ext.data.build import Supply, build
 from recbole_ext.data.catalog import find_dataset
-start = time.perf_counter()
+from recbole_ext.environment import peak_memory_mb
+start = time.process_time()
 folder = Path(sys.argv[1])
 spec = find_dataset("amazon-2018-Video_Games", None, Supply(folder / "cache", source_dir=folder))
 built = build(spec.source, {"min_user": 10, "min_item": 10}, spec.supply)
-print(json.dumps({"seconds": time.perf_counter() - start, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+print(json.dumps({"seconds": time.process_time() - start, "peak": peak_memory_mb(),
                   "rows": built.manifest["interactions"]}))
 """
 THEIRS = """
-import json, resource, sys, time
+import json, sys, time
+from recbole_ext.environment import peak_memory_mb
 from recbole_ext.recbole_compat import recbole
 recbole()
 import logging
 sys.argv, folder = sys.argv[:1], sys.argv[1]
 from recbole.config import Config
 from recbole.data import create_dataset
-start = time.perf_counter()
+start = time.process_time()
 config = Config(model="Pop", dataset="log", config_dict={
     "data_path": folder, "user_inter_num_interval": "[10,inf)", "item_inter_num_interval": "[10,inf)", "state": "ERROR",
     "load_col": {"inter": ["user_id", "item_id", "rating", "timestamp"]}, "rm_dup_inter": "last"})
 data = create_dataset(config)
-print(json.dumps({"seconds": time.perf_counter() - start, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+print(json.dumps({"seconds": time.process_time() - start, "peak": peak_memory_mb(),
                   "rows": data.inter_num}))
 """
 
@@ -57,8 +58,8 @@ def run(code: str, folder: Path) -> dict[str, float]:
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
-def test_convert_and_core(benchmark, tmp_path):
-    n = size(5_000_000, 200_000)
+def test_convert_and_core(figure, tmp_path):
+    n = size(5_000_000, 100_000)
     rng = np.random.default_rng(0)
     users = rng.zipf(1.6, n) % (n // 8)
     items = rng.zipf(1.3, n) % (n // 20)
@@ -86,13 +87,20 @@ def test_convert_and_core(benchmark, tmp_path):
         for u, i, t in zip(users.tolist(), items.tolist(), times.tolist(), strict=True):
             out.write(f"A{u:013d}\tB{i:09d}\t5.0\t{t}\n")
 
-    ours = benchmark.pedantic(lambda: run(OURS, tmp_path), rounds=1)
-    theirs = run(THEIRS, tmp_path)
-    million = n / 1e6 / (ours["seconds"] / 60)
-    print(f"\n{n:,} reviews to {ours['rows']:,}: ours {ours['seconds']:.1f} s from gzipped json, peak {ours['peak'] / 1024:.0f} MB, "
-          f"{million:.1f} million a minute; RecBole {theirs['seconds']:.1f} s from its atomic file, peak "
-          f"{theirs['peak'] / 1024:.0f} MB, {theirs['rows']:,} rows")  # fmt: skip
-    benchmark.extra_info.update(reviews=n, ours=ours, recbole=theirs)
+    ours, theirs = run(OURS, tmp_path), run(THEIRS, tmp_path)
     assert ours["rows"] == theirs["rows"]
-    assert million > 1
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 6 << 20
+    figure(
+        f"million reviews a minute of a processor, {n:,} of gzipped json to {ours['rows']:,} rows",
+        n / 1e6 / (ours["seconds"] / 60),
+        above=1,
+    )
+    figure(
+        f"reading {n:,} reviews from gzipped json, in readings of the atomic file by RecBole",
+        ours["seconds"] / theirs["seconds"],
+        below=2.6,
+    )
+    figure(
+        f"peak memory of reading {n:,} reviews, in GB",
+        ours["peak"] / 1024,
+        below=size(6, 1),
+    )

@@ -1,14 +1,14 @@
-"""Counting ranks against the score product, and sampled protocols against full ranking alone. Ratios within one run."""
+"""Counting ranks against the score product, and sampled protocols against full ranking alone."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from benchmarks.speed.sizes import FULL, ROUNDS, size
-from benchmarks.speed.test_fit import seconds
+from benchmarks.speed.measure import FULL, least_seconds, size
 from recbole_ext.environment import peak_memory_mb, reset_peak_memory
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
@@ -23,8 +23,8 @@ def made_up(users: int, items: int, positives: int) -> RankTask:
     return make_task(items, (rows[test], columns[test]), (rows[~test], columns[~test]))
 
 
-def test_counts_against_the_score_product(benchmark):
-    users, items = size(20_000, 2_000), size(50_000, 20_000)
+def test_counts_against_the_score_product(figure):
+    users, items = size(20_000, 1_000), size(50_000, 20_000)
     task = made_up(users, items, 5)
     left, right = torch.randn(users, 128), torch.randn(128, items)
     block = max(1, (32 << 20) // (4 * items))
@@ -33,56 +33,56 @@ def test_counts_against_the_score_product(benchmark):
         for start in range(0, users, block):
             left[start : start + block] @ right
 
-    alone = seconds(product)
     reset_peak_memory()
-    benchmark.pedantic(
-        lambda: rank(task, lambda u: [left[u] @ right]), rounds=ROUNDS, warmup_rounds=1
+    took = least_seconds(
+        {"product": product, "ranks": lambda: rank(task, lambda u: [left[u] @ right])}, size(5, 9)
     )
-    ratio = benchmark.stats.stats.median / alone
-    print(f"\nscores and counts of {users} users x 5 positives x {items} items: {ratio:.2f} x the score product, "
-          f"process peak {peak_memory_mb():.0f} MB")  # fmt: skip
-    benchmark.extra_info.update(users=users, items=items, ratio=ratio, peak_mb=peak_memory_mb())
-    # Measured between 1.7 and 1.9 on two cores with AVX-512; a small size leaves the threads less to do.
-    assert ratio < (2.0 if FULL else 3.0)
-    assert peak_memory_mb() < 4096
+    peak = peak_memory_mb()
+    # A short row weighs more.
+    figure(
+        f"scores and counts of {users:,} users x 5 positives x {items:,} items, in score products",
+        took["ranks"] / took["product"],
+        below=2.0 if FULL else 2.5,
+    )
+    assert peak < 4096
 
 
-def test_all_protocols_against_full_alone(benchmark):
+def test_all_protocols_against_full_alone(figure):
     """The whole evaluation of a scored model: ranks, metrics and intervals."""
     users, items = size(6_000, 1_000), size(12_000, 4_000)
     task = made_up(users, items, 2)
     left, right = torch.randn(users, 64), torch.randn(64, items)
     names = [f"{i:06d}" for i in range(max(users, items))]
-    every = ["full", "uni19", "uni100", "expected@100"]
+    every = ["full", "uni19", "uni100", "pop100", "expected@100"]
+    popularity = np.random.default_rng(0).zipf(1.5, items).clip(max=users)
     listed = summary.with_lists(
-        task, every, names, names[:items], 1, "key"
+        task, every, names[:users], names[:items], 1, "key", popularity
     )  # frozen once for all models
 
     def evaluate(task: RankTask, which: list[str]) -> None:
         (table,) = rank(task, lambda u: [left[u] @ right])
         summary.summarise(table, which, [10, 20])
 
-    full = seconds(lambda: evaluate(task, ["full"]))
-    benchmark.pedantic(evaluate, args=(listed, every), rounds=ROUNDS, warmup_rounds=1)
-    ratio = benchmark.stats.stats.median / full
-    print(
-        f"\nfull, uni19, uni100 and expected@100 together: {ratio:.2f} x full alone ({users} x {items})"
+    took = least_seconds(
+        {"full": lambda: evaluate(task, ["full"]), "every": lambda: evaluate(listed, every)}, 5
     )
-    benchmark.extra_info.update(users=users, items=items, ratio=ratio)
-    assert ratio < (1.5 if FULL else 3.0)
+    figure(
+        f"{', '.join(every[:-1])} and {every[-1]} together, in evaluations by full alone ({users:,} users x {items:,} items)",
+        took["every"] / took["full"],
+        below=2.0 if FULL else 2.4,
+    )
 
 
-def test_uni100_against_recboles_own(benchmark, tmp_path):
+def test_uni100_against_recboles_own(figure, tmp_path: Path):
     """ml-100k, the same untrained models: RecBole draws negatives at each evaluation, scores pairs and ranks them.
 
     Ours scores and ranks every item, gives full ranking too, and finds its lists drawn: they are frozen for all models
-    and seeds of a board. What drawing them costs once is printed.
+    and seeds of a board. What drawing them costs once is a figure too.
     """
     from recbole_ext.recbole_compat import evaluate, score_function
     from tests.grounds import make_experiment
 
-    speedups = {}
-    for model in ("LightGCN", "BPR"):
+    for model in ("LightGCN", "BPR") if FULL else ("BPR",):
         experiment = make_experiment(model, "ml-100k", protocols="full,uni100", draws=1)
         ground = experiment.ground
         built, bench = Training(experiment, None, tmp_path).build(experiment.settings.params)
@@ -94,16 +94,26 @@ def test_uni100_against_recboles_own(benchmark, tmp_path):
             (table,) = rank(task, lambda users: [score(users)])
             return summary.per_user(table, "uni100", [10, 20])
 
-        theirs = seconds(lambda built=built, bench=bench: evaluate(bench, built, [10, 20], 100))
-        if model == "BPR":
-            benchmark.pedantic(ours, rounds=ROUNDS, warmup_rounds=1)
-        speedups[model] = theirs / seconds(ours)
-        drawing = seconds(
-            lambda task=task, data=data: summary.with_lists(
-                task, ["uni100"], data.user_tokens, data.item_tokens, 1, "key"
-            )
+        def draw(task: RankTask = task, data: Any = data) -> RankTask:
+            popularity = np.bincount(data.item, minlength=task.n_items)
+            tokens = data.user_tokens, data.item_tokens
+            return summary.with_lists(task, ["uni100"], *tokens, 1, "key", popularity)
+
+        took = least_seconds(
+            {
+                "ours": ours,
+                "drawing": draw,
+                "theirs": lambda built=built, bench=bench: evaluate(bench, built, [10, 20], 100),
+            },
+            size(5, 1),
         )
-        print(f"\nuni100 of {model} on ml-100k: {speedups[model]:.1f} times faster than RecBole's own; "
-              f"drawing a list per positive, once for all models: {drawing / theirs:.2f} of RecBole's evaluation")  # fmt: skip
-    benchmark.extra_info.update(speedups)
-    assert min(speedups.values()) > 20
+        figure(
+            f"RecBole's own uni100 of {model} on ml-100k, in evaluations of ours",
+            took["theirs"] / took["ours"],
+            above=20,
+        )
+        figure(
+            f"drawing a list per positive of {model} on ml-100k, once for all models, in RecBole's evaluations",
+            took["drawing"] / took["theirs"],
+            below=1,
+        )
