@@ -17,10 +17,11 @@ test: $(READY) lint
 	$(BIN)/python run_bench.py board --verify=3 --model=Pop,EASE,L3AE --dataset=ml-100k
 
 bench: $(READY)
-	$(BIN)/python -m pytest benchmarks/speed --quiet --capture=no
+	$(BIN)/python -m pytest benchmarks/speed --quiet --capture=no --benchmark-columns=min
 
 speed: $(READY)
-	SPEED=full $(BIN)/python -m pytest benchmarks/speed --quiet --capture=no
+	mkdir -p .benchmarks
+	SPEED=full $(BIN)/python -m pytest benchmarks/speed --quiet --capture=no --benchmark-json=.benchmarks/speed.json
 	$(BIN)/python -m benchmarks.speed.page docs/speed.md
 
 lint: $(READY)

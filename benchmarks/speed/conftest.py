@@ -1,23 +1,32 @@
-"""`figure` prints a number, writes it down with the machine it was measured on, and holds it to its bound."""
+"""`figure` prints a number, holds it to its bound, and leaves it to pytest-benchmark with the machine it was measured on.
+
+pytest-benchmark times each test as a whole and keeps what it is given beside that; `--benchmark-json` writes it all.
+"""
 
 from __future__ import annotations
 
 import gc
-import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
 from threadpoolctl import threadpool_limits
 
-from benchmarks.speed.measure import FULL, RESULTS, Figure, Machine, as_line, this_machine
+from benchmarks.speed.measure import FULL, Figure, Machine, as_line, this_machine
 
 
-@pytest.fixture(scope="session")
-def results() -> list[Figure]:
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text("")
-    return []
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool:
+    """A benchmark is a whole test here, once: what is compared within it takes turns, which pytest-benchmark's own loop cannot."""
+    given = {name: pyfuncitem.funcargs[name] for name in pyfuncitem._fixtureinfo.argnames}
+    pyfuncitem.funcargs["benchmark"].pedantic(pyfuncitem.obj, kwargs=given, rounds=1)
+    return True
+
+
+@pytest.fixture(autouse=True)
+def written_down(benchmark: Any) -> None:
+    """Every test here has the fixture, by whose name pytest-benchmark knows its own."""
 
 
 @pytest.fixture(autouse=True)
@@ -40,14 +49,14 @@ def machine(threads: None) -> Machine:
 
 
 @pytest.fixture
-def figure(machine: Machine, results: list[Figure]) -> Callable[..., None]:
+def figure(machine: Machine, benchmark: Any) -> Callable[..., None]:
     def put(
         what: str, value: float, *, below: float | None = None, above: float | None = None
     ) -> None:
         """One of `below` and `above` is the bound."""
         bound = f"< {below:g}" if above is None else f"> {above:g}"
-        results.append(Figure(what, value, bound, FULL, machine))
-        RESULTS.write_text("".join(json.dumps(as_line(one)) + "\n" for one in results))
+        figures = benchmark.extra_info.setdefault("figures", [])
+        figures.append(as_line(Figure(what, value, bound, FULL, machine)))
         print(f"\n{what}: {value:.2f} ({bound})")
         assert value < below if above is None else value > above
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 FULL = os.environ.get("SPEED") == "full"
-RESULTS = Path(".benchmarks/speed.jsonl")
-"""A figure a line, of the last run."""
+RESULTS = Path(".benchmarks/speed.json")
+"""What pytest-benchmark wrote of the last run at full size."""
 
 
 def size(full: int, small: int) -> int:
