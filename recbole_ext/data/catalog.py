@@ -261,8 +261,9 @@ def _interactions(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
                 f"{path}: no column '{names[ours]}', which --columns names for {ours} (columns: {', '.join(types)})"
                 f"{nearest(names[ours], types)}"
             )
+    kinds: dict[str, Kind] = {names["user_id"]: "id", names["item_id"]: "id"}
     spoken_of = ("rating", "label", options.get("rating_field") or "rating")
-    kinds: dict[str, Kind] = dict.fromkeys(spoken_of, "number if it is")
+    kinds |= {name: "number if it is" for name in spoken_of if name not in kinds}
     if options.get("min_label") is not None:
         kinds["label"] = "number"
     if options.get("min_rating") is not None:
@@ -273,7 +274,7 @@ def _interactions(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
                 f"{nearest(rating, types)}; set min_rating=null, or rating_field to the column that holds ratings"
             )
         kinds[rating] = "number"
-    kinds |= {names["user_id"]: "id", names["item_id"]: "id", names["timestamp"]: "time"}
+    kinds[names["timestamp"]] = "time"
     return _renamed(read_atomic(path, kinds), {theirs: ours for ours, theirs in names.items()})
 
 

@@ -237,7 +237,7 @@ def test_numbers_are_read_to_the_last_bit(tmp_path):
     lines = ["" if np.isnan(time) else str(time) for time in times]
     path = tmp_path / "x.inter"
     path.write_text("user_id:token\ttimestamp:float\n" + "".join(f"u\t{t}\n" for t in lines))
-    np.testing.assert_array_equal(read_atomic(path)["timestamp"], times)
+    np.testing.assert_array_equal(read_atomic(path, {"timestamp": "number"})["timestamp"], times)
 
 
 def test_real_files_load(real_data):
