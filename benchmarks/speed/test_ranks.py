@@ -110,7 +110,7 @@ def test_uni100_against_recboles_own(figure, tmp_path: Path):
         figure(
             f"RecBole's own uni100 of {model} on ml-100k, in evaluations of ours",
             took["theirs"] / took["ours"],
-            above=20,
+            above=size(20, 10),
         )
         figure(
             f"drawing a list per positive of {model} on ml-100k, once for all models, in RecBole's evaluations",
