@@ -263,7 +263,7 @@ def test_help_and_list_import_nothing_heavy(argv):
         "heavy = {'torch', 'pandas', 'recbole', 'transformers', 'ray', 'pyarrow', 'scipy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "used = resource.getrusage(resource.RUSAGE_SELF)\n"
-        "assert used.ru_utime + used.ru_stime < 0.5, used\n"
+        "assert used.ru_utime + used.ru_stime < 0.7, used\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
