@@ -17,6 +17,7 @@ from typing import Any
 
 from recbole_ext.canonical import canonical_json
 from recbole_ext.errors import HarnessError
+from recbole_ext.evaluator.protocols import parsed
 from recbole_ext.shape import Maybe, flaw
 
 SCHEMA = 1
@@ -158,7 +159,10 @@ def read_record(path: Path) -> ResultRecord:
         record = ResultRecord(**raw)
     except TypeError as error:
         raise HarnessError(f"{path}: not a version {SCHEMA} record ({error})") from None
-    wrong = flaw(vars(record), _SHAPE)
+    wrong = flaw(vars(record), _SHAPE) or next(
+        (f"metrics: '{name}' is no protocol" for name in record.metrics if parsed(name) is None),
+        None,
+    )
     if wrong:
         raise HarnessError(f"{path}: damaged record ({wrong})")
     if record.run_id != run_id(record.experiment, record.fingerprints):

@@ -16,7 +16,14 @@ from recbole_ext.leaderboard.answer import render_answer
 from recbole_ext.leaderboard.csvfile import render_csv, render_trials
 from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.terminal import render_text
-from recbole_ext.results import SCHEMA, ResultRecord, find_records, read_record, run_id
+from recbole_ext.results import (
+    SCHEMA,
+    ResultRecord,
+    find_records,
+    read_record,
+    read_records,
+    run_id,
+)
 from tests.leaderboard.factory import record
 
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
@@ -95,6 +102,20 @@ def test_what_is_read_can_be_shown_whatever_was_done_to_it(tmp_path):
             except Exception as error:
                 raise AssertionError(f"{at} became {new!r} and was read") from error
     assert read > 200 and refused > 400, (read, refused)
+
+
+def test_a_protocol_that_is_none_condemns_its_record_and_no_other(tmp_path):
+    for folder, made in (("a", rich()), ("b", record("B", 0.4))):
+        raw = json.loads(made.to_json())
+        if folder == "a":
+            raw["metrics"]["uniX"] = raw["metrics"]["full"]
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "record.json").write_text(json.dumps(raw))
+    found, damaged = read_records(tmp_path)
+    assert [one.experiment["model"] for _, one in found] == ["B"]
+    assert [str(e) for e in damaged] == [
+        f"{tmp_path}/a/record.json: damaged record (metrics: 'uniX' is no protocol)"
+    ]
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5_000, '{"schema": 1e999}', "\x00"])

@@ -105,12 +105,12 @@ def test_uni100_against_recboles_own(figure, tmp_path: Path):
                 "drawing": draw,
                 "theirs": lambda built=built, bench=bench: evaluate(bench, built, [10, 20], 100),
             },
-            size(5, 1),
+            size(5, 3),
         )
         figure(
             f"RecBole's own uni100 of {model} on ml-100k, in evaluations of ours",
             took["theirs"] / took["ours"],
-            above=size(20, 10),
+            above=20,
         )
         figure(
             f"drawing a list per positive of {model} on ml-100k, once for all models, in RecBole's evaluations",

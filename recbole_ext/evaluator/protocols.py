@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.errors import HarnessError, either, nearest
 
 KINDS = {
     "full": "full",
@@ -16,6 +16,7 @@ KINDS = {
     "recbole-uni": "recbole-uniM",
 }
 """Kind, which is how its names begin -> the form of its names."""
+_NAME = re.compile(rf"({'|'.join(map(re.escape, KINDS))})([1-9]\d*)?")
 _EXAMPLES = ("full", "uni19", "uni100", "pop100", "expected@19", "expected@100", "recbole-uni100")
 
 
@@ -65,10 +66,11 @@ class Protocol:
 @cache
 def parsed(name: str) -> Protocol | None:
     """The protocol of a name, None for a name that is none."""
-    match = re.fullmatch(r"(full)|(uni|pop|expected@|recbole-uni)([1-9]\d*)", name)
-    if match is None:
+    match = _NAME.fullmatch(name)
+    # Full ranking is the one kind without a number.
+    if match is None or (match[1] == "full") != (match[2] is None):
         return None
-    return Protocol(name, match[1] or match[2], int(match[3]) if match[3] else None)
+    return Protocol(name, match[1], int(match[2]) if match[2] else None)
 
 
 def protocol_of(name: str) -> Protocol:
@@ -79,8 +81,8 @@ def protocol_of(name: str) -> Protocol:
     """
     found = parsed(name)
     if found is None:
-        forms = list(KINDS.values())
+        forms = either(KINDS.values())
         raise HarnessError(
-            f"protocol '{name}' is unknown ({', '.join(forms[:-1])} or {forms[-1]}, e.g. uni100){nearest(name, _EXAMPLES)}"
+            f"protocol '{name}' is unknown ({forms}, e.g. uni100){nearest(name, _EXAMPLES)}"
         )
     return found

@@ -42,15 +42,17 @@ def with_lists(
     """
     lists = {}
     for protocol in protocols:
-        kind, m = (asked := protocol_of(protocol)).kind, asked.m
-        if m is not None and kind == "uni":
-            lists[protocol] = draw_lists(task, user_tokens, item_tokens, m, draws, key)
-        elif m is not None and kind == "pop":
+        asked = protocol_of(protocol)
+        if asked.m is None:
+            continue
+        if asked.kind == "uni":
+            lists[protocol] = draw_lists(task, user_tokens, item_tokens, asked.m, draws, key)
+        elif asked.kind == "pop":
             lists[protocol] = draw_popular_lists(
-                task, user_tokens, item_tokens, popularity, m, draws, key
+                task, user_tokens, item_tokens, popularity, asked.m, draws, key
             )
-        elif m is not None and asked.closed:
-            check_sample_size(m, task.negatives)
+        elif asked.closed:
+            check_sample_size(asked.m, task.negatives)
     return dataclasses.replace(task, lists=lists)
 
 
