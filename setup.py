@@ -55,6 +55,7 @@ setup(
             "ranx>=0.3.20",
             "ruff",
             "mypy",
+            "import-linter>=2.3",
         ]
     },
     entry_points={"console_scripts": ["recbole-bench=recbole_ext.__main__:run"]},

@@ -19,14 +19,14 @@ import torch
 
 from recbole_ext import recbole_compat
 from recbole_ext.arguments import parse
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.progress import progress
 from recbole_ext.data.splits import TRAIN
-from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import rank
 from recbole_ext.experiment import Experiment
-from recbole_ext.plan import plan
-from recbole_ext.progress import progress
-from recbole_ext.training import Training
+from recbole_ext.pipeline.plan import plan
+from recbole_ext.pipeline.training import Training
 
 _USUAL = ["--model=AlphaRec", "--dataset=ml-100k", "--epochs=60", "--seeds=3"]
 
@@ -37,7 +37,7 @@ def curves(experiment: Experiment) -> npt.NDArray[np.float64]:
     Raises:
         HarnessError: there is no such training, or it is not on the dataset.
     """
-    name, ground, settings = experiment.model.name, experiment.ground, experiment.settings
+    name, problem, settings = experiment.model.name, experiment.problem, experiment.settings
     if experiment.model.trainer != "recbole":
         raise HarnessError(f"{name} is not trained by epoch: there is nothing to choose")
     if experiment.sources is not None or experiment.space is not None:
@@ -48,13 +48,13 @@ def curves(experiment: Experiment) -> npt.NDArray[np.float64]:
     with tempfile.TemporaryDirectory() as scratch:
         training = Training(experiment, experiment.embeddings(), Path(scratch))
         model, bench = training.build(params)
-        history = ground.split.pairs(ground.data, TRAIN)
-        scores = recbole_compat.score_function(model, bench, ground.data, history)
+        history = problem.split.pairs(problem.data, TRAIN)
+        scores = recbole_compat.score_function(model, bench, problem.data, history)
 
         def both() -> float:
             tables = [
                 rank(task, lambda users: [scores(users)])[0]
-                for task in (ground.validations[0].task, ground.test_task)
+                for task in (problem.validations[0].task, problem.test_task)
             ]
             metric = settings.evaluation["valid_metric"]
             found.append([summary.mean_of(table, metric) for table in tables])

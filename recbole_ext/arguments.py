@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.core.errors import HarnessError, nearest
 
 HELP = """\
 recbole_ext: recommenders with and without language models, ranked on the same data, candidates and budget.

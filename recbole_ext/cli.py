@@ -17,12 +17,12 @@ from recbole_ext.arguments import (
     as_share,
     parse,
 )
-from recbole_ext.errors import HarnessError, nearest, one_of
+from recbole_ext.core.errors import HarnessError, nearest, one_of
 
 if TYPE_CHECKING:
     from recbole_ext.data.catalog import DatasetSpec
+    from recbole_ext.pipeline.sweep import Cluster
     from recbole_ext.results import ResultRecord
-    from recbole_ext.tune.sweep import Cluster
 
 
 def main(argv: list[str]) -> int:
@@ -62,8 +62,8 @@ def _run(arguments: Arguments) -> int:
         if "json" not in arguments.flags:
             print(_board_text(records, dataset))
         return 0
-    from recbole_ext.progress import say
-    from recbole_ext.suite import read_suite
+    from recbole_ext.core.progress import say
+    from recbole_ext.pipeline.suite import read_suite
 
     # What is typed wins, e.g. --data-path or --records.
     steps, records = read_suite(suite, over=arguments), Path("runs")
@@ -76,7 +76,7 @@ def _run(arguments: Arguments) -> int:
 
 
 def _sweep(arguments: Arguments) -> int:
-    from recbole_ext.tune.sweep import Cluster
+    from recbole_ext.pipeline.sweep import Cluster
 
     cluster = Cluster(
         address=arguments.take("ray-address"),
@@ -118,15 +118,15 @@ def _run_one(
 
     With a cluster its trials run there first, `how` says in which way those of models that train by epoch.
     """
-    from recbole_ext.plan import plan
+    from recbole_ext.pipeline.plan import plan
 
     records = Path(arguments.take("records") or "runs").expanduser()
     asked = plan(arguments, how)
-    experiments, ground = asked.experiments, asked.ground
+    experiments, problem = asked.experiments, asked.problem
 
+    from recbole_ext.core.progress import say
     from recbole_ext.experiment import check_memory
-    from recbole_ext.progress import say
-    from recbole_ext.run import execute, finished
+    from recbole_ext.pipeline.execute import execute, finished
 
     # Everything is checked before anything is run: data, text and encoder of every model.
     force = "force" in arguments.flags
@@ -134,9 +134,9 @@ def _run_one(
     if waiting:
         for experiment in waiting:
             check_memory(experiment)
-        _ = ground.test_task  # draws the lists, or says which protocol asks for too many negatives
+        _ = problem.test_task  # draws the lists, or says which protocol asks for too many negatives
     if cluster is not None:
-        from recbole_ext.tune.sweep import sweep_all
+        from recbole_ext.pipeline.sweep import sweep_all
 
         # Seeds share a search: the first of each model stands for it.
         firsts = {e.model.name: e for e in reversed(waiting) if e.space is not None}
@@ -163,15 +163,15 @@ def _run_one(
     if "json" in arguments.flags:
         for record in done:
             print(" ".join(record.to_json().split()))
-    return records, ground.spec.name
+    return records, problem.spec.name
 
 
 def _board_text(records: Path, dataset: str | None = None, model: list[str] | None = None) -> str:
     import shutil
 
+    from recbole_ext.core.progress import say
     from recbole_ext.leaderboard.board import analysed, load_records
     from recbole_ext.leaderboard.terminal import render_text
-    from recbole_ext.progress import say
 
     found, damaged = load_records(records)
     shown = _narrowed(found, dataset, model)
@@ -193,8 +193,8 @@ def _narrowed(
 
 
 def _board(arguments: Arguments) -> int:
+    from recbole_ext.core.progress import say
     from recbole_ext.leaderboard import board
-    from recbole_ext.progress import say
 
     published = Path("leaderboard")
     model = arguments.take("model")
@@ -235,7 +235,7 @@ def _board(arguments: Arguments) -> int:
         )
         return 1 if stale else 0
     if verify is not None:
-        from recbole_ext.verify import verify_records
+        from recbole_ext.pipeline.verify import verify_records
 
         found, damaged = board.load_records(records or published / "records")
         for error in damaged:
@@ -251,9 +251,10 @@ def _data(arguments: Arguments) -> int:
     from recbole_ext.config import dataset_settings
     from recbole_ext.data.build import build, get, published_beside
     from recbole_ext.data.card import card
-    from recbole_ext.data.catalog import dataset_names, find_dataset, load_dataset, unread
+    from recbole_ext.data.catalog import dataset_names, find_dataset
+    from recbole_ext.data.load import load_dataset, unread
     from recbole_ext.data.splits import make_split
-    from recbole_ext.plan import supply_of
+    from recbole_ext.pipeline.plan import supply_of
 
     data_path, supply = as_path(arguments.take("data-path")), supply_of(arguments)
     actions = ("get", "build", "card", "queries")
@@ -295,11 +296,11 @@ def _data(arguments: Arguments) -> int:
 
 def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
     from recbole_ext.config import dataset_settings
-    from recbole_ext.data.catalog import load_dataset
-    from recbole_ext.environment import chosen_device
-    from recbole_ext.intention import queries_by, queries_from_descriptions, write_queries
+    from recbole_ext.core.environment import chosen_device
+    from recbole_ext.core.values import parse_value
+    from recbole_ext.data.load import load_dataset
+    from recbole_ext.explain.intention import queries_by, queries_from_descriptions, write_queries
     from recbole_ext.text.writer import make_writer
-    from recbole_ext.values import parse_value
 
     path = as_path(arguments.take("output")) or Path(f"{dataset.name}.queries.csv")
     writer = arguments.take("writer")
@@ -320,8 +321,8 @@ def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
 
 
 def _show(arguments: Arguments) -> int:
-    from recbole_ext.intention import alphas_of
-    from recbole_ext.show import alpha_table, saved_run, top_items
+    from recbole_ext.explain.intention import alphas_of
+    from recbole_ext.explain.top_items import alpha_table, saved_run, top_items
 
     records = Path(arguments.take("records") or "runs").expanduser()
     model = as_names(arguments.take("model"), "model")[0]
@@ -349,11 +350,11 @@ def _show(arguments: Arguments) -> int:
 
 def _list(arguments: Arguments) -> int:
     from recbole_ext.config import model_defaults
+    from recbole_ext.core.recbole_package import recbole_models
     from recbole_ext.data.catalog import dataset_names
     from recbole_ext.data.source import described_names
     from recbole_ext.evaluator.protocols import KINDS
-    from recbole_ext.recbole_compat import recbole_models
-    from recbole_ext.registry import MODELS, find_model
+    from recbole_ext.registry import MODELS, find_model, plugged_in
 
     data_path = as_path(arguments.take("data-path"))
     arguments.finish(words=1)
@@ -374,6 +375,8 @@ def _list(arguments: Arguments) -> int:
     print("models")
     for spec in MODELS.values():
         print(f"  {spec.name:<10} {spec.paper.title if spec.paper else ''}")
+    for name, entry in plugged_in().items():
+        print(f"  {name:<10} of package {entry.dist.name if entry.dist else entry.module}")
     theirs = recbole_models()
     for kind in ("general", "sequential"):
         names = [name for name, of in theirs.items() if of == kind]
@@ -387,7 +390,7 @@ def _list(arguments: Arguments) -> int:
 
 
 def _doctor(arguments: Arguments) -> int:
-    from recbole_ext.doctor import examine
+    from recbole_ext.pipeline.doctor import examine
 
     arguments.finish()
     lines, sound = examine()

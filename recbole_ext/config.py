@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.recbole_compat import recbole_root
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.recbole_package import recbole_root
+from recbole_ext.core.values import Rule, Rules, check, parse_value
+from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.registry import ModelSpec
-from recbole_ext.values import Rule, Rules, check, parse_value
-from recbole_ext.yamlfiles import properties, read_yaml
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
     rules = _rules(overall, "overall.yaml")
     params: dict[str, Any] = {}
     plain = spec.name.removesuffix("@recbole")
-    if spec.trainer == "recbole":
+    if spec.trainer is not None and spec.trainer.by_epoch:
         params.update(overall["training"])
         theirs = recbole_root() / "properties" / "model" / f"{plain}.yaml"
         if spec.target.startswith("recbole:") and theirs.stat().st_size:
@@ -41,8 +41,8 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
     if "item_text" in spec.inputs:
         params.update(overall["text"])
     space: list[dict[str, list[Any]]] = []
-    ours = properties() / "model" / f"{plain}.yaml"
-    if ours.is_file() and (spec.trainer != "recbole" or spec.name == plain):
+    ours = spec.defaults or properties() / "model" / f"{plain}.yaml"
+    if ours.is_file() and spec.name == plain:
         found = read_yaml(ours)
         params.update(found.get("params") or {})
         space = found.get("space") or []

@@ -1,4 +1,4 @@
-"""What is asked for: one model's experiment on a ground.
+"""What is asked for: one model's experiment on a problem.
 
 `Experiment` is everything that determines a run; with the fingerprints of what it reads it hashes to the run's id.
 """
@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from recbole_ext import environment, memory
 from recbole_ext.config import Settings
-from recbole_ext.errors import HarnessError
+from recbole_ext.core import environment, memory
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import default_cache
+from recbole_ext.core.progress import progress
+from recbole_ext.core.recbole_package import recbole_models
+from recbole_ext.data.problem import Problem
+from recbole_ext.data.run_file import RunFile
+from recbole_ext.data.union import Union
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.metrics import selection_cut_off
 from recbole_ext.evaluator.protocols import protocol_of
-from recbole_ext.files import default_cache
-from recbole_ext.ground import Ground
-from recbole_ext.progress import progress
-from recbole_ext.recbole_compat import recbole_models
 from recbole_ext.registry import ModelSpec
 from recbole_ext.results import run_id
-from recbole_ext.run_file import RunFile
-from recbole_ext.sources import Sources
 from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
 from recbole_ext.tune.search import Space
 
@@ -36,17 +36,17 @@ RARE_FILTERS = {"k_core": True, "rating_field": "rating", "min_label": None, "co
 
 @dataclass(frozen=True)
 class Experiment:
-    """A model with its parameters on a ground."""
+    """A model with its parameters on a problem."""
 
     model: ModelSpec
     settings: Settings
-    ground: Ground
+    problem: Problem
     space: Space | None = None
     """Searched on validation first, None for the parameters as they are."""
     run_file: RunFile | None = None
     """Scores of another system, in place of a model."""
-    sources: Sources | None = None
-    """Where the model is trained, in place of the ground: nothing of it learns from the ground."""
+    sources: Union | None = None
+    """Where the model is trained, in place of the problem: nothing of it learns from the problem."""
 
     def describe(self) -> dict[str, Any]:
         """Canonical JSON form: what was asked for."""
@@ -59,7 +59,7 @@ class Experiment:
             "model": self.model.name,
             "model_revision": self.model.revision,
             "evaluator_revision": summary.REVISION,
-            "dataset": _described(self.ground.spec.name, dataset),
+            "dataset": _described(self.problem.spec.name, dataset),
             "protocols": evaluation["protocols"],
             "draws": evaluation["draws"],
             "exclude": evaluation["exclude"],
@@ -83,7 +83,7 @@ class Experiment:
         """The same experiment on what its model is trained on: itself, but for a model that moves from its sources."""
         if self.sources is None:
             return self
-        return dataclasses.replace(self, ground=self.sources, sources=None)
+        return dataclasses.replace(self, problem=self.sources, sources=None)
 
     @cached_property
     def texts(self) -> tuple[dict[str, str], list[str]] | None:
@@ -91,7 +91,7 @@ class Experiment:
         if "item_text" not in self.model.inputs:
             return None
         try:
-            return self.ground.texts
+            return self.problem.texts
         except HarnessError as error:
             raise HarnessError(f"{error}; {self.model.name} reads item text") from None
 
@@ -107,7 +107,7 @@ class Experiment:
         )
 
     def fingerprints(self) -> dict[str, str]:
-        found = dict(self.ground.fingerprints)
+        found = dict(self.problem.fingerprints)
         if self.texts is not None:
             found["text"] = texts_fingerprint(self.texts[1])
             found["encoder"] = self.encoder.fingerprint
@@ -151,10 +151,10 @@ class Experiment:
 def prepare(
     model: ModelSpec,
     settings: Settings,
-    ground: Ground,
+    problem: Problem,
     space: Space | None = None,
     run_file: RunFile | None = None,
-    sources: Sources | None = None,
+    sources: Union | None = None,
 ) -> Experiment:
     """Fix what `auto` means on this machine and check what can be checked before any work."""
     run = dict(settings.run)
@@ -180,7 +180,7 @@ def prepare(
             f"--train: {model.name} has parameters of users or items, which no other dataset has"
         )
     seeded = dataclasses.replace(settings, run=run)
-    return Experiment(model, seeded, ground, space, run_file, sources)
+    return Experiment(model, seeded, problem, space, run_file, sources)
 
 
 def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def planned_bytes(experiment: Experiment, **given: Any) -> int:
     plan = getattr(experiment.model.load(), "planned_bytes", None)
     if plan is None:
         return 0
-    data = experiment.ground.data
+    data = experiment.problem.data
     params = {**experiment.settings.params, **given}
     return int(plan(len(data.user_tokens), len(data.item_tokens), params))
 
@@ -213,13 +213,13 @@ def check_memory(experiment: Experiment) -> None:
     needed = planned_bytes(experiment)
     free = memory.free_memory(experiment.settings.run["device"])
     if needed > free:
-        data = experiment.ground.data
+        data = experiment.problem.data
         sizes = len(data.user_tokens), len(data.item_tokens)
         fits = int(min(sizes) * (free / needed) ** 0.5)
         narrow = planned_bytes(experiment, precision="float32")
         hint = ", or --precision=float32" if narrow <= free else ""
         raise HarnessError(
-            f"{experiment.model.name} on {experiment.ground.spec.name} ({sizes[0]:,} users, {sizes[1]:,} items) needs about "
+            f"{experiment.model.name} on {experiment.problem.spec.name} ({sizes[0]:,} users, {sizes[1]:,} items) needs about "
             f"{needed / 2**30:.1f} GiB for a matrix of the smaller side, {free / 2**30:.1f} GiB are free; about {fits:,} "
             f"fit: raise --min_item or --min_user{hint}"
         )

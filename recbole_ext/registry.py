@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.metadata
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from recbole_ext import recbole_compat
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.recbole_package import LACKING, recbole_models
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,33 @@ class Paper:
 
 
 @dataclass(frozen=True)
+class TrainerSpec:
+    """How models come to their weights, and what a search may do with that."""
+
+    name: str
+    target: str
+    """`module:Class` of a `trainer.base.Trainer`."""
+    by_epoch: bool = False
+    """RecBole's training keys are its models' own, and a search may end a training early."""
+    families: bool = False
+    """Points of a grid share a factorisation: they are tried together."""
+
+    def load(self) -> Any:
+        """The trainer."""
+        return _loaded(self.target)()
+
+
+CLOSED_FORM = TrainerSpec(
+    "closed_form", "recbole_ext.trainer.closed_form:ClosedForm", families=True
+)
+"""For a model with `solve` and `families`."""
+EPOCHS = TrainerSpec("epochs", "recbole_ext.trainer.epochs:Epochs", by_epoch=True)
+"""For a model with RecBole's `calculate_loss`."""
+STAGED = TrainerSpec("staged", "recbole_ext.trainer.staged:Staged")
+"""For a model with `stages`."""
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """One row of the registry."""
 
@@ -26,9 +57,8 @@ class ModelSpec:
     """As printed and as typed."""
     target: str
     """`module:Class` of a RecBole subclass, or `recbole:Name`."""
-    trainer: str
-    """`closed_form` (the model has `solve` and `families`), `recbole` (RecBole's own trainer) or `run_file` (nothing is
-    trained)."""
+    trainer: TrainerSpec | None
+    """None where nothing is trained: another system's run file."""
     scoring: str = "full"
     """What the model can score: `full` (every item)."""
     inputs: tuple[str, ...] = ()
@@ -38,13 +68,20 @@ class ModelSpec:
     revision: int = 1
     """Bumped when a change moves this model's results."""
     paper: Paper | None = None
+    defaults: Path | None = None
+    """YAML of its parameters, for a model of another package; None for `properties/model/NAME.yaml`."""
 
     def load(self) -> type | str:
         """The class; for RecBole's models the name, which RecBole resolves itself."""
-        module, _, attribute = self.target.partition(":")
-        if module == "recbole":
-            return attribute
-        return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
+        if self.target.startswith("recbole:"):
+            return self.target.removeprefix("recbole:")
+        return _loaded(self.target)  # type: ignore[no-any-return]
+
+
+def _loaded(target: str) -> Any:
+    """What `module:name` names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 _L3AE = Paper(
@@ -66,17 +103,17 @@ _JEUNEN = Paper(
 MODELS = {
     spec.name: spec
     for spec in (
-        ModelSpec(name="Pop", target="recbole_ext.model.pop:Pop", trainer="closed_form"),
+        ModelSpec(name="Pop", target="recbole_ext.model.pop:Pop", trainer=CLOSED_FORM),
         ModelSpec(
             name="RandomPop",
             target="recbole_ext.model.pop:RandomPop",
-            trainer="closed_form",
+            trainer=CLOSED_FORM,
             paper=_ALPHAREC,
         ),
         ModelSpec(
             name="EASE",
             target="recbole_ext.model.ease:EASE",
-            trainer="closed_form",
+            trainer=CLOSED_FORM,
             paper=Paper(
                 "Embarrassingly Shallow Autoencoders for Sparse Data",
                 "WWW 2019",
@@ -86,7 +123,7 @@ MODELS = {
         ModelSpec(
             name="L3AE",
             target="recbole_ext.model.l3ae:L3AE",
-            trainer="closed_form",
+            trainer=CLOSED_FORM,
             inputs=("item_text",),
             paper=_L3AE,
         ),
@@ -94,7 +131,7 @@ MODELS = {
             ModelSpec(
                 name=name,
                 target=f"recbole_ext.model.{target}",
-                trainer="closed_form",
+                trainer=CLOSED_FORM,
                 inputs=("item_text",),
                 paper=paper,
             )
@@ -110,7 +147,7 @@ MODELS = {
         ModelSpec(
             name="AlphaRec",
             target="recbole_ext.model.alpharec:AlphaRec",
-            trainer="recbole",
+            trainer=EPOCHS,
             inputs=("item_text",),
             transfers=True,
             paper=_ALPHAREC,
@@ -118,7 +155,7 @@ MODELS = {
         ModelSpec(
             name="UniSRec",
             target="recbole_ext.model.unisrec:UniSRec",
-            trainer="recbole",
+            trainer=EPOCHS,
             inputs=("item_text",),
             transfers=True,
             paper=Paper(
@@ -130,7 +167,7 @@ MODELS = {
         ModelSpec(
             name="SimGCL",
             target="recbole_ext.model.simgcl:SimGCL",
-            trainer="recbole",
+            trainer=EPOCHS,
             paper=Paper(
                 "Are Graph Augmentations Necessary? Simple Graph Contrastive Learning for Recommendation",
                 "SIGIR 2022",
@@ -140,7 +177,7 @@ MODELS = {
         ModelSpec(
             name="XSimGCL",
             target="recbole_ext.model.simgcl:XSimGCL",
-            trainer="recbole",
+            trainer=EPOCHS,
             paper=Paper(
                 "XSimGCL: Towards Extremely Simple Graph Contrastive Learning for Recommendation",
                 "TKDE 2023",
@@ -155,17 +192,49 @@ _REVISIONS = {"LightGCN": 2, "DiffRec": 2, "LDiffRec": 2, "sequential": 2}
 """Of RecBole's models, by name or kind; the others have 1."""
 
 
+PLUGINS = "recbole_ext.models"
+"""Group of the entry points by which other packages bring models: NAME = "package.module:SPEC", a `ModelSpec`."""
+
+
+@functools.cache
+def plugged_in() -> dict[str, importlib.metadata.EntryPoint]:
+    """Models of other installed packages by name; none of them is imported."""
+    return {entry.name: entry for entry in importlib.metadata.entry_points(group=PLUGINS)}
+
+
+def _from_plugin(name: str) -> ModelSpec:
+    """The row that another package brings.
+
+    Raises:
+        HarnessError: the package is broken, or what it brings is no row of that name.
+    """
+    entry = plugged_in()[name]
+    package = entry.dist.name if entry.dist else entry.module
+    try:
+        spec = entry.load()
+    except (
+        Exception
+    ) as error:  # another's code: whatever it raises is its own, and is said in a line
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise HarnessError(f"model '{name}' of package {package} cannot be loaded: {why}") from None
+    if not isinstance(spec, ModelSpec) or spec.name != name:
+        raise HarnessError(
+            f"package {package}: its entry point '{name}' is no ModelSpec of that name ({entry.value})"
+        )
+    return spec
+
+
 def other_system(name: str) -> ModelSpec:
     """The row of a system that is known by a run file only.
 
     Raises:
         HarnessError: the name belongs to a model here.
     """
-    if name in MODELS or name.removesuffix("@recbole") in recbole_compat.recbole_models():
+    if name in {*MODELS, *plugged_in()} or name.removesuffix("@recbole") in recbole_models():
         raise HarnessError(
             f"--model={name} is a model here; give the run file's system another name"
         )
-    return ModelSpec(name=name, target="", trainer="run_file")
+    return ModelSpec(name=name, target="", trainer=None)
 
 
 def find_model(name: str) -> ModelSpec:
@@ -176,19 +245,19 @@ def find_model(name: str) -> ModelSpec:
     """
     if name in MODELS:
         return MODELS[name]
-    theirs = recbole_compat.recbole_models()
+    if name in plugged_in():
+        return _from_plugin(name)
+    theirs = recbole_models()
     plain = name.removesuffix("@recbole")
     if plain in theirs and (plain == name or name.endswith("@recbole")):
         return ModelSpec(
             name=name,
             target=f"recbole:{plain}",
-            trainer="recbole",
+            trainer=EPOCHS,
             revision=_REVISIONS.get(plain) or _REVISIONS.get(theirs[plain], 1),
         )
-    if plain in recbole_compat.LACKING:
-        raise HarnessError(
-            f"model '{name}' of RecBole needs {recbole_compat.LACKING[plain]}: not supported here"
-        )
+    if plain in LACKING:
+        raise HarnessError(f"model '{name}' of RecBole needs {LACKING[plain]}: not supported here")
     raise HarnessError(
-        f"model '{name}' is unknown{nearest(name, [*MODELS, *theirs]) or '; see: python run_bench.py list'}"
+        f"model '{name}' is unknown{nearest(name, [*MODELS, *plugged_in(), *theirs]) or '; see: python run_bench.py list'}"
     )

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.canonical import canonical_json
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.canonical import canonical_json
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.shape import Maybe, flaw
 from recbole_ext.evaluator.protocols import parsed
-from recbole_ext.shape import Maybe, flaw
 
 SCHEMA = 1
 _RECORD_NAME = re.compile(r"record\.json|[0-9a-f]{16}\.json")

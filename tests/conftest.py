@@ -1,4 +1,4 @@
-"""Shared grounds: a tiny made-up dataset with times and titles, and MovieLens-100K as RecBole bundles it."""
+"""Shared problems: a tiny made-up dataset with times and titles, and MovieLens-100K as RecBole bundles it."""
 
 from __future__ import annotations
 

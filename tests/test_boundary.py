@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.model.pop import Pop
 from recbole_ext.recbole_compat.boundary import by_recbole
-from tests.grounds import make_experiment, train
+from tests.problems import make_experiment, train
 
 
 def test_what_recbole_raises_is_one_line_with_its_own_words(tiny_path, tmp_path):

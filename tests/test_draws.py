@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from recbole_ext.errors import HarnessError
-from recbole_ext.sampling import without_any_left
-from recbole_ext.training import rank_test
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.pipeline.training import rank_test
+from recbole_ext.recbole_compat.sampling import without_any_left
 from tests.contract.test_nasty_data import pairs, some, within
-from tests.grounds import make_experiment, pairs_of, random_mask, train
+from tests.problems import make_experiment, pairs_of, random_mask, train
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -73,7 +73,7 @@ def test_uniform_draws_reach_the_item_that_training_has_not(all_but_one, tmp_pat
         "BPR", "full", all_but_one, split="global_time", epochs=1, protocols="full"
     )
     with within(60):
-        assert len(rank_test(train(experiment, tmp_path), experiment.ground))
+        assert len(rank_test(train(experiment, tmp_path), experiment.problem))
 
 
 def test_line_draws_users_and_says_which_item_all_of_them_have(tmp_path):
@@ -101,13 +101,13 @@ def test_recboles_evaluator_is_refused_a_test_user_of_every_item_before_training
     path = write(tmp_path / "a", pairs((0, range(9)), *some(8, 9)[1:]))
     experiment = make_experiment("Pop", "full", path, protocols="full,recbole-uni5", ks="1,5")
     with pytest.raises(HarnessError, match="test user 'u0' of full has every item"):
-        _ = experiment.ground.test_task
+        _ = experiment.problem.test_task
 
 
 def test_recboles_evaluator_is_refused_a_cut_off_beyond_the_catalogue(tiny_path):
     experiment = make_experiment("Pop", "tiny", tiny_path, protocols="recbole-uni5", ks="5,31")
     with pytest.raises(HarnessError, match="tiny has 30 items: choose --ks up to that"):
-        _ = experiment.ground.test_task
+        _ = experiment.problem.test_task
 
 
 def test_recboles_evaluator_is_refused_a_sequential_model_before_training(tiny_path):
@@ -122,7 +122,7 @@ def test_a_power_of_nothing_is_no_matter_of_the_learning_rate(name, tmp_path):
     given = {"split": "global_time", "epochs": 1, "alpha": 0.5, "protocols": "full"}
     experiment = make_experiment(name, "full", write(tmp_path / "a", found), **given)
     with pytest.raises(HarnessError) as said:
-        rank_test(train(experiment, tmp_path), experiment.ground)
+        rank_test(train(experiment, tmp_path), experiment.problem)
     line = str(said.value)
     assert "has no interaction in training: use --split=ratio" in line
     assert "learning rate" not in line

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.splits import TEST, TRAIN, VALID
-from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.ranks import rank
-from tests.grounds import make_experiment
+from tests.problems import make_experiment
 
 
-def negatives_by_definition(ground, user: int, parts: tuple[int, ...]) -> set[int]:
-    data, part = ground.data, ground.split.part
+def negatives_by_definition(problem, user: int, parts: tuple[int, ...]) -> set[int]:
+    data, part = problem.data, problem.split.part
     known = np.isin(part, (*parts, TEST)) & (data.user == user)
     return set(range(len(data.item_tokens))) - set(data.item[known].tolist())
 
@@ -22,11 +22,11 @@ def negatives_by_definition(ground, user: int, parts: tuple[int, ...]) -> set[in
     ("exclude", "parts"), [("train", (TRAIN,)), ("train+valid", (TRAIN, VALID))]
 )
 def test_full_drawn_and_expected_share_one_set_of_negatives(exclude, parts, tiny_path):
-    ground = make_experiment(
+    problem = make_experiment(
         "Pop", "tiny", tiny_path, exclude=exclude, protocols="full,uni5,expected@5"
-    ).ground
-    task = ground.test_task
-    items = len(ground.data.item_tokens)
+    ).problem
+    task = problem.test_task
+    items = len(problem.data.item_tokens)
     seen = {user: set() for user in task.users.tolist()}
     for row, position in enumerate(task.row_of_positive):
         seen[int(task.users[position])] |= set(task.lists["uni5"][row].ravel().tolist())
@@ -40,7 +40,7 @@ def test_full_drawn_and_expected_share_one_set_of_negatives(exclude, parts, tiny
             if above and positive != item:
                 counted[int(user)].add(item)
     for place, user in enumerate(task.users.tolist()):
-        wanted = negatives_by_definition(ground, user, parts)
+        wanted = negatives_by_definition(problem, user, parts)
         assert counted[user] == wanted
         assert seen[user] <= wanted
         assert task.negatives[place] == len(wanted)
@@ -50,7 +50,7 @@ def test_full_drawn_and_expected_share_one_set_of_negatives(exclude, parts, tiny
 
 def test_exclude_changes_the_lists_and_never_the_validation(tiny_path):
     strict, loose = (
-        make_experiment("Pop", "tiny", tiny_path, exclude=exclude, protocols="full,uni5").ground
+        make_experiment("Pop", "tiny", tiny_path, exclude=exclude, protocols="full,uni5").problem
         for exclude in ("train+valid", "train")
     )
     assert strict.candidates != loose.candidates
@@ -71,4 +71,4 @@ def test_exclude_changes_the_lists_and_never_the_validation(tiny_path):
 
 def test_an_unknown_exclude_is_one_line(tiny_path):
     with pytest.raises(HarnessError, match="must be train or train\\+valid"):
-        _ = make_experiment("Pop", "tiny", tiny_path, exclude="valid").ground.test_task
+        _ = make_experiment("Pop", "tiny", tiny_path, exclude="valid").problem.test_task

@@ -15,9 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from recbole_ext import memory, run
 from recbole_ext.cli import main
-from recbole_ext.errors import HarnessError
+from recbole_ext.core import memory
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.pipeline import execute as run
 from recbole_ext.results import find_records, read_record
 from tests.leaderboard.factory import record as made_up
 

@@ -9,10 +9,17 @@ import pytest
 import torch
 
 from recbole_ext.cli import main
-from recbole_ext.errors import HarnessError
-from recbole_ext.intention import alphas_of, queries_by, query_of, remark, sweep_alpha, written
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.explain.intention import (
+    alphas_of,
+    queries_by,
+    query_of,
+    remark,
+    sweep_alpha,
+    written,
+)
 from tests.conftest import write_tiny
-from tests.grounds import make_experiment, train
+from tests.problems import make_experiment, train
 
 GIVEN = {
     "encoder": "hash:32",
@@ -76,12 +83,12 @@ def test_alpha_0_changes_nothing_and_alpha_1_forgets_the_history(fitted):
 
 def test_the_table_is_that_of_a_loop(fitted):
     experiment, trained = fitted
-    ground, data = experiment.ground, experiment.ground.data
+    problem, data = experiment.problem, experiment.problem.data
     items = np.arange(0, len(data.item_tokens), 2)  # every other item has a query
     vectors = np.random.default_rng(0).normal(size=(len(items), 32)).astype(np.float32)
-    found, users = sweep_alpha(trained, ground, items, vectors, [0.3])
-    task = ground.test_task
-    seen = set(zip(*ground.split.pairs(data, *ground.seen_at_test), strict=True))
+    found, users = sweep_alpha(trained, problem, items, vectors, [0.3])
+    task = problem.test_task
+    seen = set(zip(*problem.split.pairs(data, *problem.seen_at_test), strict=True))
     of_user = {}
     for user, item in zip(task.users[task.row_of_positive], task.pos_items, strict=True):
         of_user.setdefault(int(user), []).append(int(item))
@@ -110,7 +117,7 @@ def test_the_table_is_that_of_a_loop(fitted):
 def test_the_plot_is_the_same_bytes(fitted, tmp_path):
     experiment, trained = fitted
     found, _ = sweep_alpha(
-        trained, experiment.ground, np.arange(30), np.eye(32, dtype=np.float32)[:30], [0.0, 1.0]
+        trained, experiment.problem, np.arange(30), np.eye(32, dtype=np.float32)[:30], [0.0, 1.0]
     )
     first = [path.read_bytes() for path in written(found, "a run", tmp_path)]
     assert first == [path.read_bytes() for path in written(found, "a run", tmp_path)]
@@ -209,7 +216,7 @@ class Says:
 
 
 def test_a_model_writes_queries_in_the_first_person_or_none(tiny_path):
-    data = make_experiment("Pop", "tiny", tiny_path).ground.data
+    data = make_experiment("Pop", "tiny", tiny_path).problem.data
     writer = Says('QUERY: "I want a {}."')
     found = queries_by(writer, data)
     assert len(found) == len(data.item_tokens) == len(writer.asked)

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from recbole_ext import memory
+from recbole_ext.core import memory
 
 ROOT = Path(__file__).resolve().parents[1]
 GIB = 2**30
@@ -71,7 +71,7 @@ def test_the_strictest_limit_counts(monkeypatch):
 @pytest.mark.parametrize("kind", ["RLIMIT_AS", "RLIMIT_DATA"])
 def test_a_limit_of_the_shell_counts(kind):
     program = (
-        "import resource, psutil\nfrom recbole_ext.memory import free_memory\n"
+        "import resource, psutil\nfrom recbole_ext.core.memory import free_memory\n"
         f"resource.setrlimit(resource.{kind}, (2**29, 2**29))\nprint(free_memory('cpu'))"
     )
     done = subprocess.run(

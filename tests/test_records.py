@@ -10,7 +10,7 @@ import json
 import pytest
 
 from recbole_ext.cli import main
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.leaderboard.analysis import Analysis
 from recbole_ext.leaderboard.answer import render_answer
 from recbole_ext.leaderboard.csvfile import render_csv, render_trials

@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from recbole_ext.cli import main
+from recbole_ext.data.run_file import RunFile
 from recbole_ext.evaluator.ranks import rank
-from recbole_ext.run_file import RunFile
-from recbole_ext.verify import verify_records
-from tests.grounds import make_experiment
+from recbole_ext.pipeline.verify import verify_records
+from tests.problems import make_experiment
 
 
 @pytest.fixture
 def scored(tiny_path):
     """(scores [40, 30] with ties, long frame) on the tiny dataset."""
-    data = make_experiment("Pop", "tiny", tiny_path).ground.data
+    data = make_experiment("Pop", "tiny", tiny_path).problem.data
     scores = (
         np.random.default_rng(0)
         .integers(0, 9, (len(data.user_tokens), len(data.item_tokens)))
@@ -54,14 +54,14 @@ def write(frame, path):
 @pytest.mark.parametrize("name", ["run.csv", "run.tsv", "run.parquet", "run.csv.gz"])
 def test_a_run_file_gets_the_ranks_of_its_scores(name, scored, tiny_path, tmp_path):
     scores, frame = scored
-    ground = make_experiment("Pop", "tiny", tiny_path, protocols="full,uni5").ground
-    listed = RunFile(write(frame, tmp_path / name)).read(ground.data)
-    (ours,) = rank(ground.test_task, lambda users: [listed.scores(users)])
-    (expected,) = rank(ground.test_task, lambda users: [torch.from_numpy(scores[users])])
+    problem = make_experiment("Pop", "tiny", tiny_path, protocols="full,uni5").problem
+    listed = RunFile(write(frame, tmp_path / name)).read(problem.data)
+    (ours,) = rank(problem.test_task, lambda users: [listed.scores(users)])
+    (expected,) = rank(problem.test_task, lambda users: [torch.from_numpy(scores[users])])
     for column in ("above", "tied"):
         np.testing.assert_array_equal(getattr(ours, column), getattr(expected, column))
     np.testing.assert_array_equal(ours.lists["uni5"][0], expected.lists["uni5"][0])
-    assert len(listed.remarks(ground.test_task)) == 1
+    assert len(listed.remarks(problem.test_task)) == 1
 
 
 def test_scores_as_text_are_read_to_the_last_bit(tmp_path):
@@ -72,7 +72,7 @@ def test_scores_as_text_are_read_to_the_last_bit(tmp_path):
 
 
 def test_doubles_that_float32_would_merge_keep_their_order(tiny_path, tmp_path):
-    data = make_experiment("Pop", "tiny", tiny_path).ground.data
+    data = make_experiment("Pop", "tiny", tiny_path).problem.data
     score = 1e9 + np.arange(30) * 1e-3
     frame = pd.DataFrame({"user": data.user_tokens[3], "item": data.item_tokens, "score": score})
     listed = RunFile(write(frame, tmp_path / "run.parquet")).read(data)

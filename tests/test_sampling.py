@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from recbole_ext.sampling import Negatives, UserUniform
-from recbole_ext.training import Training
-from tests.grounds import make_experiment, pairs_of, random_mask
+from recbole_ext.pipeline.training import Training
+from recbole_ext.recbole_compat.sampling import Negatives, UserUniform
+from tests.problems import make_experiment, pairs_of, random_mask
 
 
 @given(st.integers(0, 50), st.floats(0.0, 1.0))

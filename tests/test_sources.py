@@ -10,20 +10,20 @@ import pytest
 import torch
 
 from recbole_ext.cli import main
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.catalog import find_dataset
+from recbole_ext.data.problem import Problem
 from recbole_ext.data.splits import TRAIN, VALID
-from recbole_ext.errors import HarnessError
+from recbole_ext.data.union import Union
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.experiment import prepare
-from recbole_ext.ground import Ground
+from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import score_function
+from recbole_ext.recbole_compat.sampling import Negatives
 from recbole_ext.registry import find_model
-from recbole_ext.sampling import Negatives
-from recbole_ext.sources import Sources
-from recbole_ext.training import Training
 from tests.conftest import write_tiny
-from tests.grounds import make_experiment
+from tests.problems import make_experiment
 
 
 @pytest.fixture(scope="module")
@@ -54,13 +54,13 @@ def three(tmp_path_factory):
 def experiment_of(path, sources=("one", "two"), model="AlphaRec", target="target", **given):
     given = {"encoder": "hash:16", "epochs": 5, "num_neg": 8, "protocols": "full"} | given
     experiment = make_experiment(model, target, path, **given)
-    ground = experiment.ground
+    problem = experiment.problem
     parts = []
     for name in sources:
         spec = find_dataset(name, path)
-        parts.append(Ground(spec, ground.options | spec.options, ground.evaluation))
+        parts.append(Problem(spec, problem.options | spec.options, problem.evaluation))
     return prepare(
-        find_model(model), experiment.settings, ground, sources=Sources.of(parts, ground)
+        find_model(model), experiment.settings, problem, sources=Union.of(parts, problem)
     )
 
 
@@ -80,7 +80,7 @@ def test_items_of_the_target_are_left_out_of_the_sources(three, capsys):
     assert not set(sources.target.data.item_tokens) & {*kept_one, *kept_two}
 
 
-def test_the_merged_ground_is_its_parts_side_by_side(three):
+def test_the_merged_problem_is_its_parts_side_by_side(three):
     sources = experiment_of(three).sources
     data, split = sources.data, sources.split
     assert data.user_tokens == sorted(data.user_tokens)
@@ -103,9 +103,9 @@ def test_the_merged_ground_is_its_parts_side_by_side(three):
 def test_no_negative_is_of_another_dataset(three, tmp_path):
     experiment = experiment_of(three).origin
     model, _ = training_of(experiment, tmp_path).build(experiment.settings.params)
-    blocks = np.concatenate([[-1], experiment.ground.blocks])
+    blocks = np.concatenate([[-1], experiment.problem.blocks])
     of_user = np.zeros(model.n_users, dtype=int)
-    user, item = experiment.ground.split.pairs(experiment.ground.data, TRAIN)
+    user, item = experiment.problem.split.pairs(experiment.problem.data, TRAIN)
     of_user[user + 1] = blocks[item + 1]
     users = torch.arange(1, model.n_users)
     drawn = model.negatives(users, 200).numpy()
@@ -135,7 +135,7 @@ def test_graphs_are_apart_and_validation_is_the_mean_over_the_sources(three, tmp
     for (data, split, texts), part in zip(sources.kept, sources.parts, strict=True):
         # The source alone, with the same mapping: the same scores as its block of the whole.
         alone = experiment_of(three, sources=[part.spec.name])
-        own = training_of(alone.origin, tmp_path).moved(fitted, experiment.settings.params)
+        own = training_of(alone.origin, tmp_path).setup.moved(fitted, experiment.settings.params)
         theirs = score_function(own.model, own.bench, alone.sources.data, history)
         users = np.arange(len(data.user_tokens))
         block = scores(users + first_user)[:, first_item : first_item + len(texts)]
@@ -152,7 +152,7 @@ def test_what_moves_is_frozen_and_the_target_changes_nothing(three, tmp_path):
     training = training_of(experiment.origin, tmp_path)
     fitted = training.fit(experiment.settings.params, "test")
     before = {name: value.clone() for name, value in fitted.model.state_dict().items()}
-    moved = training_of(experiment, tmp_path).moved(fitted, experiment.settings.params)
+    moved = training_of(experiment, tmp_path).setup.moved(fitted, experiment.settings.params)
     after = moved.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)

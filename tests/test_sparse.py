@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.sparse import by_rows, rows_of
+from recbole_ext.core.sparse import by_rows, rows_of
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """
@@ -19,7 +19,7 @@ warnings.simplefilter("error")
 import scipy.sparse, torch
 torch.sparse.check_sparse_tensor_invariants.enable()
 before = list(warnings.filters)
-from recbole_ext.sparse import by_rows, rows_of
+from recbole_ext.core.sparse import by_rows, rows_of
 by_rows(scipy.sparse.eye(3, format="csr"))
 rows_of(torch.eye(3).to_sparse())
 assert warnings.filters == before, warnings.filters

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from recbole_ext.config import model_defaults, resolve
-from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.recbole_compat import recbole_models, recbole_root
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.recbole_package import recbole_models, recbole_root
+from recbole_ext.core.values import Rule, check, parse_value
+from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.registry import MODELS, find_model
-from recbole_ext.values import Rule, check, parse_value
-from recbole_ext.yamlfiles import properties, read_yaml
 
 EVERY = (*MODELS, *(f"{name}@recbole" if name in MODELS else name for name in recbole_models()))
 

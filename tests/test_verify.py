@@ -7,12 +7,12 @@ import dataclasses
 import pytest
 import torch
 
-from recbole_ext import rerun
 from recbole_ext.cli import main
+from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.leaderboard.board import load_records
-from recbole_ext.rerun import experiment_of
-from recbole_ext.verify import verify_records
-from recbole_ext.yamlfiles import properties, read_yaml
+from recbole_ext.pipeline import replay as rerun
+from recbole_ext.pipeline.replay import experiment_of
+from recbole_ext.pipeline.verify import verify_records
 from tests.leaderboard.factory import as_if_by_gpu
 
 

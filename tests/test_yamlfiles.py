@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recbole_ext.yamlfiles import read_yaml
+from recbole_ext.core.yaml_files import read_yaml
 
 
 def test_an_exponent_is_a_number_and_what_is_quoted_is_text(tmp_path):

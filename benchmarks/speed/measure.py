@@ -79,7 +79,7 @@ def this_machine() -> Machine:
     """As it is while this process sleeps for half a second."""
     import torch
 
-    from recbole_ext.environment import describe
+    from recbole_ext.core.environment import describe
 
     stat, cpuinfo = Path("/proc/stat"), Path("/proc/cpuinfo")
     here = {

@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from benchmarks.speed.measure import FULL, least_seconds, size
 from recbole_ext.model.contrastive import picked_scores
+from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import make_trainer
-from recbole_ext.training import Training
 from tests.conftest import SHARED
-from tests.grounds import make_experiment
+from tests.problems import make_experiment
 
 REAL = FULL and SHARED.is_dir()
 ENCODER = "minilm" if FULL else "hash"

@@ -19,9 +19,10 @@ from benchmarks.speed.measure import size
 OURS = """
 import json, sys, time
 from pathlib import Path
-from recbole_ext.data.build import Supply, build
+from recbole_ext.data.build import build
+from recbole_ext.data.source import Supply
 from recbole_ext.data.catalog import find_dataset
-from recbole_ext.environment import peak_memory_mb
+from recbole_ext.core.environment import peak_memory_mb
 start = time.process_time()
 folder = Path(sys.argv[1])
 spec = find_dataset("amazon-2018-Video_Games", None, Supply(folder / "cache", source_dir=folder))
@@ -31,7 +32,7 @@ print(json.dumps({"seconds": time.process_time() - start, "peak": peak_memory_mb
 """
 THEIRS = """
 import json, sys, time
-from recbole_ext.environment import peak_memory_mb
+from recbole_ext.core.environment import peak_memory_mb
 from recbole_ext.recbole_compat import recbole
 recbole()
 import logging

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from benchmarks.speed.measure import FULL, now
+from recbole_ext.pipeline.training import Training
 from recbole_ext.trainer.closed_form import evaluate_family
-from recbole_ext.training import Training
 from tests.conftest import SHARED
-from tests.grounds import make_experiment
+from tests.problems import make_experiment
 
 GRID = [
     {"reg_f": f, "reg_kd": k}
@@ -28,16 +28,16 @@ def experiment(**given):
 
 def test_forty_two_points_against_one_fit(figure, tmp_path):
     asked = experiment()
-    ground, training = asked.ground, Training(asked, asked.embeddings(), tmp_path)
-    _ = ground.validations[0].task
+    problem, training = asked.problem, Training(asked, asked.embeddings(), tmp_path)
+    _ = problem.validations[0].task
     begun = now()
     training.fit(asked.settings.params, "one")
     one = now() - begun
     begun = now()
     model, _ = training.build(asked.settings.params)
-    found = list(evaluate_family(model, GRID, ground.validations[0].task, "recall@20"))
+    found = list(evaluate_family(model, GRID, problem.validations[0].task, "recall@20"))
     grid = now() - begun
-    users, items = len(ground.data.user_tokens), len(ground.data.item_tokens)
+    users, items = len(problem.data.user_tokens), len(problem.data.item_tokens)
     assert len(found) == 42
     figure(
         f"42 points of L3AE on {users:,} users, {items:,} items, in fits with their validation",
@@ -49,16 +49,18 @@ def test_forty_two_points_against_one_fit(figure, tmp_path):
 def test_the_chosen_point_is_that_of_separate_fits(tmp_path):
     """About 3,000 items: every score within 1e-4 of the scores' range, and the same choice."""
     asked = experiment(**({"min_user": 5, "min_item": 9} if FULL else {}), precision="float64")
-    ground, training = asked.ground, Training(asked, asked.embeddings(), tmp_path)
+    problem, training = asked.problem, Training(asked, asked.embeddings(), tmp_path)
     params = asked.settings.params
     shared, _ = training.build(params)
     points = GRID if FULL else GRID[::9]
     values = dict.fromkeys(range(len(points)), 0.0)
     family = {
         points.index(point): value
-        for point, value in evaluate_family(shared, points, ground.validations[0].task, "recall@20")
+        for point, value in evaluate_family(
+            shared, points, problem.validations[0].task, "recall@20"
+        )
     }
-    users = torch.arange(1, 1 + min(500, len(ground.data.user_tokens)))
+    users = torch.arange(1, 1 + min(500, len(problem.data.user_tokens)))
     ours: dict[int, torch.Tensor] = {}
     for group, scorer in shared.families(points):
         for point, scores in zip(group, scorer(users), strict=True):

@@ -7,7 +7,7 @@ import scipy.sparse as sp
 import torch
 
 from benchmarks.speed.measure import FULL, least_seconds, size
-from recbole_ext.environment import peak_memory_mb, reset_peak_memory
+from recbole_ext.core.environment import peak_memory_mb, reset_peak_memory
 from recbole_ext.linear.ridge import gram, ridge_inverse_
 from recbole_ext.linear.semantics import Semantics, ease_teacher
 from recbole_ext.linear.solution import Distillation, ease

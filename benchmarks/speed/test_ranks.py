@@ -9,10 +9,10 @@ import numpy as np
 import torch
 
 from benchmarks.speed.measure import FULL, least_seconds, size
-from recbole_ext.environment import peak_memory_mb, reset_peak_memory
+from recbole_ext.core.environment import peak_memory_mb, reset_peak_memory
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
-from recbole_ext.training import Training
+from recbole_ext.pipeline.training import Training
 
 
 def made_up(users: int, items: int, positives: int) -> RankTask:
@@ -80,15 +80,15 @@ def test_uni100_against_recboles_own(figure, tmp_path: Path):
     and seeds of a board. What drawing them costs once is a figure too.
     """
     from recbole_ext.recbole_compat import evaluate, score_function
-    from tests.grounds import make_experiment
+    from tests.problems import make_experiment
 
     for model in ("LightGCN", "BPR") if FULL else ("BPR",):
         experiment = make_experiment(model, "ml-100k", protocols="full,uni100", draws=1)
-        ground = experiment.ground
+        problem = experiment.problem
         built, bench = Training(experiment, None, tmp_path).build(experiment.settings.params)
-        data, history = ground.data, ground.split.pairs(ground.data, *ground.seen_at_test)
+        data, history = problem.data, problem.split.pairs(problem.data, *problem.seen_at_test)
         score = score_function(built, bench, data, history)
-        task = ground.test_task
+        task = problem.test_task
 
         def ours(task: RankTask = task, score: Any = score) -> dict[str, Any]:
             (table,) = rank(task, lambda users: [score(users)])

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from benchmarks.speed.measure import FULL
-from recbole_ext.environment import usable_cpus
+from recbole_ext.core.environment import usable_cpus
 from recbole_ext.experiment import Experiment
-from recbole_ext.training import Training
+from recbole_ext.pipeline.sweep import Cluster, sweep
+from recbole_ext.pipeline.training import Training
 from recbole_ext.tune.search import Space, Trial
-from recbole_ext.tune.sweep import Cluster, sweep
 from recbole_ext.tune.trials import TrialLog
-from tests.grounds import make_experiment
+from tests.problems import make_experiment
 
 TRIALS = 12 if FULL else 2
 SECONDS = 10.0
@@ -59,7 +59,7 @@ def test_a_sweep_costs_little_more_than_plain_processes(figure, tmp_path: Path) 
     rates = [point["learning_rate"] for point in points]
     asked = experiment(epochs)
     space = Space([{"learning_rate": rates}], seed=asked.settings.run["seed"])
-    swept = Experiment(asked.model, asked.settings, asked.ground, space)
+    swept = Experiment(asked.model, asked.settings, asked.problem, space)
     begun = time.perf_counter()
     sweep(swept, tmp_path, Cluster(cpus=1))
     through = time.perf_counter() - begun

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal, cast
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.tokens import Numbering
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.tokens import Numbering
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,14 +36,6 @@ _OTHER_UNICODE = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-
-
-def find_atomic(folder: Path, stem: str) -> Path | None:
-    """`folder/stem` or `folder/stem.gz`; None when neither exists."""
-    for path in (folder / stem, folder / f"{stem}.gz"):
-        if path.is_file():
-            return path
-    return None
 
 
 def read_atomic(path: Path, kinds: Mapping[str, Kind]) -> pd.DataFrame:

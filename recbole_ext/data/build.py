@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from array import array
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import locked, write_atomically
+from recbole_ext.core.progress import progress, say
+from recbole_ext.core.tokens import Numbering
 from recbole_ext.data.formats.reading import Batch, Malformed
 from recbole_ext.data.interactions import PARTS, filtered
-from recbole_ext.data.source import Source
-from recbole_ext.errors import HarnessError
-from recbole_ext.files import default_cache, locked, write_atomically
-from recbole_ext.progress import progress, say
-from recbole_ext.tokens import Numbering
+from recbole_ext.data.source import Source, Supply
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,19 +33,6 @@ if TYPE_CHECKING:
 _SEPARATORS = frozenset("\t\r\n")
 REVISION = 2
 """Bumped when a change moves what is built."""
-
-
-@dataclass(frozen=True)
-class Supply:
-    """How the official files are come by."""
-
-    cache: Path = field(default_factory=default_cache)
-    source_dir: Path | None = None
-    """Files fetched by hand; with it nothing is downloaded."""
-    mirror: str | None = field(default_factory=lambda: os.environ.get("RECBOLE_EXT_MIRROR"))
-    """Base URL that has the files under their names."""
-    allow_pickle: bool = False
-    """Read official files that are pickles."""
 
 
 @dataclass(frozen=True)

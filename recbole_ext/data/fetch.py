@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
-from recbole_ext.errors import HarnessError
-from recbole_ext.files import locked
-from recbole_ext.progress import progress
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import locked
+from recbole_ext.core.progress import progress
 
 if TYPE_CHECKING:
     import requests

@@ -14,14 +14,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.errors import HarnessError
-from recbole_ext.tokens import numbered, still_used
+from recbole_ext.core.arrays import Floats, Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.tokens import numbered, still_used
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
 PARTS = ("train", "valid", "test")
 """Names of the parts 0, 1, 2 of a source's own split."""
 

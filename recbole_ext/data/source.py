@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.yamlfiles import properties, read_yaml
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.files import default_cache
+from recbole_ext.core.yaml_files import properties, read_yaml
 
 if TYPE_CHECKING:
     from recbole_ext.data.fetch import RemoteFile
@@ -130,3 +133,16 @@ def _filled(name: str, of: dict[str, Any]) -> dict[str, Any]:
             published=of.get("published") or {},
         ),
     }
+
+
+@dataclass(frozen=True)
+class Supply:
+    """How the official files are come by."""
+
+    cache: Path = field(default_factory=default_cache)
+    source_dir: Path | None = None
+    """Files fetched by hand; with it nothing is downloaded."""
+    mirror: str | None = field(default_factory=lambda: os.environ.get("RECBOLE_EXT_MIRROR"))
+    """Base URL that has the files under their names."""
+    allow_pickle: bool = False
+    """Read official files that are pickles."""

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.data.interactions import Interactions, Ints
-from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.hashing import Words, pair_hashes, token_hashes
-from recbole_ext.progress import say
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.hashing import Words, pair_hashes, token_hashes
+from recbole_ext.core.progress import say
+from recbole_ext.data.interactions import Interactions
 
 TRAIN, VALID, TEST = 0, 1, 2
 MANY = 0.05

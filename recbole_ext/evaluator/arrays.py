@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.arrays import Floats, Ints
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.corrected import corrected, sampled_ranks
 from recbole_ext.evaluator.findings import Corrected
-from recbole_ext.evaluator.places import Floats
 from recbole_ext.evaluator.protocols import protocol_of
-from recbole_ext.evaluator.ranks import Ints, RankTable, make_task, rank
+from recbole_ext.evaluator.ranks import RankTable, make_task, rank
 from recbole_ext.evaluator.stats import resamples
 from recbole_ext.evaluator.summary import per_user, summarise, with_lists
 

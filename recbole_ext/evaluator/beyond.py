@@ -10,8 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.evaluator.places import Floats
-from recbole_ext.evaluator.ranks import Ints
+from recbole_ext.core.arrays import Floats, Ints
 
 HEAD = 0.2
 """Share of the catalogue, by training popularity, that is called its head; the rest is the tail."""

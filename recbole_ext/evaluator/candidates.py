@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.environment import usable_cpus
-from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator.ranks import Ints, RankTask
-from recbole_ext.hashing import Words, pair_hashes, splitmix64, token_hashes
-from recbole_ext.progress import progress
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.environment import usable_cpus
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.hashing import Words, pair_hashes, splitmix64, token_hashes
+from recbole_ext.core.progress import progress
+from recbole_ext.evaluator.ranks import RankTask
 
 _CHUNK = 1024
 """Positives drawn for at a time."""

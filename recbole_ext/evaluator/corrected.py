@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from scipy import optimize, stats
 
+from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.evaluator.findings import Corrected
 from recbole_ext.evaluator.metrics import PER_POSITIVE
-from recbole_ext.evaluator.places import Floats
-from recbole_ext.evaluator.ranks import Ints
 from recbole_ext.evaluator.sampled import hypergeometric
 
 EM_STEPS = 100

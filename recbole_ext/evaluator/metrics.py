@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.core.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
-    from recbole_ext.evaluator.places import Floats, Lists
+    from recbole_ext.core.arrays import Floats
+    from recbole_ext.evaluator.places import Lists
 
 
 @dataclass(frozen=True)

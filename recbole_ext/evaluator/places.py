@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from functools import cache, cached_property
 
 import numpy as np
-import numpy.typing as npt
 
+from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.evaluator.metrics import JOINT, PER_POSITIVE, names
-from recbole_ext.evaluator.ranks import Ints, RankTable
-
-Floats = npt.NDArray[np.float64]
+from recbole_ext.evaluator.ranks import RankTable
 
 
 def joint_metrics(table: RankTable, ks: Sequence[int]) -> dict[str, Floats]:

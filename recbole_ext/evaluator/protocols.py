@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
-from recbole_ext.errors import HarnessError, either, nearest
+from recbole_ext.core.errors import HarnessError, either, nearest
 
 KINDS = {
     "full": "full",

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
 
 if TYPE_CHECKING:
     import torch
 
-Ints = npt.NDArray[np.int64]
 ScoreBlocks = Callable[[Ints], Iterable["torch.Tensor"]]
 """users [B] -> one score matrix [B, n_items] per ranking asked for (one model, or the points of a family)."""
 

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator.ranks import Ints, RankTable
-from recbole_ext.files import write_atomically
-from recbole_ext.tokens import numbered
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import write_atomically
+from recbole_ext.core.tokens import numbered
+from recbole_ext.evaluator.ranks import RankTable
 
 
 class DamagedRanks(HarnessError):

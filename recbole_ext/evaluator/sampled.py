@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.arrays import Floats, Ints
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.metrics import PER_POSITIVE, names
-from recbole_ext.evaluator.places import Floats
-from recbole_ext.evaluator.ranks import Ints, RankTable
+from recbole_ext.evaluator.ranks import RankTable
 
 
 def expected_metrics(table: RankTable, m: int, ks: Sequence[int]) -> dict[str, Floats]:

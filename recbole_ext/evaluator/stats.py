@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from recbole_ext.core.arrays import Floats
 from recbole_ext.evaluator.findings import Paired, kendall_tau_b
-from recbole_ext.evaluator.places import Floats
 
 _LEAST_P = 1e-300
 """Instead of an exponential that is 0 in floating point."""

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recbole_ext.core.arrays import Ints
 from recbole_ext.evaluator.beyond import head_items
-from recbole_ext.evaluator.ranks import Ints, RankTable
+from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.summary import summarise
 
 Mask = npt.NDArray[np.bool_]

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.evaluator.candidates import draw_lists, draw_popular_lists
 from recbole_ext.evaluator.metrics import selection_cut_off
-from recbole_ext.evaluator.places import Floats, joint_metrics, per_positive_metrics, user_means
+from recbole_ext.evaluator.places import joint_metrics, per_positive_metrics, user_means
 from recbole_ext.evaluator.protocols import protocol_of
-from recbole_ext.evaluator.ranks import Ints, RankTable, RankTask
+from recbole_ext.evaluator.ranks import RankTable, RankTask
 from recbole_ext.evaluator.sampled import check_sample_size, expected_metrics
 from recbole_ext.evaluator.stats import bootstrap_intervals
 

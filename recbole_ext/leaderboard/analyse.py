@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.arrays import Floats
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.progress import progress
 from recbole_ext.evaluator.corrected import Correction, sampled_ranks
 from recbole_ext.evaluator.findings import Corrected
-from recbole_ext.evaluator.places import Floats
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import DamagedRanks, read_ranks
@@ -31,7 +32,6 @@ from recbole_ext.leaderboard.analysis import (
 )
 from recbole_ext.leaderboard.beside import COMPARED
 from recbole_ext.leaderboard.rows import Row, Section, trailing_number
-from recbole_ext.progress import progress
 
 RESAMPLES = 200
 """Of the users, for estimates and orders: each costs an EM. The ends of an interval are the 5th and 196th value."""
@@ -48,7 +48,7 @@ def analyse(
     """What is not known yet of a section, and what is wrong with each rank table that could not be trusted.
 
     Args:
-        section: rows on one ground.
+        section: rows on one problem.
         runs: folder of `<run_id>/ranks.parquet`.
         known: what was found before.
         deep: corrected estimates and intervals of rank correlations too; False stops at the paired tests.

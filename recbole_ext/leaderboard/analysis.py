@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import write_atomically
 from recbole_ext.evaluator.findings import Corrected, Paired, holm
-from recbole_ext.files import write_atomically
 from recbole_ext.leaderboard.rows import Row, Section
 from recbole_ext.results import LeftAlone
 
@@ -139,7 +139,7 @@ def _raw(path: Path) -> Any:
 
 def write_analysis(folder: Path, section: Section, known: Analysis) -> None:
     """Write what is known of a section below `folder`, unless a later version's findings stand there."""
-    path = folder / f"analysis-{section.ground}.json"
+    path = folder / f"analysis-{section.problem}.json"
     if path.is_file() and _left_alone(path):
         return
     ids = {row_ids(row) for row in section.rows}

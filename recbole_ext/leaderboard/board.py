@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 
-from recbole_ext.errors import HarnessError
-from recbole_ext.files import write_atomically
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import write_atomically
 from recbole_ext.leaderboard.analysis import Analysis, read_analysis, write_analysis
 from recbole_ext.leaderboard.answer import render_answer
 from recbole_ext.leaderboard.csvfile import render_csv, render_trials

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from statistics import fmean
 
-from recbole_ext.canonical import canonical_json
+from recbole_ext.core.canonical import canonical_json
 from recbole_ext.leaderboard.agreement import ESTIMATORS
 from recbole_ext.leaderboard.analysis import Analysis, row_ids
 from recbole_ext.leaderboard.rows import DECIMALS, Row, Section, sections, trailing_number

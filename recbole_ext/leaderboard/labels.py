@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_ext.canonical import canonical_json
+from recbole_ext.core.canonical import canonical_json
 from recbole_ext.results import ResultRecord
 
 FEW = 8

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from recbole_ext.canonical import canonical_json
+from recbole_ext.core.canonical import canonical_json
 from recbole_ext.leaderboard.rows import HEADLINE, Section
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.shape import flaw
+from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.evaluator.metrics import metric_of
 from recbole_ext.leaderboard.labels import flat
 from recbole_ext.leaderboard.rows import Row, Section
 from recbole_ext.results import ResultRecord
-from recbole_ext.shape import flaw
-from recbole_ext.yamlfiles import properties, read_yaml
 
 _UNSHOWN = "hr"
 """Printed by papers, and in no table of ours."""

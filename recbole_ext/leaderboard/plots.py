@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from recbole_ext.core.plotting import STYLE, svg
 from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, estimates
@@ -12,7 +13,6 @@ from recbole_ext.leaderboard.analysis import Analysis
 from recbole_ext.leaderboard.beside import COMPARED
 from recbole_ext.leaderboard.labels import safe
 from recbole_ext.leaderboard.rows import Row, Section, cell_places, places
-from recbole_ext.plotting import STYLE, svg
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +28,7 @@ def plots_of(section: Section) -> dict[str, str]:
     """File name -> what it shows, for a section that has something to show."""
     if len(section.rows) < 2:
         return {}
-    name = f"{safe(section.first.experiment['dataset']['name'])}-{section.ground[:6]}"
+    name = f"{safe(section.first.experiment['dataset']['name'])}-{section.problem[:6]}"
     found = {}
     if any(row.cell(p, COMPARED[0]) is not None for p in section.sampled for row in section.rows):
         found[f"{name}-places.svg"] = "Places under full ranking, sampled protocols and estimates"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from recbole_ext.canonical import canonical_json
+from recbole_ext.core.canonical import canonical_json
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.labels import row_labels, section_titles
 from recbole_ext.results import ResultRecord
@@ -109,7 +109,7 @@ class Section:
         return min((row.first for row in self.rows), key=lambda r: r.run_id)
 
     @property
-    def ground(self) -> str:
+    def problem(self) -> str:
         """Digest of what makes rows comparable: data, split and what is no candidate."""
         asked, read = self.first.experiment, self.first.fingerprints
         text = "|".join([asked["exclude"], read["data"], read["split"]])

@@ -7,7 +7,7 @@ import math
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 
 CONDITION_FLOAT32 = 300.0
 """Largest condition number inverted in float32: the error, about condition x 6e-8, then stays below 2e-5."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 
 _RANK = 1e-12
 """Eigenvalues of FFᵀ below this share of the largest are rounding: their directions hold nothing."""

@@ -14,8 +14,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from recbole_ext.core.sparse import by_rows
 from recbole_ext.linear.ridge import gram, ridge_inverse_, working_dtype
-from recbole_ext.sparse import by_rows
 
 SIDES = ("items", "users")
 _BLOCK = 1024

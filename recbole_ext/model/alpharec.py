@@ -13,7 +13,7 @@ from torch.nn import functional
 from recbole_ext.model.contrastive import info_nce, picked_scores
 from recbole_ext.model.graph import Bipartite
 from recbole_ext.recbole_compat import training_pairs
-from recbole_ext.sampling import Negatives
+from recbole_ext.recbole_compat.sampling import Negatives
 
 
 class AlphaRec(GeneralRecommender):  # type: ignore[misc]

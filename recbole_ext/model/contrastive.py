@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 from torch.nn import functional
 
-from recbole_ext.sparse import by_rows
+from recbole_ext.core.sparse import by_rows
 
 
 def picked_scores(users: torch.Tensor, items: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:

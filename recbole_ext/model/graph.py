@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.sparse import by_rows, product
+from recbole_ext.core.sparse import by_rows, product
 
 
 class Bipartite:

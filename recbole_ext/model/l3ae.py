@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.linear.semantics import Teacher, cosine_teacher, ease_teacher
 from recbole_ext.linear.solution import Distillation, Solution
 from recbole_ext.model.linear_autoencoder import LinearAutoencoder, Point

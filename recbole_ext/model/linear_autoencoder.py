@@ -11,10 +11,10 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
 
+from recbole_ext.core.sparse import by_rows
 from recbole_ext.linear.semantics import Semantics
 from recbole_ext.linear.sides import ItemSide, UserSide, choose, invert_, side_gram
 from recbole_ext.linear.solution import Solution
-from recbole_ext.sparse import by_rows
 
 Point = Mapping[str, Any]
 Scorer = Callable[[torch.Tensor], Iterator[torch.Tensor]]

@@ -8,7 +8,7 @@ import torch
 from recbole.model.general_recommender.lightgcn import LightGCN
 from torch.nn import functional
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.model.contrastive import between_views
 
 

@@ -12,31 +12,17 @@ Trainer, wired so that
 from recbole_ext.recbole_compat.bench import Bench, build_model, prepare, training_pairs
 from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.scoring import score_function
-from recbole_ext.recbole_compat.stack import (
-    INSTALL_RECBOLE,
-    LACKING,
-    RECBOLE_VERSION,
-    bundled_ml_100k,
-    recbole,
-    recbole_models,
-    recbole_root,
-)
+from recbole_ext.recbole_compat.stack import recbole
 from recbole_ext.recbole_compat.training import diverged, make_trainer
 
 __all__ = [
-    "INSTALL_RECBOLE",
-    "LACKING",
-    "RECBOLE_VERSION",
     "Bench",
     "build_model",
-    "bundled_ml_100k",
     "diverged",
     "evaluate",
     "make_trainer",
     "prepare",
     "recbole",
-    "recbole_models",
-    "recbole_root",
     "score_function",
     "training_pairs",
 ]

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.data.interactions import Interactions, Ints
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.data.interactions import Interactions
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split
-from recbole_ext.errors import HarnessError
 from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.stack import recbole
 
@@ -176,7 +177,7 @@ def _user_uniform(config: Any, dataset: Any) -> Callable[[Any, Any], Any]:
     """In place of the pairs of a batch as many that are drawn by user; RecBole adds their negatives."""
     from recbole.data.interaction import Interaction
 
-    from recbole_ext.sampling import UserUniform
+    from recbole_ext.recbole_compat.sampling import UserUniform
 
     drawn = UserUniform(*training_pairs(dataset), dataset.user_num)
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 
-from recbole_ext.errors import HarnessError
-from recbole_ext.recbole_compat.stack import recbole_root
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.recbole_package import recbole_root
 
 _OURS = Path(__file__).resolve().parents[1]
 _REMEDIES = {

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.recbole_compat.bench import Bench, training_pairs
 
 Array = npt.NDArray[Any]
@@ -40,7 +40,7 @@ def check_draws(bench: Bench, model: Any) -> None:
     Raises:
         HarnessError: the line names who has everything that could be drawn, and what to change.
     """
-    from recbole_ext.sampling import without_any_left
+    from recbole_ext.recbole_compat.sampling import without_any_left
 
     for draw in _draws(bench, model):
         owner = without_any_left(draw.owners, draw.values, draw.weights, draw.blocks)
@@ -53,7 +53,7 @@ def _draws(bench: Bench, model: Any) -> Iterator[_Draw]:
     from recbole.model.general_recommender import LINE
     from recbole.utils import ModelType
 
-    from recbole_ext.sampling import Negatives
+    from recbole_ext.recbole_compat.sampling import Negatives
 
     config, dataset, sampler = bench.config, bench.dataset, bench.train_loader._sampler
     every = np.ones(dataset.item_num)

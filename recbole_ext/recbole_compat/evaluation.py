@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.metrics import JOINT
 from recbole_ext.recbole_compat.bench import Bench, sampler_class
 from recbole_ext.recbole_compat.boundary import by_recbole

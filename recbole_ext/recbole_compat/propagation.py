@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from recbole_ext.sparse import product, rows_of
+from recbole_ext.core.sparse import product, rows_of
 
 
 class SymmetricMatrix:

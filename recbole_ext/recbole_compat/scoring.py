@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from recbole_ext.data.interactions import Interactions, Ints
+from recbole_ext.core.arrays import Ints
+from recbole_ext.data.interactions import Interactions
 from recbole_ext.recbole_compat.bench import Bench
 from recbole_ext.recbole_compat.boundary import by_recbole
 

@@ -11,8 +11,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.canonical import canonical_json
-from recbole_ext.hashing import token_hashes
+from recbole_ext.core.canonical import canonical_json
+from recbole_ext.core.hashing import token_hashes
 from recbole_ext.text.batching import Progress, encode_in_batches
 
 DEFAULT_DIM = 256

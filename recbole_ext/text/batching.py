@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 
 Progress = Callable[[int], None]
 """Told after every batch how many texts are done so far; the last call gets len(texts)."""

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.errors import HarnessError
-from recbole_ext.files import locked, write_atomically
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import locked, write_atomically
 from recbole_ext.text.batching import Progress
 from recbole_ext.text.encoder import TextEncoder
 from recbole_ext.text.template import texts_fingerprint

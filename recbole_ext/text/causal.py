@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.canonical import canonical_json
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.canonical import canonical_json
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.lm.pooling import pool
 from recbole_ext.text.batching import Progress, encode_in_batches
 from recbole_ext.text.loading import pretrained

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.core.errors import HarnessError, nearest
 from recbole_ext.lm.pooling import POOLINGS
 from recbole_ext.text import source, tags
 from recbole_ext.text.bag_of_words import DEFAULT_DIM, HashEncoder

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.canonical import canonical_json
+from recbole_ext.core.canonical import canonical_json
 from recbole_ext.text.batching import Progress, encode_in_batches
 from recbole_ext.text.loading import loading, require_vocabulary
 from recbole_ext.text.source import Source

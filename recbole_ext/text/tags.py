@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.canonical import canonical_json
+from recbole_ext.core.canonical import canonical_json
 from recbole_ext.text.batching import Progress
 
 DEFAULT_DIM = 4096

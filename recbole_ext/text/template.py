@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.core.errors import HarnessError, nearest
 
 FIELDS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 
 
 def check_weights(folder: Path, what: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.text.batching import memory_told
 from recbole_ext.text.loading import pretrained
 from recbole_ext.text.source import Source, find

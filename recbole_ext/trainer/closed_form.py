@@ -2,32 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Iterator
 from typing import Any
 
-from recbole_ext.evaluator.ranks import Ints, RankTask, rank
+from recbole_ext.core.arrays import Ints
+from recbole_ext.evaluator.ranks import RankTask, rank
 from recbole_ext.evaluator.summary import mean_of
+from recbole_ext.trainer.base import Report, SoFar
+from recbole_ext.trainer.setup import Fitted, Setup, saying_why
+from recbole_ext.tune.search import Point, Trial
 
 
-class ClosedFormTrainer:
-    """`fit` solves and validates once.
+class ClosedForm:
+    """Solves and validates once.
 
     A model offers `solve()`, and, if it can be tuned, `families(points)`: groups of points that share a factorisation,
     each with a function from users (RecBole ids) to one score matrix [B, n_items + 1] per point.
     """
 
-    def __init__(self, model: Any, validate: Callable[[], float]) -> None:
-        self.model, self.validate = model, validate
+    def fit(
+        self, setup: Setup, params: dict[str, Any], what: str, report: Report | None = None
+    ) -> Fitted:
+        """The solved model; there is nothing on the way to report."""
+        model, bench = setup.build(params)
+        model.solve()
+        return Fitted(model, bench, setup.validate(model, bench), None)
 
-    def fit(self) -> float:
-        """The validation score of the solved model."""
-        self.model.solve()
-        return self.validate()
+    def trials(
+        self,
+        setup: Setup,
+        params: dict[str, Any],
+        points: list[Point],
+        so_far: SoFar | None = None,
+    ) -> Iterator[Trial]:
+        """Points by family, those of one together."""
+        model, bench = setup.build(params)
+        begun = time.perf_counter()
+        with saying_why(model, bench, setup.problem):
+            task = setup.problem.validations[0].task
+            for point, value in evaluate_family(model, points, task, setup.metric):
+                now = time.perf_counter()
+                yield Trial(point, round(value, 8), round(now - begun, 3))
+                begun = time.perf_counter()
 
 
 def evaluate_family(
-    model: Any, points: list[dict[str, Any]], task: RankTask, metric: str
-) -> Iterator[tuple[dict[str, Any], float]]:
+    model: Any, points: list[Point], task: RankTask, metric: str
+) -> Iterator[tuple[Point, float]]:
     """(point, validation score) of every point of a model with `families`; its own weights stay as they are."""
     import torch
 

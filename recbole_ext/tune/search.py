@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 
 Point = dict[str, Any]
 Stages = Sequence[Mapping[str, Sequence[Any]]]

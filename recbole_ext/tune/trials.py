@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.canonical import canonical_json
+from recbole_ext.core.canonical import canonical_json
 from recbole_ext.tune.search import Asked, Evaluate, Point, Trial
 
 
 class TrialLog:
-    """The trials of one model on one ground and seed; a trial is known by *all* its parameters, whatever searched it.
+    """The trials of one model on one problem and seed; a trial is known by *all* its parameters, whatever searched it.
 
     The file is only ever appended to, a line and an fsync per trial: a kill can tear nothing but the line that is being
     written, and a torn line is a trial that has not been made.

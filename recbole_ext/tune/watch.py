@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from recbole_ext.progress import progress
+from recbole_ext.core.progress import progress
 from recbole_ext.tune.search import Asked, Point, Trial, axes
 
 if TYPE_CHECKING:

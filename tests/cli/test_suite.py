@@ -9,8 +9,8 @@ import pytest
 
 from recbole_ext.arguments import Arguments
 from recbole_ext.cli import main
-from recbole_ext.suite import read_suite
-from recbole_ext.yamlfiles import read_yaml
+from recbole_ext.core.yaml_files import read_yaml
+from recbole_ext.pipeline.suite import read_suite
 
 SUITES = sorted((Path(__file__).resolve().parents[2] / "benchmarks" / "suites").glob("*.yaml"))
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from recbole_ext.evaluator import summary
+from recbole_ext.pipeline.training import rank_test
 from recbole_ext.recbole_compat import score_function
-from recbole_ext.training import rank_test
-from tests.grounds import make_experiment, train
+from tests.problems import make_experiment, train
 
 GOLDEN = {
     ("Pop", 1): [6.0, 6.0, 5.0, 6.0, 6.0, 5.0],
@@ -50,9 +50,9 @@ EVALUATOR = (
 @pytest.mark.parametrize("model", GIVEN)
 def test_scores_move_only_with_the_models_revision(model, tiny_path, tmp_path):
     experiment = make_experiment(model, "tiny", tiny_path, **GIVEN[model])
-    fitted, ground = train(experiment, tmp_path), experiment.ground
-    history = ground.split.pairs(ground.data, *ground.seen_at_test)
-    scores = score_function(fitted.model, fitted.bench, ground.data, history)(np.array([0, 7]))
+    fitted, problem = train(experiment, tmp_path), experiment.problem
+    history = problem.split.pairs(problem.data, *problem.seen_at_test)
+    scores = score_function(fitted.model, fitted.bench, problem.data, history)(np.array([0, 7]))
     # Trained ones go through float32 sums whose order differs between processors.
     found = scores[:, [0, 3, 11]].ravel().tolist()
     assert found == pytest.approx(GOLDEN[model, experiment.model.revision], abs=2e-5)
@@ -63,7 +63,7 @@ def test_metrics_move_only_with_the_evaluators_revision(tiny_path, tmp_path):
     experiment = make_experiment(
         "EASE", "tiny", tiny_path, protocols=names, ks="1,5", **GIVEN["EASE"]
     )
-    table = rank_test(train(experiment, tmp_path), experiment.ground)
+    table = rank_test(train(experiment, tmp_path), experiment.problem)
     found = summary.summarise(table, names.split(","), [1, 5])
     revision, golden = EVALUATOR
     assert revision == summary.REVISION

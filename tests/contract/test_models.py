@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.recbole_package import LACKING, recbole_models
 from recbole_ext.data.splits import Split
-from recbole_ext.errors import HarnessError
-from recbole_ext.recbole_compat import LACKING, recbole_models, score_function
+from recbole_ext.pipeline.training import rank_test
+from recbole_ext.recbole_compat import score_function
 from recbole_ext.registry import MODELS, find_model
-from recbole_ext.training import rank_test
-from recbole_ext.weights import save_weights
-from tests.grounds import make_experiment, train
+from recbole_ext.trainer.checkpoint import save_weights
+from tests.problems import make_experiment, train
 
 OURS = tuple(MODELS)
 RECBOLE = ("Pop@recbole", "BPR", "LightGCN", "ItemKNN", "MultiVAE", "NeuMF", "SASRec")
@@ -45,12 +46,12 @@ def experiment_of(name, tiny_path, **given):
 
 
 def scorer(experiment, fitted):
-    ground = experiment.ground
+    problem = experiment.problem
     return score_function(
         fitted.model,
         fitted.bench,
-        ground.data,
-        ground.split.pairs(ground.data, *ground.seen_at_test),
+        problem.data,
+        problem.split.pairs(problem.data, *problem.seen_at_test),
     )
 
 
@@ -61,8 +62,8 @@ def test_the_minimum_set_is_there():
 @every_model
 def test_fits_ranks_and_repeats(name, tiny_path, tmp_path):
     one, two = (experiment_of(name, tiny_path) for _ in range(2))
-    first, second = (rank_test(train(e, tmp_path), e.ground) for e in (one, two))
-    assert len(first) == int((one.ground.split.part == 2).sum())
+    first, second = (rank_test(train(e, tmp_path), e.problem) for e in (one, two))
+    assert len(first) == int((one.problem.split.part == 2).sum())
     np.testing.assert_array_equal(first.above, second.above)
     np.testing.assert_array_equal(first.tied, second.tied)
     for mine, other in zip(first.lists["uni5"], second.lists["uni5"], strict=True):
@@ -110,9 +111,9 @@ def test_full_sort_predict_agrees_with_predict(name, tiny_path, tmp_path):
     if name == "SASRec":
         from recbole_ext.recbole_compat.scoring import _Sequences
 
-        ground = experiment.ground
-        history = ground.split.pairs(ground.data, *ground.seen_at_test)
-        columns.update(_Sequences(fitted.bench, ground.data, history).of(np.repeat(users, n)))
+        problem = experiment.problem
+        history = problem.split.pairs(problem.data, *problem.seen_at_test)
+        columns.update(_Sequences(fitted.bench, problem.data, history).of(np.repeat(users, n)))
     with torch.no_grad():
         pairs = fitted.model.predict(Interaction(columns)).view(len(users), n)
     # MultiVAE and SASRec reach the same number through differently shaped float32 products.
@@ -134,9 +135,9 @@ def test_weights_make_a_round_trip(name, tiny_path, tmp_path):
 def test_the_test_part_changes_no_score(name, tiny_path, tmp_path):
     """Swap which of two held-out items is whose: training, validation and scores must not notice."""
     experiment, other = (experiment_of(name, tiny_path, exclude="train") for _ in range(2))
-    ground = other.ground
-    part = ground.split.part.copy()
-    data = ground.data
+    problem = other.problem
+    part = problem.split.part.copy()
+    data = problem.data
     test = np.flatnonzero(part == 2)
     items = data.item.copy()
     # Each user's test item becomes one that nobody of the first half of the catalogue's users has.
@@ -148,7 +149,7 @@ def test_the_test_part_changes_no_score(name, tiny_path, tmp_path):
     import dataclasses
 
     changed = dataclasses.replace(data, item=items[order], time=data.time[order])
-    ground.__dict__.update(data=changed, split=Split(part[order]))
+    problem.__dict__.update(data=changed, split=Split(part[order]))
     users = np.arange(40)
     a = scorer(experiment, train(experiment, tmp_path))(users)
     b = scorer(other, train(other, tmp_path))(users)
@@ -167,11 +168,11 @@ def test_a_family_scores_its_points_like_separate_fits(name, tiny_path, tmp_path
 
     experiment = experiment_of(name, tiny_path)
     fitted = train(experiment, tmp_path)
-    ground = experiment.ground
+    problem = experiment.problem
     points = [point for stage in experiment.settings.space for point in grid(stage)][:40]
     family = dict()
     for point, value in evaluate_family(
-        fitted.model, points, ground.validations[0].task, "recall@5"
+        fitted.model, points, problem.validations[0].task, "recall@5"
     ):
         family[tuple(sorted(point.items()))] = value
     assert len(family) == len(points)
@@ -180,10 +181,10 @@ def test_a_family_scores_its_points_like_separate_fits(name, tiny_path, tmp_path
         scores = score_function(
             train(alone, tmp_path).model,
             fitted.bench,
-            ground.data,
-            ground.split.pairs(ground.data, 0),
+            problem.data,
+            problem.split.pairs(problem.data, 0),
         )
-        (table,) = rank(ground.validations[0].task, lambda users, scores=scores: [scores(users)])
+        (table,) = rank(problem.validations[0].task, lambda users, scores=scores: [scores(users)])
         # One user's near-tie may fall the other way: 1 of 40 users, 1 of at least 1 positives.
         assert family[tuple(sorted(point.items()))] == pytest.approx(
             mean_of(table, "recall@5"), abs=1 / 40

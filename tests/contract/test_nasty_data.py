@@ -11,11 +11,12 @@ import pytest
 import torch
 
 from recbole_ext.config import model_defaults
-from recbole_ext.errors import HarnessError
-from recbole_ext.recbole_compat import recbole, recbole_models
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.recbole_package import recbole_models
+from recbole_ext.pipeline.training import rank_test
+from recbole_ext.recbole_compat import recbole
 from recbole_ext.registry import MODELS, find_model
-from recbole_ext.training import rank_test
-from tests.grounds import make_experiment, train
+from tests.problems import make_experiment, train
 
 EVERY = (*MODELS, *(f"{name}@recbole" if name in MODELS else name for name in recbole_models()))
 SECONDS = 60
@@ -131,10 +132,10 @@ def test_it_ranks_or_says_in_one_line_what_to_change(name, data, nasty, tmp_path
     with within(SECONDS):
         try:
             experiment = make_experiment(name, "nasty", nasty[data], protocols="full", **given)
-            table = rank_test(train(experiment, tmp_path), experiment.ground)
+            table = rank_test(train(experiment, tmp_path), experiment.problem)
         except HarnessError as error:
             line = str(error)
             assert len(line.splitlines()) == 1 and any(said in line for said in REMEDIES), line
             assert data in REFUSED_ON or name in REFUSED, line
         else:
-            assert len(table) == len(experiment.ground.test_task.pos_items)
+            assert len(table) == len(experiment.problem.test_task.pos_items)

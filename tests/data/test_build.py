@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from recbole_ext.cli import main
-from recbole_ext.data.build import Supply, build, published_beside
-from recbole_ext.data.catalog import find_dataset, load_dataset
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.data.build import build, published_beside
+from recbole_ext.data.catalog import find_dataset
 from recbole_ext.data.formats.amazon import AMAZON_2018, AMAZON_2023, clean
 from recbole_ext.data.formats.text import Page
-from recbole_ext.data.source import FORMATS, described, described_names
+from recbole_ext.data.load import load_dataset
+from recbole_ext.data.source import FORMATS, Supply, described, described_names
 from recbole_ext.data.splits import TEST, TRAIN, VALID, make_split
-from recbole_ext.errors import HarnessError
 
 RNG = np.random.default_rng(0)
 PAIRS = [(f"U{u:02d}", f"B{i:02d}") for u in range(30) for i in RNG.choice(20, 8, replace=False)]

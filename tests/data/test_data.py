@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.atomic import read_atomic
 from recbole_ext.data.card import card
-from recbole_ext.data.catalog import find_dataset, load_dataset
+from recbole_ext.data.catalog import find_dataset
 from recbole_ext.data.interactions import canonical
+from recbole_ext.data.load import load_dataset
 from recbole_ext.data.splits import TEST, TRAIN, VALID, make_split, shared_latest
-from recbole_ext.errors import HarnessError
 
 RATIO = {"split": "ratio", "split_ratio": [0.8, 0.1, 0.1], "split_seed": 1}
 LOO = {"split": "leave_one_out", "split_seed": 1}

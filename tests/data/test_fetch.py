@@ -13,9 +13,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.data import fetch as module
 from recbole_ext.data.fetch import RemoteFile, fetch
-from recbole_ext.errors import HarnessError
 
 CONTENT = bytes(range(256)) * 2000  # 512 kB
 
@@ -475,7 +475,7 @@ def test_two_files_of_one_name_are_not_taken_for_each_other(site, tmp_path):
 def test_two_processes_download_once(site, tmp_path):
     site.slow = 1.0
     code = (
-        "from pathlib import Path; from recbole_ext import files;"
+        "from pathlib import Path; from recbole_ext.core import files;"
         "from recbole_ext.data.fetch import RemoteFile, fetch; files.PATIENCE = 0.1;"
         f"print(fetch([RemoteFile({site.url + '/files/a.bin'!r})], Path({str(tmp_path)!r}))[0].stat().st_size)"
     )
@@ -499,7 +499,7 @@ def test_a_full_disk_is_one_line_and_keeps_the_part(site, tmp_path):
     code = (
         "import resource, signal; from pathlib import Path\n"
         "from recbole_ext.data.fetch import RemoteFile, fetch\n"
-        "from recbole_ext.errors import HarnessError\n"
+        "from recbole_ext.core.errors import HarnessError\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
         f"try: fetch([RemoteFile({site.url + '/files/a.bin'!r})], Path({str(tmp_path)!r}))\n"
         "except HarnessError as error: print(error)"

@@ -13,14 +13,15 @@ import pytest
 
 from recbole_ext.arguments import parse
 from recbole_ext.cli import main
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.atomic import misfits, read_atomic
-from recbole_ext.data.build import Supply
-from recbole_ext.data.catalog import find_dataset, load_dataset
+from recbole_ext.data.catalog import find_dataset
 from recbole_ext.data.formats import bookcrossing, movielens
-from recbole_ext.errors import HarnessError
+from recbole_ext.data.load import load_dataset
+from recbole_ext.data.source import Supply
 from recbole_ext.evaluator.ranks_file import read_ranks
-from recbole_ext.plan import plan
-from recbole_ext.rerun import experiment_of
+from recbole_ext.pipeline.plan import plan
+from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.results import read_record
 from tests.data.test_build import ROWS, meta, place, reviews_2018
 
@@ -171,7 +172,7 @@ def test_columns_by_other_names_give_the_same_data_and_are_in_a_record_only_then
 def test_keys_of_a_dataset_whose_name_holds_a_dot(tmp_path):
     written(tmp_path, GOOD, "a.b")
     argv = ["--model=Pop", "--dataset=a.b", f"--data-path={tmp_path}", "--a.b.min_user=3"]
-    assert plan(parse(argv)).ground.options["min_user"] == 3
+    assert plan(parse(argv)).problem.options["min_user"] == 3
 
 
 BREAKS = [("U\t1", "B01"), ("U01", "B\r1"), ("U01\n", "B01"), ("U01", "")]
@@ -206,7 +207,8 @@ def test_a_quote_that_nothing_closes_is_a_malformed_line(tmp_path, capsys):
 MEASURE = """
 import json, resource, sys
 from pathlib import Path
-from recbole_ext.data.catalog import find_dataset, load_dataset
+from recbole_ext.data.catalog import find_dataset
+from recbole_ext.data.load import load_dataset
 peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 load_dataset(find_dataset("tiny", Path(sys.argv[1])), {})  # what is imported is not what is read
 base = peak()

@@ -6,11 +6,11 @@ import zipfile
 
 import pytest
 
-from recbole_ext.data.build import Supply
-from recbole_ext.data.catalog import DatasetSpec, load_dataset
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.data.catalog import DatasetSpec
 from recbole_ext.data.formats import bookcrossing, hetrec_lastfm, lightgcn, movielens
-from recbole_ext.data.source import described
-from recbole_ext.errors import HarnessError
+from recbole_ext.data.load import load_dataset
+from recbole_ext.data.source import Supply, described
 
 RATINGS = [("1", "10", 4.5, 1000), ("1", "20", 3.0, 1001), ("2", "10", 5.0, 999)]
 MOVIES = [

@@ -10,11 +10,11 @@ import pytest
 import torch
 from scipy import sparse
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator import evaluate
 from recbole_ext.evaluator.places import joint_metrics
-from recbole_ext.training import rank_test
-from tests.grounds import make_experiment, train
+from recbole_ext.pipeline.training import rank_test
+from tests.problems import make_experiment, train
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"
 
@@ -43,11 +43,11 @@ def test_it_is_what_a_run_does(tmp_path):
     from recbole_ext.recbole_compat import score_function
 
     experiment = make_experiment("EASE", "ml-100k", protocols="full")
-    ground, fitted = experiment.ground, train(experiment, tmp_path)
-    seen = ground.split.pairs(ground.data, *ground.seen_at_test)
-    scores = score_function(fitted.model, fitted.bench, ground.data, seen)(np.arange(943))
-    found = evaluate(scores, ground.split.pairs(ground.data, 2), seen, ks=(20,))
-    expected = joint_metrics(rank_test(fitted, ground), [20])["ndcg@20"]
+    problem, fitted = experiment.problem, train(experiment, tmp_path)
+    seen = problem.split.pairs(problem.data, *problem.seen_at_test)
+    scores = score_function(fitted.model, fitted.bench, problem.data, seen)(np.arange(943))
+    found = evaluate(scores, problem.split.pairs(problem.data, 2), seen, ks=(20,))
+    expected = joint_metrics(rank_test(fitted, problem), [20])["ndcg@20"]
     np.testing.assert_array_equal(found.per_user("full")["ndcg@20"], expected)
 
 

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.hashing import token_hashes
 from recbole_ext.evaluator.candidates import draw_lists, draw_popular_lists, lists_sha256
 from recbole_ext.evaluator.ranks import make_task
-from recbole_ext.hashing import token_hashes
 
 NAMES = [f"t{i:03d}" for i in range(400)]
 

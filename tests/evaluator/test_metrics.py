@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.places import joint_metrics, per_positive_metrics, user_means
 from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.evaluator.sampled import expected_metrics

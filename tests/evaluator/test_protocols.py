@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.protocols import KINDS, parsed, protocol_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.findings import Paired
 from recbole_ext.leaderboard.agreement import agreements, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis, pair_key, rows_key
@@ -139,7 +139,7 @@ def test_plots_are_sound_and_the_same_each_time():
     assert (
         first.keys()
         == plots_of(section).keys()
-        == {f"d-{section.ground[:6]}-{x}.svg" for x in ("places", "cost")}
+        == {f"d-{section.problem[:6]}-{x}.svg" for x in ("places", "cost")}
     )
     assert draw(section, known) == first
     for text in first.values():

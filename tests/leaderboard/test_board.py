@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.leaderboard import board
 from recbole_ext.leaderboard.analysis import Analysis, write_analysis
 from recbole_ext.leaderboard.csvfile import render_csv
@@ -176,7 +176,7 @@ def test_what_a_later_version_found_is_not_written_over(runs, tmp_path):
     folder = tmp_path / "leaderboard"
     board.publish(runs, folder)
     section = sections(BOARD)[0]
-    path = folder / "records" / "d" / f"analysis-{section.ground}.json"
+    path = folder / "records" / "d" / f"analysis-{section.problem}.json"
     path.write_text(later := '{"schema": 99, "wisdom": []}')
     with pytest.raises(HarnessError, match=r"schema 99 is newer than 2; update recbole_ext$"):
         board.publish(runs, folder)

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.linear.ridge import gram, largest_eigenvalue, ridge_inverse_, working_dtype
 from recbole_ext.linear.semantics import Semantics, Teacher, cosine_teacher, ease_teacher
 from recbole_ext.linear.sides import ItemSide, UserSide, invert_, side_gram

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ext import environment
 from recbole_ext.cli import main
-from recbole_ext.errors import HarnessError
+from recbole_ext.core import environment
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.text import make_encoder
 from recbole_ext.text.writer import make_writer
 

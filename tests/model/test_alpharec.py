@@ -9,13 +9,13 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.model.contrastive import between_views, info_nce, picked_scores
 from recbole_ext.model.graph import Bipartite
 from recbole_ext.model.unisrec import Experts
-from recbole_ext.training import Training
+from recbole_ext.pipeline.training import Training
 from tests.conftest import write_tiny
-from tests.grounds import make_experiment, pairs_of, random_mask, train
+from tests.problems import make_experiment, pairs_of, random_mask, train
 
 
 def build(tiny_path, tmp_path, model="AlphaRec", **given):

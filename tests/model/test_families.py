@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ext.training import Training
-from tests.grounds import make_experiment
+from recbole_ext.pipeline.training import Training
+from tests.problems import make_experiment
 
 GRIDS = {
     "EASE": [{"reg_weight": w} for w in (5.0, 300.0)],

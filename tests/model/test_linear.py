@@ -7,8 +7,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.weights import save_weights
-from tests.grounds import make_experiment, train
+from recbole_ext.trainer.checkpoint import save_weights
+from tests.problems import make_experiment, train
 
 TEXT = {"encoder": "hash:64", "semantic_norm": "l2"}
 SIDED = {
@@ -123,7 +123,7 @@ def test_the_side_is_the_smaller_and_memory_is_planned_for_it(tmp_path):
     ],
 )
 def test_a_key_out_of_range_is_one_line(model, given, said, tmp_path):
-    from recbole_ext.errors import HarnessError
+    from recbole_ext.core.errors import HarnessError
 
     with pytest.raises(HarnessError, match=said):
         solved(model, tmp_path, **given)

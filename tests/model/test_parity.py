@@ -9,15 +9,15 @@ import torch
 from recbole_ext.evaluator.places import joint_metrics, user_means
 from recbole_ext.evaluator.ranks import make_task, rank
 from recbole_ext.evaluator.summary import per_user
+from recbole_ext.pipeline.training import Training, rank_test
 from recbole_ext.recbole_compat import evaluate, score_function
-from recbole_ext.training import Training, rank_test
-from tests.grounds import make_experiment, train
+from tests.problems import make_experiment, train
 
 
 def scores_of(experiment, fitted):
-    ground = experiment.ground
-    history = ground.split.pairs(ground.data, *ground.seen_at_test)
-    return score_function(fitted.model, fitted.bench, ground.data, history)
+    problem = experiment.problem
+    history = problem.split.pairs(problem.data, *problem.seen_at_test)
+    return score_function(fitted.model, fitted.bench, problem.data, history)
 
 
 @pytest.mark.parametrize("ours", ["EASE", "L3AE"])
@@ -41,7 +41,7 @@ def test_without_distillation_l3ae_and_ease_are_recboles_ease(ours, tmp_path):
 def test_joint_metrics_equal_recboles_evaluator(model, given, tmp_path):
     experiment = make_experiment(model, "ml-100k", **given)
     fitted = train(experiment, tmp_path)
-    table = rank_test(fitted, experiment.ground)
+    table = rank_test(fitted, experiment.problem)
     ks = [5, 10, 20]
     ours = {name: values.mean() for name, values in joint_metrics(table, ks).items()}
 
@@ -56,15 +56,15 @@ def test_expected_at_100_is_the_mean_of_1000_draws(tmp_path):
     from recbole_ext.evaluator.candidates import draw_lists
 
     experiment = make_experiment("EASE", "ml-100k", protocols="full,expected@100")
-    ground = experiment.ground
+    problem = experiment.problem
     scores = scores_of(experiment, train(experiment, tmp_path))
     import dataclasses
 
-    pairs, data = ground.split.pairs, ground.data
+    pairs, data = problem.split.pairs, problem.data
     # 200 users keep the thousand draws at a few seconds.
     positives, excluded = (
         tuple(column[found[0] < 200] for column in found)
-        for found in (pairs(data, 2), pairs(data, *ground.seen_at_test))
+        for found in (pairs(data, 2), pairs(data, *problem.seen_at_test))
     )
     small = make_task(len(data.item_tokens), positives, excluded)
     totals = []
@@ -82,7 +82,7 @@ def test_expected_at_100_is_the_mean_of_1000_draws(tmp_path):
 
 def test_candidate_lists_of_ml_100k_are_pinned():
     experiment = make_experiment("Pop", "ml-100k")
-    assert experiment.ground.candidates == PINNED
+    assert experiment.problem.candidates == PINNED
 
 
 PINNED = {
@@ -94,14 +94,14 @@ PINNED = {
 
 def test_pop_ranks_by_training_count_with_ties(tmp_path):
     experiment = make_experiment("Pop", "ml-100k")
-    ground = experiment.ground
+    problem = experiment.problem
     fitted = train(experiment, tmp_path)
-    counts = np.bincount(ground.data.item[ground.split.part == 0], minlength=1682)
+    counts = np.bincount(problem.data.item[problem.split.part == 0], minlength=1682)
     scores = scores_of(experiment, fitted)(np.array([0]))[0].numpy()
     np.testing.assert_array_equal(scores, counts)
-    table = rank_test(fitted, ground)
+    table = rank_test(fitted, problem)
     assert table.tied.sum() > 0
-    assert user_means(table.user, table.tied.astype(float)).shape == (len(ground.test_task.users),)
+    assert user_means(table.user, table.tied.astype(float)).shape == (len(problem.test_task.users),)
     assert torch.is_grad_enabled()
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from recbole_ext.evaluator.summary import mean_of
+from recbole_ext.pipeline.training import rank_test
 from recbole_ext.recbole_compat import score_function
-from recbole_ext.training import rank_test
-from tests.grounds import make_experiment, train
+from tests.problems import make_experiment, train
 
 USERS, LENGTH = 200, 12
 SMALL = {
@@ -39,7 +39,7 @@ def write_histories(folder, name, rows):
 
 def ndcg(name, folder, model="SASRec", **given):
     experiment = make_experiment(model, name, folder, **SMALL | given)
-    return mean_of(rank_test(train(experiment, folder), experiment.ground), "ndcg@10")
+    return mean_of(rank_test(train(experiment, folder), experiment.problem), "ndcg@10")
 
 
 def chain(first_time, step=1, items=40):
@@ -68,10 +68,10 @@ def test_training_sequences_are_prefixes_of_what_scoring_reads(tmp_path):
     ]
     write_histories(tmp_path, "mixed", rows)
     experiment = make_experiment("SASRec", "mixed", tmp_path, **SMALL | {"epochs": 1})
-    fitted, ground = train(experiment, tmp_path), experiment.ground
+    fitted, problem = train(experiment, tmp_path), experiment.problem
     from recbole_ext.recbole_compat.scoring import _Sequences
 
-    read = _Sequences(fitted.bench, ground.data, ground.split.pairs(ground.data, 0))
+    read = _Sequences(fitted.bench, problem.data, problem.split.pairs(problem.data, 0))
     trained = fitted.bench.dataset.inter_feat
     longest = {}
     for user, items, length, target in zip(
@@ -102,10 +102,10 @@ def test_a_shift_of_all_times_changes_no_score(tmp_path):
     scores = []
     for name in ("early", "late"):
         experiment = make_experiment("SASRec", name, tmp_path, **SMALL | {"epochs": 1})
-        fitted, ground = train(experiment, tmp_path), experiment.ground
-        history = ground.split.pairs(ground.data, *ground.seen_at_test)
+        fitted, problem = train(experiment, tmp_path), experiment.problem
+        history = problem.split.pairs(problem.data, *problem.seen_at_test)
         scores.append(
-            score_function(fitted.model, fitted.bench, ground.data, history)(np.arange(USERS))
+            score_function(fitted.model, fitted.bench, problem.data, history)(np.arange(USERS))
         )
     assert (scores[0] == scores[1]).all()
 
@@ -115,7 +115,7 @@ def test_a_general_model_that_weighs_by_time_is_given_the_order_too(tmp_path):
     experiment = make_experiment(
         "DiffRec", "chain", tmp_path, epochs=1, protocols="full", **{"time-aware": True}
     )
-    fitted, data = train(experiment, tmp_path), experiment.ground.data
+    fitted, data = train(experiment, tmp_path), experiment.problem.data
     weights = fitted.model.history_item_value
     items = fitted.model.history_item_id
     row = int(data.user[0]) + 1

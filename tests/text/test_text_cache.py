@@ -14,8 +14,8 @@ from safetensors import safe_open
 from safetensors.numpy import save_file
 
 import recbole_ext
-from recbole_ext.errors import HarnessError
-from recbole_ext.files import default_cache
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import default_cache
 from recbole_ext.text import embed, texts_fingerprint
 
 TEXTS = ["one", "", "three"]

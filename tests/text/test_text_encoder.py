@@ -13,7 +13,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import recbole_ext
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.text import make_encoder
 from recbole_ext.text.source import MINILM_MODULE, find
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.tune.search import Space, Trial, grid, search
 from recbole_ext.tune.trials import TrialLog, remembered
 

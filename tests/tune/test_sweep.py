@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from recbole_ext.cli import main
-from recbole_ext.environment import usable_cpus
-from recbole_ext.errors import HarnessError
-from recbole_ext.training import Training
+from recbole_ext.core.environment import usable_cpus
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.pipeline.sweep import Cluster, _report, _resources, sweep
+from recbole_ext.pipeline.training import Training
 from recbole_ext.tune.search import Space, Trial
-from recbole_ext.tune.sweep import Cluster, _report, _resources, sweep
 from recbole_ext.tune.trials import TrialLog
-from tests.grounds import make_experiment
+from tests.problems import make_experiment
 
 pytest.importorskip("ray", reason="Ray is in requirements.lock; this environment lacks it")
 
@@ -156,7 +156,7 @@ class Peak(Training):
 def test_a_trial_that_takes_its_worker_with_it_is_a_row(
     how, said, tries, tiny_path, tmp_path, cluster, monkeypatch
 ):
-    monkeypatch.setattr("recbole_ext.tune.sweep.Training", Breaks)
+    monkeypatch.setattr("recbole_ext.pipeline.sweep.Training", Breaks)
     experiment = trained(tiny_path)
     experiment.settings.run.update(how=how, marks=str(tmp_path))
     stage = {"learning_rate": [0.1, 0.2, 0.3]}
@@ -170,7 +170,7 @@ def test_a_trial_that_takes_its_worker_with_it_is_a_row(
 def test_optuna_tries_no_point_twice_and_finds_what_is_good(
     tiny_path, tmp_path, cluster, monkeypatch
 ):
-    monkeypatch.setattr("recbole_ext.tune.sweep.Training", Peak)
+    monkeypatch.setattr("recbole_ext.pipeline.sweep.Training", Peak)
     stage = {"x": list(range(20)), "y": list(range(10)), "fixed": ["one"]}
     chosen = Space([stage], limit=25, adaptive=True)
     experiment = dataclasses.replace(trained(tiny_path), space=chosen)

@@ -14,10 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from recbole_ext.pipeline.sweep import Cluster, sweep
 from recbole_ext.tune.search import Space
-from recbole_ext.tune.sweep import Cluster, sweep
 from recbole_ext.tune.trials import TrialLog
-from tests.grounds import make_experiment
+from tests.problems import make_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
 pytest.importorskip("ray", reason="Ray is in requirements.lock; this environment lacks it")

@@ -14,9 +14,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.formats.reading import Batch, opened
 from recbole_ext.data.formats.text import plain
-from recbole_ext.errors import HarnessError
 
 if TYPE_CHECKING:
     import pandas as pd

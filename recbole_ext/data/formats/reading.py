@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, NamedTuple, Protocol, cast
 
-from recbole_ext.errors import HarnessError
-from recbole_ext.progress import say
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.progress import say
 
 BATCH = 100_000
 """Rows that a format hands over at a time."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from html.entities import html5
 from pathlib import Path
 
-from recbole_ext.progress import say
+from recbole_ext.core.progress import say
 
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]*);")
 _ELEMENTS = (

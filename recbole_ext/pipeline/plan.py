@@ -7,19 +7,19 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.arguments import Arguments, as_count, as_names, as_path
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 
 if TYPE_CHECKING:
-    from recbole_ext.data.build import Supply
+    from recbole_ext.data.problem import Problem
+    from recbole_ext.data.source import Supply
     from recbole_ext.experiment import Experiment
-    from recbole_ext.ground import Ground
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Experiments on one ground."""
+    """Experiments on one problem."""
 
-    ground: Ground
+    problem: Problem
     experiments: list[Experiment]
     tuned: bool
     """A search was asked for, of the models that have a space."""
@@ -70,14 +70,14 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
     given, special = _by_dataset(arguments.options, [dataset.name, *others])
     settings = resolve(specs, dataset.options, given | special[dataset.name])
 
+    from recbole_ext.data.problem import Problem
+    from recbole_ext.data.run_file import RunFile
+    from recbole_ext.data.union import Union
     from recbole_ext.experiment import prepare
-    from recbole_ext.ground import Ground
-    from recbole_ext.run_file import RunFile
-    from recbole_ext.sources import Sources
     from recbole_ext.tune.search import Space
 
     source = RunFile(run_file) if run_file else None
-    ground = Ground(dataset, settings[0].dataset, settings[0].evaluation)
+    problem = Problem(dataset, settings[0].dataset, settings[0].evaluation)
     sources = None
     if others:
         keys, parts = settings[0].dataset, []
@@ -85,29 +85,29 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
             found = find_dataset(name, data_path, supply)
             shared = {key: text for key, text in given.items() if key in keys}
             options = dataset_settings(found.options, shared | special[name])
-            parts.append(Ground(found, options, settings[0].evaluation))
-        sources = Sources.of(parts, ground)
+            parts.append(Problem(found, options, settings[0].evaluation))
+        sources = Union.of(parts, problem)
     experiments = []
     for spec, values in zip(specs, settings, strict=True):
         first = int(values.run["seed"])
         space = None
         if tune and values.space:
             space = Space(values.space, as_count(limit, "tune") if limit else None, first)
-            if how is not None and spec.trainer == "recbole":
+            if how is not None and spec.trainer is not None and spec.trainer.by_epoch:
                 space = replace(space, **how)
         for step in range(seeds):
             values.run["seed"] = first + step
-            experiments.append(prepare(spec, values, ground, space, source, sources))
+            experiments.append(prepare(spec, values, problem, space, source, sources))
     if tune and all(experiment.space is None for experiment in experiments):
         raise HarnessError(
             f"--tune: {specs[0].name} has no search space; add `space:` to properties/model/{specs[0].name}.yaml"
         )
-    return Plan(ground, experiments, tune)
+    return Plan(problem, experiments, tune)
 
 
 def supply_of(arguments: Arguments) -> Supply:
     """Where datasets come from and what may be read."""
-    from recbole_ext.data.build import Supply
+    from recbole_ext.data.source import Supply
 
     source_dir, mirror = as_path(arguments.take("source-dir")), arguments.take("mirror")
     if source_dir is not None and not source_dir.is_dir():

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 
 
 def save_weights(model: Any, path: Path) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext import recbole_compat
+from recbole_ext.core.progress import say
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.experiment import Experiment
-from recbole_ext.progress import say
+from recbole_ext.pipeline.training import Training, rank_scores, rank_test
 from recbole_ext.text import Embeddings
-from recbole_ext.training import Fitted, Training, rank_scores, rank_test
+from recbole_ext.trainer.setup import Fitted
 from recbole_ext.tune.search import Search
 
 
@@ -43,22 +44,22 @@ class Outcome:
 def read(experiment: Experiment) -> Outcome:
     """Rank by a run file."""
     assert experiment.run_file is not None
-    ground = experiment.ground
-    listed = experiment.run_file.read(ground.data)
-    flags = listed.remarks(ground.test_task)
+    problem = experiment.problem
+    listed = experiment.run_file.read(problem.data)
+    flags = listed.remarks(problem.test_task)
     begun = time.perf_counter()
-    table = rank_scores(listed.scores, ground)
+    table = rank_scores(listed.scores, problem)
     return Outcome(table, time.perf_counter() - begun, {}, flags=flags)
 
 
 def train(experiment: Experiment, records: Path) -> Outcome:
     """Embed, tune, fit and rank; trials are kept below `records`."""
-    settings, ground = experiment.settings, experiment.ground
+    settings, problem = experiment.settings, experiment.problem
     embeddings = experiment.embeddings()
     origin = experiment.origin
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         there = embeddings if origin is experiment else origin.embeddings()
-        training = Training(origin, there, Path(scratch))
+        training = Training(origin, there, Path(scratch), records)
         tuning, params = None, dict(settings.params)
         if experiment.space is not None:
             found = training.search_once(experiment.space, records)
@@ -69,9 +70,9 @@ def train(experiment: Experiment, records: Path) -> Outcome:
         fit_seconds = time.perf_counter() - begun
         if origin is not experiment:
             here = Training(experiment, embeddings, Path(scratch))
-            fitted = here.moved(fitted, params)
+            fitted = here.setup.moved(fitted, params)
         begun = time.perf_counter()
-        table = rank_test(fitted, ground)
+        table = rank_test(fitted, problem)
         seconds = time.perf_counter() - begun
         theirs = {
             protocol: _by_recbole(fitted, protocol, settings.evaluation["ks"])

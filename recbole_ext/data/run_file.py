@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.tables import ITEM, USER, TableFile
 from recbole_ext.data.interactions import Interactions
-from recbole_ext.errors import HarnessError
-from recbole_ext.evaluator.ranks import Ints, RankTask
-from recbole_ext.table_file import ITEM, USER, TableFile
+from recbole_ext.evaluator.ranks import RankTask
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,10 +8,11 @@ import numpy as np
 
 from recbole_ext.config import resolve
 from recbole_ext.data.catalog import find_dataset
+from recbole_ext.data.problem import Problem
 from recbole_ext.experiment import Experiment, prepare
-from recbole_ext.ground import Ground
+from recbole_ext.pipeline.training import Training
 from recbole_ext.registry import find_model
-from recbole_ext.training import Fitted, Training
+from recbole_ext.trainer.setup import Fitted
 from recbole_ext.tune.search import Space
 
 
@@ -22,7 +23,7 @@ def make_experiment(
     spec, found = find_model(model), find_dataset(dataset, data_path)
     (settings,) = resolve([spec], found.options, {key: str(value) for key, value in given.items()})
     space = Space(settings.space) if tune else None
-    return prepare(spec, settings, Ground(found, settings.dataset, settings.evaluation), space)
+    return prepare(spec, settings, Problem(found, settings.dataset, settings.evaluation), space)
 
 
 def train(experiment: Experiment, scratch: Path, saved: Path | None = None) -> Fitted:

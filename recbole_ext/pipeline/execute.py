@@ -8,8 +8,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from recbole_ext import environment
-from recbole_ext.errors import HarnessError
+from recbole_ext.core import environment
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import locked, write_atomically
+from recbole_ext.core.progress import say
+from recbole_ext.data.problem import Problem
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.beyond import beyond_accuracy
 from recbole_ext.evaluator.protocols import protocol_of
@@ -17,12 +20,9 @@ from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import write_ranks
 from recbole_ext.evaluator.strata import strata, summarise_strata
 from recbole_ext.experiment import Experiment
-from recbole_ext.files import locked, write_atomically
-from recbole_ext.ground import Ground
-from recbole_ext.outcome import read, train
-from recbole_ext.progress import say
+from recbole_ext.pipeline.outcome import read, train
 from recbole_ext.results import LeftAlone, ResultRecord, read_record
-from recbole_ext.weights import save_weights
+from recbole_ext.trainer.checkpoint import save_weights
 
 _MADE_FROM_WEIGHTS = ("weights.safetensors", "intention.csv", "intention.svg")
 """Beside a record; what `show` writes there too."""
@@ -86,7 +86,7 @@ def execute(experiment: Experiment, records: Path, force: bool = False) -> Resul
 def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     import torch
 
-    settings, ground = experiment.settings, experiment.ground
+    settings, problem = experiment.settings, experiment.problem
     torch.set_num_threads(settings.run["threads"])
     environment.reset_peak_memory()
     outcome = train(experiment, folder.parent) if experiment.run_file is None else read(experiment)
@@ -97,7 +97,9 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     seconds = outcome.seconds + time.perf_counter() - begun
     folder.mkdir(parents=True, exist_ok=True)
     # What is large is written aside: where there is no room for it, an earlier run of this id stays as it was.
-    write_ranks(table, ground.data.user_tokens, ground.data.item_tokens, folder / ".ranks.parquet")
+    write_ranks(
+        table, problem.data.user_tokens, problem.data.item_tokens, folder / ".ranks.parquet"
+    )
     weights = folder / ".weights.safetensors"
     weights.unlink(missing_ok=True)
     flags = list(outcome.flags)
@@ -108,13 +110,13 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
         run_id=experiment.run_id,
         experiment=experiment.describe(),
         fingerprints=experiment.fingerprints(),
-        data=ground.sizes()
+        data=problem.sizes()
         | ({"sources": experiment.sources.sizes()} if experiment.sources else {}),
-        candidates=ground.candidates,
+        candidates=problem.candidates,
         metrics={**metrics, **outcome.theirs},
-        beyond=_beyond(table, ground, ks),
+        beyond=_beyond(table, problem, ks),
         strata=summarise_strata(
-            table, strata(table, ground.popularity, ground.activity, ground.has_text), ks
+            table, strata(table, problem.popularity, problem.activity, problem.has_text), ks
         ),
         validation={
             "metric": settings.evaluation["valid_metric"],
@@ -160,8 +162,8 @@ def _save_weights(model: Any, path: Path) -> list[str]:
     return []
 
 
-def _beyond(table: RankTable, ground: Ground, ks: list[int]) -> dict[str, float]:
+def _beyond(table: RankTable, problem: Problem, ks: list[int]) -> dict[str, float]:
     assert table.top is not None
-    users = int((ground.activity > 0).sum())
-    found = beyond_accuracy(table.top, ground.popularity, users, ks)
+    users = int((problem.activity > 0).sum())
+    found = beyond_accuracy(table.top, problem.popularity, users, ks)
     return {name: round(value, 8) for name, value in found.items()}

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from recbole_ext.errors import HarnessError, either, one_of
-from recbole_ext.yamlfiles import from_yaml
+from recbole_ext.core.errors import HarnessError, either, one_of
+from recbole_ext.core.yaml_files import from_yaml
 
 _NULL = ("null", "none", "~")
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 
 import numpy as np
 
-from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.evaluator.ranks import Ints
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd

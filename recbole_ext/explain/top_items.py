@@ -11,17 +11,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext import environment
-from recbole_ext.data.interactions import Ints
-from recbole_ext.errors import HarnessError, nearest
+from recbole_ext.core import environment
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.progress import say
+from recbole_ext.data.problem import Problem
 from recbole_ext.experiment import Experiment
-from recbole_ext.ground import Ground
-from recbole_ext.intention import QueryFile, remark, sweep_alpha, written
-from recbole_ext.progress import say
+from recbole_ext.explain.intention import QueryFile, remark, sweep_alpha, written
+from recbole_ext.pipeline.replay import experiment_of
+from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import score_function
-from recbole_ext.rerun import experiment_of
 from recbole_ext.results import ResultRecord, read_records
-from recbole_ext.training import Fitted, Training
+from recbole_ext.trainer.setup import Fitted
 
 
 @dataclass(frozen=True)
@@ -90,11 +91,11 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
     Raises:
         HarnessError: no such user, or a model that no query reaches.
     """
-    ground, data = saved.experiment.ground, saved.experiment.ground.data
+    problem, data = saved.experiment.problem, saved.experiment.problem.data
     if user not in data.user_tokens:
         raise HarnessError(f"user '{user}' is not in {data.name}{nearest(user, data.user_tokens)}")
     index = data.user_tokens.index(user)
-    seen = ground.split.pairs(data, *ground.seen_at_test)
+    seen = problem.split.pairs(data, *problem.seen_at_test)
     history = seen[1][seen[0] == index]
     lines = [f"{saved.name}: user {user}, {len(history)} items in the history"]
     scores = score_function(saved.fitted.model, saved.fitted.bench, data, seen)
@@ -102,7 +103,7 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
     if query is None:
         return lines + _listed(saved, index, history, row, k)
     told = remark(
-        query, [text for column in ground.texts[0].values() for text in data.item_columns[column]]
+        query, [text for column in problem.texts[0].values() for text in data.item_columns[column]]
     )
     lines += [told] if told else []
     after = _asked(saved, index, query, alpha)
@@ -123,10 +124,10 @@ def alpha_table(saved: Saved, queries: Path, alphas: list[float]) -> list[str]:
         HarnessError: the file has a mistake, or the model takes no query.
     """
     _require_intention(saved)
-    ground = saved.experiment.ground
-    items, texts = QueryFile(queries).read(ground.data)
+    problem = saved.experiment.problem
+    items, texts = QueryFile(queries).read(problem.data)
     vectors = _encoded(saved, texts)
-    points, users = sweep_alpha(saved.fitted, ground, items, vectors, alphas)
+    points, users = sweep_alpha(saved.fitted, problem, items, vectors, alphas)
     lines = [f"{saved.name}: {users:,} users ask for one test item each", "alpha  HR@5    NDCG@5"]
     for point in points:
         only = "  retrieval only" if point.alpha == 1 else ""
@@ -170,9 +171,9 @@ def _listed(
     saved: Saved, index: int, history: Ints, row: npt.NDArray[np.float64], k: int
 ) -> list[str]:
     """The k best items that are not in the history."""
-    ground, task = saved.experiment.ground, saved.experiment.ground.test_task
+    problem, task = saved.experiment.problem, saved.experiment.problem.test_task
     held_out = set(task.pos_items[task.users[task.row_of_positive] == index].tolist())
-    labels = _labels(ground)
+    labels = _labels(problem)
     order = np.argsort(-row, kind="stable")
     lines = []
     for place, item in enumerate(order[~np.isin(order, history)][:k], 1):
@@ -181,11 +182,11 @@ def _listed(
     return lines
 
 
-def _labels(ground: Ground) -> list[str]:
+def _labels(problem: Problem) -> list[str]:
     """Item token, with its text where there is any."""
-    tokens = ground.data.item_tokens
+    tokens = problem.data.item_tokens
     try:
-        texts = ground.texts[1]
+        texts = problem.texts[1]
     except HarnessError:
         return tokens
     return [f"{token} {text}".rstrip() for token, text in zip(tokens, texts, strict=True)]

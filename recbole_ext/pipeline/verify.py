@@ -7,11 +7,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from recbole_ext import environment
-from recbole_ext.errors import HarnessError
-from recbole_ext.rerun import experiment_of
+from recbole_ext.core import environment
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.pipeline.execute import execute
+from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.results import ResultRecord
-from recbole_ext.run import execute
 
 TOLERANCE = 2e-4
 """Another processor rounds scores differently, which swaps near-ties: on a thousand users one swapped place moves a

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from recbole_ext.progress import say
+from recbole_ext.core.progress import say
 
 PATIENCE = 2.0
 """Seconds that a lock is waited for in silence."""

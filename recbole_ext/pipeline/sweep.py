@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.experiment import Experiment, planned_bytes
-from recbole_ext.training import Training
+from recbole_ext.pipeline.training import Training
 from recbole_ext.tune.search import Asked, Trial
 from recbole_ext.tune.watch import Event, watching
 
@@ -69,7 +69,7 @@ def sweep(experiment: Experiment, records: Path, cluster: Cluster) -> None:
     """
     experiment = experiment.origin
     assert experiment.space is not None
-    _ = experiment.ground.validations  # made here once, read by the trials from shared memory
+    _ = experiment.problem.validations  # made here once, read by the trials from shared memory
     curves = records / ".trials" / f"{experiment.search_id}.tensorboard"
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         Training(experiment, experiment.embeddings(), Path(scratch)).search_once(
@@ -169,7 +169,7 @@ def _tuner(
     experiment = training.experiment
     assert experiment.space is not None
     searcher, configs = None, [{"points": [point]} for point in asked.untried]
-    if experiment.model.trainer == "closed_form":
+    if training.spec.families:
         configs = [{"points": asked.untried}]
     elif asked.count < len(asked.untried):
         searcher = Chosen(asked, experiment.space.seed)

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.arguments import FLAGS, Arguments
-from recbole_ext.errors import HarnessError, nearest
-from recbole_ext.plan import plan
-from recbole_ext.yamlfiles import read_yaml
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.yaml_files import read_yaml
+from recbole_ext.pipeline.plan import plan
 
 _FOLDER = Path("benchmarks", "suites")
 

@@ -15,23 +15,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.data.interactions import Interactions, Ints
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import write_atomically
+from recbole_ext.core.hashing import pair_hashes, token_hashes
+from recbole_ext.core.plotting import STYLE, svg
+from recbole_ext.core.progress import progress
+from recbole_ext.core.tables import ITEM, TableFile
+from recbole_ext.data.interactions import Interactions
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import make_task, rank
-from recbole_ext.files import write_atomically
-from recbole_ext.hashing import pair_hashes, token_hashes
-from recbole_ext.plotting import STYLE, svg
-from recbole_ext.progress import progress
-from recbole_ext.table_file import ITEM, TableFile
 from recbole_ext.text import choose_fields
 
 if TYPE_CHECKING:
     import torch
 
-    from recbole_ext.ground import Ground
+    from recbole_ext.data.problem import Problem
     from recbole_ext.text.writer import Writer
-    from recbole_ext.training import Fitted
+    from recbole_ext.trainer.setup import Fitted
 
 K = 5
 """The paper's cut-off for intention."""
@@ -190,7 +191,7 @@ class Point:
 
 def sweep_alpha(
     fitted: Fitted,
-    ground: Ground,
+    problem: Problem,
     items: Ints,
     vectors: npt.NDArray[np.float32],
     alphas: Sequence[float],
@@ -202,14 +203,14 @@ def sweep_alpha(
 
     Args:
         fitted: a model with `intending`.
-        ground: the test part.
+        problem: the test part.
         items: [q] items that have a query.
         vectors: [q, d] text vectors of the queries.
         alphas: weights of the query.
     """
     import torch
 
-    task, data = ground.test_task, ground.data
+    task, data = problem.test_task, problem.data
     users, positives = task.users[task.row_of_positive], task.pos_items
     asked = np.isin(positives, items)
     order = pair_hashes(
@@ -221,7 +222,7 @@ def sweep_alpha(
     _, first = np.unique(users[chosen], return_index=True)
     targets = chosen[first]
     others = np.setdiff1d(np.arange(len(positives)), targets)
-    seen = ground.split.pairs(data, *ground.seen_at_test)
+    seen = problem.split.pairs(data, *problem.seen_at_test)
     left = make_task(
         len(data.item_tokens),
         (users[targets], positives[targets]),

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.config import Settings, model_defaults
+from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.data.catalog import find_dataset
+from recbole_ext.data.problem import Problem
+from recbole_ext.data.union import Union
 from recbole_ext.experiment import RARE_FILTERS, Experiment
-from recbole_ext.ground import Ground
 from recbole_ext.registry import find_model
 from recbole_ext.results import ResultRecord
-from recbole_ext.sources import Sources
 from recbole_ext.tune.search import Space
-from recbole_ext.yamlfiles import properties, read_yaml
 
 
 def experiment_of(
@@ -67,7 +67,7 @@ def experiment_of(
         params={**known.params, **(asked["params"] if tune else record.params)},
         space=known.space,
     )
-    ground, sources = Ground(dataset, options, evaluation), None
+    problem, sources = Problem(dataset, options, evaluation), None
     if "train_on" in asked:
         parts = []
         for place in asked["train_on"]:
@@ -75,9 +75,9 @@ def experiment_of(
             own = {**overall["dataset"], **found.options, **RARE_FILTERS}
             own |= {**place["filters"], **place["split"]}
             own["text_fields"] = place["text_fields"]
-            parts.append(Ground(found, own, evaluation))
-        sources = Sources.of(parts, ground)
-    return Experiment(spec, settings, ground, space, sources=sources)
+            parts.append(Problem(found, own, evaluation))
+        sources = Union.of(parts, problem)
+    return Experiment(spec, settings, problem, space, sources=sources)
 
 
 def _drawn(space: Space, record: ResultRecord) -> list[list[dict[str, Any]]] | None:

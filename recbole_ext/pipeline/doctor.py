@@ -8,10 +8,10 @@ import platform
 import shutil
 import sys
 
-from recbole_ext import environment
-from recbole_ext.errors import HarnessError
-from recbole_ext.files import default_cache
-from recbole_ext.recbole_compat import INSTALL_RECBOLE, RECBOLE_VERSION, recbole_root
+from recbole_ext.core import environment
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import default_cache
+from recbole_ext.core.recbole_package import INSTALL_RECBOLE, RECBOLE_VERSION, recbole_root
 
 TESTED = {"python": "3.11", "recbole": RECBOLE_VERSION, "torch": "2.13", "pandas": "2."}
 _REMEDY = {"recbole": INSTALL_RECBOLE}

@@ -11,7 +11,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.errors import HarnessError, one_of
+from recbole_ext.core.errors import HarnessError, one_of
 
 PACKAGES = [
     "recbole",
@@ -109,7 +109,7 @@ def _cpu() -> str:
 
 def _commit() -> str | None:
     """Commit of the checkout that the package lies in, with `+` when it has changes; None when installed."""
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
     try:

@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.data.catalog import DatasetSpec, load_dataset
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.data.catalog import DatasetSpec
 from recbole_ext.data.interactions import Interactions
+from recbole_ext.data.load import load_dataset
 from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, make_split
-from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.candidates import lists_sha256
 from recbole_ext.evaluator.protocols import protocol_of
-from recbole_ext.evaluator.ranks import Ints, RankTask, make_task
+from recbole_ext.evaluator.ranks import RankTask, make_task
 from recbole_ext.text import choose_fields, item_texts
 
 
@@ -32,7 +34,7 @@ class Validation:
 
 
 @dataclass(frozen=True)
-class Ground:
+class Problem:
     """Data, split and ranking tasks: the same for every model of a command, each part made when first needed."""
 
     spec: DatasetSpec

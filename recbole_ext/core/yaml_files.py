@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from recbole_ext.errors import HarnessError
+from recbole_ext.core.errors import HarnessError
 
 
 def properties() -> Path:
     """The folder of YAML files: inside an installed package, or at the root of a checkout."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     for folder in (here / "properties", here.parent / "properties"):
         if (folder / "overall.yaml").is_file():
             return folder

@@ -9,28 +9,29 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.progress import say
 from recbole_ext.data.catalog import DatasetSpec
-from recbole_ext.data.interactions import Interactions, Ints
+from recbole_ext.data.interactions import Interactions
+from recbole_ext.data.problem import Problem, Validation
 from recbole_ext.data.splits import TRAIN, VALID, Split
-from recbole_ext.errors import HarnessError
 from recbole_ext.evaluator.ranks import make_task
-from recbole_ext.ground import Ground, Validation
-from recbole_ext.progress import say
 
 
 @dataclass(frozen=True)
-class Sources(Ground):
-    """Several grounds as one: users, items and text side by side, each item a candidate in its own dataset only.
+class Union(Problem):
+    """Several problems as one: users, items and text side by side, each item a candidate in its own dataset only.
 
     An item of a source that the target has too (the same text but for case and spaces, or the same token where tokens
     are no plain numbers) is left out of the source with its interactions, and users without training ones after that.
     """
 
-    parts: tuple[Ground, ...] = ()
-    target: Ground | None = None
+    parts: tuple[Problem, ...] = ()
+    target: Problem | None = None
 
     @classmethod
-    def of(cls, parts: list[Ground], target: Ground) -> Sources:
+    def of(cls, parts: list[Problem], target: Problem) -> Union:
         """The sources for a target.
 
         Raises:

@@ -1,0 +1,150 @@
+"""From an experiment to a trained model and its ranks: build, fit or tune, score."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_ext import recbole_compat
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import locked
+from recbole_ext.core.progress import progress
+from recbole_ext.data.problem import Problem
+from recbole_ext.evaluator.ranks import RankTable, rank
+from recbole_ext.experiment import Experiment
+from recbole_ext.registry import TrainerSpec
+from recbole_ext.text import Embeddings
+from recbole_ext.trainer.base import Report, SoFar
+from recbole_ext.trainer.setup import Fitted, Setup, saying_why
+from recbole_ext.tune.search import Asked, Evaluate, Point, Search, Space, Trial, search
+from recbole_ext.tune.trials import TrialLog, remembered
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Training:
+    """The training of one experiment's model, at its own point or at those of a search."""
+
+    experiment: Experiment
+    embeddings: Embeddings | None
+    """Of the item texts, None for a model that reads none."""
+    scratch: Path
+    """A folder for whatever RecBole insists on creating."""
+    records: Path | None = None
+    """Below which stages of training are kept; None keeps them in `scratch`."""
+
+    @cached_property
+    def setup(self) -> Setup:
+        experiment, settings = self.experiment, self.experiment.settings
+        return Setup(
+            spec=experiment.model,
+            problem=experiment.problem,
+            seed=settings.run["seed"],
+            device=settings.run["device"],
+            metric=settings.evaluation["valid_metric"],
+            fingerprints=experiment.fingerprints,
+            embeddings=self.embeddings,
+            scratch=self.scratch,
+            stages=(self.records or self.scratch) / ".stages",
+        )
+
+    @property
+    def spec(self) -> TrainerSpec:
+        assert self.experiment.model.trainer is not None
+        return self.experiment.model.trainer
+
+    def build(self, params: dict[str, Any]) -> tuple[Any, recbole_compat.Bench]:
+        """An untrained model."""
+        return self.setup.build(params)
+
+    def load(self, params: dict[str, Any], weights: Path) -> Fitted:
+        """A model with saved weights."""
+        return self.setup.load(params, weights)
+
+    def fit(self, params: dict[str, Any], what: str, report: Report | None = None) -> Fitted:
+        """A trained model; see `trainer.base.Trainer`."""
+        fitted: Fitted = self.spec.load().fit(self.setup, params, what, report)
+        return fitted
+
+    def search_once(
+        self, space: Space, records: Path, spread: Callable[[Training], Evaluate] | None = None
+    ) -> Search:
+        """`tune` with the log below `records`: runs that differ in seed or protocol share it, a second process waits."""
+        name = self.experiment.search_id
+        with locked(records / ".locks" / f"{name}.trials.lock", "this search"):
+            return self.tune(space, TrialLog(records / ".trials" / f"{name}.jsonl"), spread)
+
+    def tune(
+        self, space: Space, log: TrialLog, spread: Callable[[Training], Evaluate] | None = None
+    ) -> Search:
+        """Search a space.
+
+        Args:
+            space: its seed is that of the trainings.
+            log: trials that are in it are not made again, new ones are added.
+            spread: how trials of a training are made elsewhere; None makes them here, one after the other.
+        """
+        name, metric = (
+            self.experiment.model.name,
+            self.experiment.settings.evaluation["valid_metric"],
+        )
+        settings = self.experiment.settings
+        seeded = dataclasses.replace(settings, run={**settings.run, "seed": space.seed})
+        searcher = dataclasses.replace(
+            self, experiment=dataclasses.replace(self.experiment, settings=seeded)
+        )
+        if spread is not None:
+            return search(space, remembered(spread(searcher), log, settings.params))
+        evaluate = remembered(searcher.all_of, log, settings.params)
+        with progress(f"{name} tuning", len(space)) as advance:
+
+            def watched(asked: Asked) -> Iterator[Trial]:
+                for trial in evaluate(asked):
+                    shown = trial.error if trial.value is None else f"{metric} {trial.value:.4f}"
+                    advance(1, shown)
+                    yield trial
+
+            return search(space, watched)
+
+    def all_of(self, asked: Asked) -> Iterator[Trial]:
+        """Trials of what a search asks for, one after the other."""
+        if asked.count < len(asked.untried):
+            raise HarnessError("optuna chooses points in a sweep: python run_bench.py sweep ..")
+        return self.trials(asked.untried)
+
+    def trials(self, points: list[Point], so_far: SoFar | None = None) -> Iterator[Trial]:
+        """Trials of points; see `trainer.base.Trainer`."""
+        params = self.experiment.settings.params
+        yield from self.spec.load().trials(self.setup, params, points, so_far)
+
+
+def rank_test(fitted: Fitted, problem: Problem) -> RankTable:
+    """Rank the test positives by a model."""
+    history = problem.split.pairs(problem.data, *problem.seen_at_test)
+    scores = recbole_compat.score_function(fitted.model, fitted.bench, problem.data, history)
+    with saying_why(fitted.model, fitted.bench, problem):
+        return rank_scores(scores, problem)
+
+
+def rank_scores(scores: Callable[[Ints], torch.Tensor], problem: Problem) -> RankTable:
+    """Rank the test positives, and keep each user's list down to the deepest cut-off.
+
+    Args:
+        scores: users [B] -> [B, n_items].
+        problem: what is ranked.
+    """
+    with progress("ranking test users", len(problem.test_task.users)) as advance:
+
+        def counted(users: Ints) -> Iterator[torch.Tensor]:
+            yield scores(users)
+            advance(len(users))
+
+        (table,) = rank(problem.test_task, counted, top=max(problem.evaluation["ks"]))
+    return table

@@ -1,0 +1,70 @@
+"""What a trainer is: it fits a model at a point, and tries points of a grid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.trainer.setup import Fitted, Setup
+from recbole_ext.tune.search import Point, Trial
+
+Report = Callable[[float, float, int], None]
+"""Told the score, the best so far and the epochs after each validation."""
+SoFar = Callable[[Trial, float], None]
+"""Told of a training after each validation, as if it ended there, with that validation's score."""
+
+
+class Trainer(Protocol):
+    """How models of one kind come to their weights; `registry.TrainerSpec` says what a search may do with it."""
+
+    def fit(
+        self, setup: Setup, params: dict[str, Any], what: str, report: Report | None = None
+    ) -> Fitted:
+        """A trained model, with its score on validation.
+
+        Args:
+            setup: what it is built from.
+            params: of the model.
+            what: names the progress bar.
+            report: told of each validation.
+        """
+
+    def trials(
+        self,
+        setup: Setup,
+        params: dict[str, Any],
+        points: list[Point],
+        so_far: SoFar | None = None,
+    ) -> Iterator[Trial]:
+        """Trials of points, each over `params`, in their order."""
+
+
+def one_by_one(
+    trainer: Trainer,
+    setup: Setup,
+    params: dict[str, Any],
+    points: list[Point],
+    so_far: SoFar | None = None,
+) -> Iterator[Trial]:
+    """A training for each point, where points share nothing."""
+    for point in points:
+        begun = time.perf_counter()
+
+        def report(
+            score: float, best: float, epochs: int, point: Point = point, begun: float = begun
+        ) -> None:
+            if so_far is not None:
+                spent = round(time.perf_counter() - begun, 3)
+                so_far(Trial(point, round(best, 8), spent, epochs), score)
+
+        try:
+            fitted = trainer.fit(setup, {**params, **point}, f"{setup.spec.name} {point}", report)
+        except HarnessError as error:
+            # E.g. scores that are no numbers: this point is out, the others are not
+            seconds = round(time.perf_counter() - begun, 3)
+            yield Trial(point, None, seconds, error=str(error))
+            continue
+        seconds = round(time.perf_counter() - begun, 3)
+        yield Trial(point, round(fitted.value, 8), seconds, fitted.epochs)

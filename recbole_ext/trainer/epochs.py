@@ -1,0 +1,45 @@
+"""The trainer of models that RecBole's own loop trains, epoch by epoch, with our validation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from recbole_ext import recbole_compat
+from recbole_ext.core.progress import progress
+from recbole_ext.trainer.base import Report, SoFar, one_by_one
+from recbole_ext.trainer.setup import Fitted, Setup
+from recbole_ext.tune.search import Point, Trial
+
+
+class Epochs:
+    """RecBole's epochs, optimiser and early stopping."""
+
+    def fit(
+        self, setup: Setup, params: dict[str, Any], what: str, report: Report | None = None
+    ) -> Fitted:
+        """The weights of the best validation."""
+        model, bench = setup.build(params)
+        trainer = recbole_compat.make_trainer(bench, model, lambda: setup.validate(model, bench))
+        best, validations, step = -float("inf"), 0, int(params["eval_step"])
+        with progress(f"{what} epochs", trainer.epochs) as advance:
+
+            def tick(score: float) -> None:
+                nonlocal best, validations
+                best, validations = max(best, score), validations + 1
+                advance(step, f"validation {score:.4f}")
+                if report is not None:
+                    report(score, best, validations * step)
+
+            value, epochs = trainer.run(bench.train_loader, tick)
+        return Fitted(model, bench, value, epochs)
+
+    def trials(
+        self,
+        setup: Setup,
+        params: dict[str, Any],
+        points: list[Point],
+        so_far: SoFar | None = None,
+    ) -> Iterator[Trial]:
+        """A training each."""
+        return one_by_one(self, setup, params, points, so_far)

@@ -1,0 +1,142 @@
+"""What every model of one experiment is built from and validated by, whatever trains it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recbole_ext import recbole_compat
+from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.data.problem import Problem, Validation
+from recbole_ext.data.splits import TRAIN
+from recbole_ext.evaluator import summary
+from recbole_ext.evaluator.ranks import NotFinite, rank
+from recbole_ext.registry import ModelSpec
+from recbole_ext.text import Embeddings
+from recbole_ext.trainer.checkpoint import load_weights
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained model with what is needed to score."""
+
+    model: Any
+    bench: recbole_compat.Bench
+    value: float
+    """Validation score at the chosen point or epoch."""
+    epochs: int | None
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A model's row, what it is trained on, and where."""
+
+    spec: ModelSpec
+    problem: Problem
+    seed: int
+    device: str
+    metric: str
+    """Of validation."""
+    fingerprints: Callable[[], Mapping[str, str]]
+    """Of what is read: `data`, `split`, and `text` and `encoder` where there are any; hashed when asked for."""
+    embeddings: Embeddings | None
+    """Of the item texts, None for a model that reads none."""
+    scratch: Path
+    """A folder for whatever RecBole insists on creating."""
+    stages: Path
+    """Where finished stages of training are kept."""
+
+    def build(self, params: dict[str, Any]) -> tuple[Any, recbole_compat.Bench]:
+        """An untrained model, with every random generator seeded."""
+        cls = self.spec.load()
+        bench = recbole_compat.prepare(
+            cls,
+            params,
+            self.problem.data,
+            self.problem.split,
+            seed=self.seed,
+            device=self.device,
+            scratch=self.scratch,
+            item_vectors=self.embeddings.vectors if self.embeddings is not None else None,
+            item_blocks=self.problem.blocks,
+        )
+        return recbole_compat.build_model(cls, bench), bench
+
+    def load(self, params: dict[str, Any], weights: Path) -> Fitted:
+        """A model with saved weights."""
+        model, bench = self.build(params)
+        load_weights(model, weights)
+        return Fitted(model, bench, float("nan"), None)
+
+    def moved(self, fitted: Fitted, params: dict[str, Any]) -> Fitted:
+        """A model that was trained on another problem, on this one: the same parameters, none of them changed."""
+        model, bench = self.build(params)
+        model.load_state_dict(fitted.model.state_dict())
+        return Fitted(model, bench, fitted.value, fitted.epochs)
+
+    def validate(self, model: Any, bench: recbole_compat.Bench) -> float:
+        """The mean of the metric over the validations."""
+        problem = self.problem
+        history = problem.split.pairs(problem.data, TRAIN)
+        scores = recbole_compat.score_function(model, bench, problem.data, history)
+        values = []
+        for part in problem.validations:
+
+            def of_part(users: Ints, part: Validation = part) -> list[torch.Tensor]:
+                return [scores(users + part.first_user)[:, part.items]]
+
+            with saying_why(model, bench, problem, part.first_user, part.items.start):
+                (table,) = rank(part.task, of_part)
+            values.append(summary.mean_of(table, self.metric))
+        return sum(values) / len(values)
+
+
+@contextmanager
+def saying_why(
+    model: Any,
+    bench: recbole_compat.Bench,
+    problem: Problem,
+    first_user: int = 0,
+    first_item: int = 0,
+) -> Iterator[None]:
+    """Scores that are no numbers are said to be whose, and why as far as can be told.
+
+    Args:
+        model: that scores.
+        bench: what it was built from.
+        problem: what it is trained on, or what is ranked.
+        first_user: the problem's user that user 0 of the scores is.
+        first_item: the problem's item that item 0 of the scores is.
+    """
+    try:
+        yield
+    except NotFinite as error:
+        data, name = problem.data, bench.config["model"]
+        user, item = error.user + first_user, error.item + first_item
+        whose = (
+            f"user '{data.user_tokens[user]}' and item '{data.item_tokens[item]}' of {data.name}"
+        )
+        if not problem.activity[user]:
+            why = "that user has no interaction in training: use --split=ratio or --split=leave_one_out, or another model"
+        elif not problem.popularity[item]:
+            why = (
+                "that item has no interaction in training: raise --min_item, or take another model"
+            )
+        elif hasattr(model, "solve"):
+            why = "raise the regularisation"
+        elif recbole_compat.diverged(model):
+            why = "lower the learning rate"
+        else:
+            why = (
+                "its weights have not grown: raise --min_user and --min_item, or take another model"
+            )
+        raise HarnessError(
+            f"the score of {name} for {whose} is {error.value}, not finite, so no rank is defined; {why}"
+        ) from None
