@@ -71,6 +71,8 @@ class Experiment:
             "params": self.settings.params,
             "tune": self.space.describe() if self.space else None,
         }
+        if run["refit"]:
+            found["refit"] = True
         if self.sources is not None:
             found["train_on"] = [
                 {**_described(part.spec.name, part.options), "text_fields": part.texts[0]}
@@ -84,6 +86,15 @@ class Experiment:
         if self.sources is None:
             return self
         return dataclasses.replace(self, problem=self.sources, sources=None)
+
+    @cached_property
+    def final(self) -> Experiment:
+        """The same experiment on what the tested model is trained on: itself, but for one that is refitted."""
+        if not self.settings.run["refit"]:
+            return self
+        return dataclasses.replace(
+            self, problem=dataclasses.replace(self.problem, with_validation=True)
+        )
 
     @cached_property
     def texts(self) -> tuple[dict[str, str], list[str]] | None:
@@ -127,8 +138,8 @@ class Experiment:
         """Identity of the trials of `space`: what a validation score depends on, and neither space nor test protocol."""
         assert self.space is not None
         asked = {**self.describe(), "seed": self.space.seed}
-        for key in ("protocols", "draws", "exclude", "ks", "params", "tune"):
-            del asked[key]
+        for key in ("protocols", "draws", "exclude", "ks", "params", "tune", "refit"):
+            asked.pop(key, None)
         return run_id({**asked, **self.space.kind}, self.fingerprints())
 
     def embeddings(self) -> Embeddings | None:
@@ -179,8 +190,24 @@ def prepare(
         raise HarnessError(
             f"--train: {model.name} has parameters of users or items, which no other dataset has"
         )
+    if run["refit"]:
+        _check_refit(settings, sources, run_file)
     seeded = dataclasses.replace(settings, run=run)
     return Experiment(model, seeded, problem, space, run_file, sources)
+
+
+def _check_refit(settings: Settings, sources: Union | None, run_file: RunFile | None) -> None:
+    """Refuse a refit that would not be what it says."""
+    if run_file is not None:
+        raise HarnessError("--refit trains a model again; a run file has none")
+    if sources is not None:
+        raise HarnessError(
+            "--refit trains on this dataset's validation part, but with --train nothing of it is trained on"
+        )
+    if settings.evaluation["exclude"] != "train+valid":
+        raise HarnessError(
+            "--refit trains on the validation part, so that its items are no candidates at test: --exclude=train+valid"
+        )
 
 
 def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:

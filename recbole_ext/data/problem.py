@@ -40,6 +40,8 @@ class Problem:
     spec: DatasetSpec
     options: dict[str, Any]
     evaluation: dict[str, Any]
+    with_validation: bool = False
+    """The validation part is trained on too: nothing is left to validate on."""
 
     @cached_property
     def data(self) -> Interactions:
@@ -47,7 +49,8 @@ class Problem:
 
     @cached_property
     def split(self) -> Split:
-        return make_split(self.data, self.options)
+        split = make_split(self.data, self.options)
+        return split.with_validation_in_training() if self.with_validation else split
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:

@@ -44,6 +44,11 @@ class Split:
         chosen = np.isin(self.part, parts)
         return data.user[chosen], data.item[chosen]
 
+    def with_validation_in_training(self) -> Split:
+        """The split for a model that is trained again once validation has chosen."""
+        part = np.where(self.part == VALID, TRAIN, self.part).astype(np.int8)
+        return Split(part, self.seed)
+
     @property
     def fingerprint(self) -> str:
         """sha256 of the parts in canonical order; says nothing without the data's fingerprint."""

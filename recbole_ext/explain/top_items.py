@@ -80,7 +80,7 @@ def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -
             f"{path.parent} was trained with another {' and '.join(others)} than is here now; run it again with --force"
         )
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
-        training = Training(experiment, experiment.embeddings(), Path(scratch))
+        training = Training(experiment.final, experiment.embeddings(), Path(scratch))
         fitted = training.load(record.params, weights)
         yield Saved(path.parent, record, experiment, fitted)
 

@@ -67,6 +67,10 @@ def train(experiment: Experiment, records: Path) -> Outcome:
             tuning = _told(found, settings.evaluation["valid_metric"], experiment.space.searcher)
         begun = time.perf_counter()
         fitted = training.fit(params, experiment.model.name)
+        final = experiment.final
+        if final is not experiment:
+            again = Training(final, embeddings, Path(scratch), records)
+            fitted = again.refit(params, fitted)
         fit_seconds = time.perf_counter() - begun
         if origin is not experiment:
             here = Training(experiment, embeddings, Path(scratch))

@@ -73,6 +73,13 @@ class Training:
         fitted: Fitted = self.spec.load().fit(self.setup, params, what, report)
         return fitted
 
+    def refit(self, params: dict[str, Any], chosen: Fitted) -> Fitted:
+        """The model that validation chose, trained on training and validation."""
+        fitted: Fitted = self.spec.load().refit(
+            self.setup, params, chosen, self.experiment.model.name
+        )
+        return fitted
+
     def search_once(
         self, space: Space, records: Path, spread: Callable[[Training], Evaluate] | None = None
     ) -> Search:

@@ -13,13 +13,14 @@ from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.draws import check_draws
 
 
-def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any:
+def make_trainer(bench: Bench, model: Any, validate: Callable[[], float] | None) -> Any:
     """RecBole's trainer for this model, validating by `validate` and keeping the best weights in memory.
 
     Args:
         bench: what the model was built from.
         model: to be trained.
-        validate: the validation score, larger is better; called by RecBole every `eval_step` epochs.
+        validate: the validation score, larger is better; called by RecBole every `eval_step` epochs. None where only
+            `run_through` is asked for.
 
     Raises:
         HarnessError: a draw of this training could not succeed.
@@ -33,12 +34,15 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
 
     class HarnessTrainer(parent):  # type: ignore[misc, valid-type]
         best_state: tuple[dict[str, Any], dict[str, Any]] | None = None
+        best_epochs = 0
+        """Epochs trained at the best validation."""
         losses: tuple[float, float] | None = None
         """The first and the latest that was a number."""
 
         def _valid_epoch(
             self, valid_data: Any, show_progress: bool = False
         ) -> tuple[float, dict[str, float]]:
+            assert validate is not None
             score = validate()
             return score, {"score": score}
 
@@ -64,6 +68,7 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
                 for name, value in self.model.state_dict().items()
             }
             self.best_state = state, _copied(self.model.other_parameter())
+            self.best_epochs = epoch + 1
 
         def run(self, loader: Any, tick: Callable[[float], None]) -> tuple[float, int]:
             """Train with early stopping and put the best weights back: (best validation score, epochs trained)."""
@@ -80,6 +85,11 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float]) -> Any
                 self.model.load_state_dict(self.best_state[0])
                 self.model.load_other_parameter(self.best_state[1])
             return float(self.best_valid_score), len(self.train_loss_dict)
+
+        def run_through(self, loader: Any) -> None:
+            """Train every epoch and keep the last weights."""
+            with by_recbole(name, data):
+                self.fit(loader, valid_data=None, verbose=False, saved=False, show_progress=False)
 
     start = _largest(model)
     with warnings.catch_warnings(), by_recbole(name, data):

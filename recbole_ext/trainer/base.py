@@ -31,6 +31,16 @@ class Trainer(Protocol):
             report: told of each validation.
         """
 
+    def refit(self, setup: Setup, params: dict[str, Any], chosen: Fitted, what: str) -> Fitted:
+        """The model trained anew without looking at validation, for as long as `chosen` was; it keeps that one's score.
+
+        Args:
+            setup: whose training part holds the validation part too.
+            params: of the model.
+            chosen: what validation chose.
+            what: names the progress bar.
+        """
+
     def trials(
         self,
         setup: Setup,

@@ -29,6 +29,12 @@ class ClosedForm:
         model.solve()
         return Fitted(model, bench, setup.validate(model, bench), None)
 
+    def refit(self, setup: Setup, params: dict[str, Any], chosen: Fitted, what: str) -> Fitted:
+        """Solved again."""
+        model, bench = setup.build(params)
+        model.solve()
+        return Fitted(model, bench, chosen.value, None)
+
     def trials(
         self,
         setup: Setup,

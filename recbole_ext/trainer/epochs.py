@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from recbole_ext import recbole_compat
-from recbole_ext.core.progress import progress
+from recbole_ext.core.progress import progress, say
 from recbole_ext.trainer.base import Report, SoFar, one_by_one
 from recbole_ext.trainer.setup import Fitted, Setup
 from recbole_ext.tune.search import Point, Trial
@@ -32,7 +32,15 @@ class Epochs:
                     report(score, best, validations * step)
 
             value, epochs = trainer.run(bench.train_loader, tick)
-        return Fitted(model, bench, value, epochs)
+        return Fitted(model, bench, value, epochs, {"": trainer.best_epochs})
+
+    def refit(self, setup: Setup, params: dict[str, Any], chosen: Fitted, what: str) -> Fitted:
+        """As many epochs as were best."""
+        epochs = chosen.chosen[""]
+        model, bench = setup.build({**params, "epochs": epochs})
+        say(f"{what}: trained again on training and validation, {epochs} epochs")
+        recbole_compat.make_trainer(bench, model, None).run_through(bench.train_loader)
+        return Fitted(model, bench, chosen.value, epochs)
 
     def trials(
         self,

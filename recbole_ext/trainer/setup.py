@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,9 @@ class Fitted:
     value: float
     """Validation score at the chosen point or epoch."""
     epochs: int | None
+    """That were trained, None for a model that is solved."""
+    chosen: Mapping[str, int] = field(default_factory=dict)
+    """Epochs of the weights that validation chose, by stage; those of a model without stages are under its one name, ""."""
 
 
 @dataclass(frozen=True)

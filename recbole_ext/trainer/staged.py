@@ -7,7 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -78,9 +78,27 @@ class Staged:
     ) -> Fitted:
         """The model after its last stage."""
         model, bench = setup.build(params)
-        stages: list[Stage] = model.stages()
+        epochs = self._run(setup, model, model.stages(), what)
+        value = setup.validate(model, bench)
+        total = sum(epochs.values())
+        if report is not None:
+            report(value, value, total)
+        return Fitted(model, bench, value, total, epochs)
+
+    def refit(self, setup: Setup, params: dict[str, Any], chosen: Fitted, what: str) -> Fitted:
+        """Every stage for as many epochs as were best."""
+        model, bench = setup.build(params)
+        stages = [
+            replace(stage, epochs=chosen.chosen[stage.name], validate=None, patience=None)
+            for stage in model.stages()
+        ]
+        epochs = self._run(setup, model, stages, f"{what} again")
+        return Fitted(model, bench, chosen.value, sum(epochs.values()), epochs)
+
+    def _run(self, setup: Setup, model: Any, stages: list[Stage], what: str) -> dict[str, int]:
+        """Stage -> epochs of its weights."""
         kept: dict[str, str] = {}
-        epochs = 0
+        epochs: dict[str, int] = {}
         for number, stage in enumerate(stages, 1):
             before = kept if stage.after is None else {name: kept[name] for name in stage.after}
             seed = setup.seed if stage.seed is None else stage.seed
@@ -89,11 +107,9 @@ class Staged:
             folder = setup.stages / kept[stage.name]
             title = f"{what}, stage {number} of {len(stages)} '{stage.name}'"
             with locked(setup.stages / ".locks" / f"{kept[stage.name]}.lock", title):
-                epochs += _Training(model, stage, seed, folder, title, setup.device).run(identity)
-        value = setup.validate(model, bench)
-        if report is not None:
-            report(value, value, epochs)
-        return Fitted(model, bench, value, epochs)
+                training = _Training(model, stage, seed, folder, title, setup.device)
+                epochs[stage.name] = training.run(identity)
+        return epochs
 
     def trials(
         self,
