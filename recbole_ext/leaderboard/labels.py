@@ -72,10 +72,11 @@ def _label(
 
 
 def model_name(record: ResultRecord) -> str:
-    """A model, and where it was trained if not on what it ranks."""
+    """A model, where it was trained if not on what it ranks, and whether it was trained again on validation."""
     asked = record.experiment
     sources = [dataset["name"] for dataset in asked.get("train_on", ())]
-    return f"{asked['model']} from {listed(sources)}" if sources else str(asked["model"])
+    name = f"{asked['model']} from {listed(sources)}" if sources else str(asked["model"])
+    return f"{name}, refitted" if asked.get("refit") else name
 
 
 def _differences(
@@ -105,7 +106,7 @@ def _settings(record: ResultRecord) -> dict[str, str]:
     if asked["tune"] is not None:
         found |= {key: _SEARCHED for stage in asked["tune"].get("stages", ()) for key in stage}
         found["space"] = hashlib.sha256(canonical_json(asked["tune"]).encode()).hexdigest()[:6]
-    nested = {"params", "tune", "dataset", "model", "seed", "train_on"}
+    nested = {"params", "tune", "dataset", "model", "seed", "train_on", "refit"}
     found |= {key: flat(value) for key, value in sorted(asked.items()) if key not in nested}
     for part in (asked["dataset"]["filters"], asked["dataset"]["split"]):
         found |= {key: flat(value) for key, value in sorted(part.items())}

@@ -91,7 +91,7 @@ def test_the_record_says_so_and_its_validation_is_that_of_the_choice(tiny_path, 
     shown = capsys.readouterr().out
     assert "u1" in shown
     assert main(["board", records]) == 0
-    assert "refit" in capsys.readouterr().out
+    assert "EASE, refitted" in capsys.readouterr().out
 
 
 def test_a_search_is_shared_with_the_run_that_is_not_refitted(tiny_path, tmp_path, capsys):
