@@ -6,10 +6,6 @@ import contextlib
 import json
 import os
 import random
-import resource
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -21,57 +17,59 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.pipeline import execute as run
 from recbole_ext.results import find_records, read_record
 from tests.leaderboard.factory import record as made_up
+from tests.warm import started
 
-ROOT = Path(__file__).resolve().parents[1]
 COMMON = ["--dataset=tiny", "--protocols=full,uni5", "--encoder=hash:16"]
 
 
-def command(*argv: str) -> list[str]:
-    return [sys.executable, "-W", "ignore", str(ROOT / "run_bench.py"), *argv]
-
-
 def test_twenty_kills_leave_no_partial_record_and_the_next_start_finishes(tiny_path, tmp_path):
-    argv = command(
-        "--model=Pop,EASE,L3AE", *COMMON, f"--data-path={tiny_path}", f"--records={tmp_path}"
-    )
-    start = time.monotonic()
-    subprocess.run([*argv, "--force"], check=True, capture_output=True)
-    whole = time.monotonic() - start
+    argv = [
+        "--model=Pop,EASE,L3AE", *COMMON, f"--data-path={tiny_path}", f"--records={tmp_path}", "--threads=1"
+    ]  # fmt: skip
+
+    def finished(*more: str) -> float:
+        begun = time.monotonic()
+        process = started([*argv, *more], tmp_path / "out")
+        process.join()
+        assert process.exitcode == 0, (tmp_path / "out.err").read_text()
+        return time.monotonic() - begun
+
+    finished()  # encodes the items
+    whole = finished("--force")
     want = {path: json.loads(path.read_text())["metrics"] for path in find_records(tmp_path)}
     assert len(want) == 3
     rng = random.Random(0)
-    survived = 0
+    survived = killed = 0
     for _ in range(20):
-        process = subprocess.Popen(
-            [*argv, "--force"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        # Imports take the first half; the writing is at the end.
-        time.sleep(rng.uniform(0.4, 1.0) * whole)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        process = started([*argv, "--force"], tmp_path / "out")
+        process.join(rng.uniform(0.0, 1.0) * whole)
+        killed += process.is_alive()
+        process.kill()
+        process.join()
         for path in find_records(tmp_path):
             assert read_record(path).metrics == want[path]
             survived += 1
-    assert survived > 20
-    subprocess.run(argv, check=True, capture_output=True)
+    assert survived > 20 and killed > 10
+    finished()
     assert {
         path: json.loads(path.read_text())["metrics"] for path in find_records(tmp_path)
     } == want
 
 
 def test_two_processes_write_fifty_runs_into_one_folder(tiny_path, tmp_path):
-    def start(seed: int) -> subprocess.Popen[str]:
-        argv = command("--model=Pop", *COMMON[:2], f"--data-path={tiny_path}", f"--records={tmp_path}",
-                       f"--seed={seed}", "--seeds=30", "--json")  # fmt: skip
-        return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    both = [start(1), start(21)]  # seeds 21 to 30 are wanted by both
-    outputs = [process.communicate() for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    records = [read_record(path) for path in find_records(tmp_path)]
-    assert sorted(r.experiment["seed"] for r in records) == list(range(1, 51))
-    assert all(len(out.splitlines()) == 30 for out, _ in outputs)
-    shared = [{json.loads(line)["run_id"]: line for line in out.splitlines()} for out, _ in outputs]
+    outs = [tmp_path / "one", tmp_path / "two"]
+    records = tmp_path / "runs"
+    common = ["--model=Pop", *COMMON[:2], f"--data-path={tiny_path}", f"--records={records}", "--seeds=30", "--json"]  # fmt: skip
+    # Seeds 21 to 30 are wanted by both.
+    both = [started([*common, f"--seed={n}"], out) for n, out in zip((1, 21), outs, strict=True)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
+    found = [read_record(path) for path in find_records(records)]
+    assert sorted(r.experiment["seed"] for r in found) == list(range(1, 51))
+    printed = [out.read_text().splitlines() for out in outs]
+    assert all(len(lines) == 30 for lines in printed)
+    shared = [{json.loads(line)["run_id"]: line for line in lines} for lines in printed]
     both_ran = set(shared[0]) & set(shared[1])
     assert len(both_ran) == 10 and all(shared[0][run] == shared[1][run] for run in both_ran)
 
@@ -82,29 +80,25 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_there(tiny_path, tmp_path):
-    argv = command("--model=EASE", *COMMON[:2], f"--data-path={tiny_path}", f"--records={tmp_path}")
+    records = tmp_path / "runs"
+    argv = ["--model=EASE", *COMMON[:2], f"--data-path={tiny_path}", f"--records={records}"]
+
+    def ran(*more: str, file_size: int | None = None) -> int | None:
+        process = started([*argv, *more], tmp_path / "out", file_size)
+        process.join()
+        return process.exitcode
 
     def on_a_full_disk(*more: str) -> None:
-        done = subprocess.run(
-            [*argv, *more],
-            capture_output=True,
-            text=True,
-            check=False,
-            # The kernel refuses to let any file grow beyond 2 kB, as a full disk would.
-            preexec_fn=lambda: (
-                signal.signal(signal.SIGXFSZ, signal.SIG_IGN),
-                resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048)),
-            ),
-        )
-        assert done.returncode == 2, done.stderr
-        last = done.stderr.strip().splitlines()[-1]
+        assert ran(*more, file_size=2048) == 2
+        said = (tmp_path / "out.err").read_text()
+        last = said.strip().splitlines()[-1]
         assert last.startswith("error: ") and "not recorded" in last
-        assert "Traceback" not in done.stderr
+        assert "Traceback" not in said
 
     on_a_full_disk()
-    assert not list(find_records(tmp_path))
-    assert subprocess.run(argv, capture_output=True, check=False).returncode == 0
-    (record,) = find_records(tmp_path)
+    assert not list(find_records(records))
+    assert ran() == 0
+    (record,) = find_records(records)
     before = contents(record.parent)
     on_a_full_disk("--force")
     assert contents(record.parent) == before
