@@ -42,7 +42,7 @@ class Union(Problem):
             named = ",".join(names)
             raise HarnessError(f"--train={named}: {target.spec.name} is the target itself")
         spec = DatasetSpec("+".join(names), None)
-        return cls(spec, target.options, target.evaluation, tuple(parts), target)
+        return cls(spec, target.options, target.evaluation, parts=tuple(parts), target=target)
 
     @cached_property
     def kept(self) -> list[tuple[Interactions, Split, list[str]]]:

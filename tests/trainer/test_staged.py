@@ -141,7 +141,7 @@ def test_a_loss_that_is_no_number_is_one_line(installed, tiny_path, tmp_path):
     with pytest.raises(
         HarnessError, match=r"'factors': the training loss is nan; lower the learning rate"
     ):
-        fit(tiny_path, tmp_path, learning_rate="1e38", factor_epochs=50)
+        fit(tiny_path, tmp_path, learning_rate="1e30")
 
 
 def test_the_best_epoch_is_kept_and_patience_ends_a_stage(tmp_path):
@@ -170,7 +170,7 @@ def test_a_package_brings_its_model_by_name(toys, tiny_path, tmp_path):
     """Installed by pip, run by name in a fresh process, listed, and refused in one line where it is broken."""
 
     def run(*argv):
-        code = f"import sys; sys.path[:0] = [{str(toys)!r}]\nfrom recbole_ext.__main__ import run\nsys.argv[1:] = {list(argv)!r}\nrun()"
+        code = f"import sys; sys.path[:0] = [{str(toys)!r}]\nfrom recbole_ext.__main__ import run\nsys.argv[1:] = {list(argv)!r}\nsys.exit(run())"
         return subprocess.run([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)  # fmt: skip
 
     common = ["--dataset=tiny", f"--data-path={tiny_path}", f"--records={tmp_path}"]
