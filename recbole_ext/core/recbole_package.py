@@ -42,7 +42,7 @@ _FROM_ROWS = {
     "SLIMElastic",
 }
 """General models whose scores are made of a user's interactions, or of nothing of the user, and of no parameter of it."""
-_BY_USER = {"Caser", "FPMC", "Fossil", "HGN", "HRM", "NPE", "SHAN", "TransRec"}
+_BY_USER = {"Caser", "DIN", "FOSSIL", "FPMC", "HGN", "HRM", "NPE", "SHAN", "TransRec"}
 """Sequential models with parameters of users."""
 
 

@@ -28,7 +28,7 @@ def test_a_board_a_record_and_a_list_of_unseen_users(tiny_path, tmp_path, common
     assert main([*models, *common, *KEYS]) == 0
     out = capsys.readouterr().out
     assert (
-        "split=users, split_seed=2026, split_held_out=0.3, fold=3" in out and "4 test users" in out
+        "fold=3, split=users, split_held_out=0.3, split_seed=2026" in out and "4 test users" in out
     )
     assert all(name in out for name in ("Pop", "EASE", "MultiVAE"))
     records, _ = load_records(tmp_path)
