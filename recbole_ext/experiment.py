@@ -29,9 +29,18 @@ from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
 from recbole_ext.tune.search import Space
 
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
+_USERS_KEYS = ("split", "split_seed", "split_held_out", "fold")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
-RARE_FILTERS = {"k_core": True, "rating_field": "rating", "min_label": None, "columns": None}
+RARE_FILTERS = {
+    "k_core": True,
+    "rating_field": "rating",
+    "min_label": None,
+    "columns": None,
+    "keep_label": False,
+}
 """Named in a record only where they differ from these."""
+FROM_HISTORY = ("EASE", "L3AE", "AlphaRec", "ItemKNN", "MultiVAE", "SASRec")
+"""Some of the models that score a user from what that user has, to be named where another one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +195,7 @@ def prepare(
         )
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
+    _check_users(model, settings, theirs, run_file, sources)
     if sources is not None and not model.transfers:
         raise HarnessError(
             f"--train: {model.name} has parameters of users or items, which no other dataset has"
@@ -210,12 +220,50 @@ def _check_refit(settings: Settings, sources: Union | None, run_file: RunFile | 
         )
 
 
+def _check_users(
+    model: ModelSpec,
+    settings: Settings,
+    by_recbole: list[str],
+    run_file: RunFile | None,
+    sources: Union | None,
+) -> None:
+    """Refuse what `split=users` cannot be asked with, and its keys without it."""
+    split, fold = settings.dataset["split"], settings.dataset["fold"]
+    if any(part.options["split"] == "users" for part in (sources.parts if sources else ())):
+        raise HarnessError(
+            "--train: split=users holds users out, of whom nothing is left to validate on where their dataset is trained on "
+            "for another; split the sources otherwise, e.g. --NAME.split=ratio"
+        )
+    if split != "users":
+        if fold:
+            raise HarnessError(f"--fold={fold} is one of split=users, not of split={split}")
+        return
+    if by_recbole:
+        raise HarnessError(
+            f"{by_recbole[0]} asks RecBole's own evaluator, which knows no user but those of training: leave it out of "
+            "--protocols with --split=users"
+        )
+    if run_file is not None:
+        return
+    others = f"take another model, e.g. {', '.join(FROM_HISTORY[:-1])} or {FROM_HISTORY[-1]}"
+    if not model.from_history:
+        raise HarnessError(
+            f"--split=users tests users that training has not seen, and {model.name} has parameters of users: {others}"
+        )
+    if settings.params.get("knn_method") == "user":
+        raise HarnessError(
+            f"--split=users tests users that training has not seen, and {model.name} with knn_method=user keeps who is like "
+            f"whom in training: --knn_method=item, or {others}"
+        )
+
+
 def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
     rare = {key: dataset[key] for key, usual in RARE_FILTERS.items() if dataset[key] != usual}
+    keys = _USERS_KEYS if dataset["split"] == "users" else _SPLIT_KEYS
     return {
         "name": name,
         "filters": {**{key: dataset[key] for key in _FILTER_KEYS}, **rare},
-        "split": {key: dataset[key] for key in _SPLIT_KEYS},
+        "split": {key: dataset[key] for key in keys},
     }
 
 

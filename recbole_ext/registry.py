@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.core.errors import HarnessError, nearest
-from recbole_ext.core.recbole_package import LACKING, recbole_models
+from recbole_ext.core.recbole_package import LACKING, recbole_models, scores_from_history
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,9 @@ class ModelSpec:
     """`item_text`: the model reads text embeddings."""
     transfers: bool = False
     """No parameter belongs to a user or an item: trained on some datasets, it ranks another one's items."""
+    from_history: bool = False
+    """No parameter belongs to a user: it scores one that training has not seen, given what that user has. A model of these
+    offers `fold_in(dataset)`, after which its scores are made of the rows of `dataset`, or reads no rows."""
     revision: int = 1
     """Bumped when a change moves this model's results."""
     paper: Paper | None = None
@@ -103,17 +106,21 @@ _JEUNEN = Paper(
 MODELS = {
     spec.name: spec
     for spec in (
-        ModelSpec(name="Pop", target="recbole_ext.model.pop:Pop", trainer=CLOSED_FORM),
+        ModelSpec(
+            name="Pop", target="recbole_ext.model.pop:Pop", trainer=CLOSED_FORM, from_history=True
+        ),
         ModelSpec(
             name="RandomPop",
             target="recbole_ext.model.pop:RandomPop",
             trainer=CLOSED_FORM,
+            from_history=True,
             paper=_ALPHAREC,
         ),
         ModelSpec(
             name="EASE",
             target="recbole_ext.model.ease:EASE",
             trainer=CLOSED_FORM,
+            from_history=True,
             paper=Paper(
                 "Embarrassingly Shallow Autoencoders for Sparse Data",
                 "WWW 2019",
@@ -125,6 +132,7 @@ MODELS = {
             target="recbole_ext.model.l3ae:L3AE",
             trainer=CLOSED_FORM,
             inputs=("item_text",),
+            from_history=True,
             paper=_L3AE,
         ),
         *(
@@ -133,6 +141,7 @@ MODELS = {
                 target=f"recbole_ext.model.{target}",
                 trainer=CLOSED_FORM,
                 inputs=("item_text",),
+                from_history=True,
                 paper=paper,
             )
             for name, target, paper in (
@@ -150,6 +159,7 @@ MODELS = {
             trainer=EPOCHS,
             inputs=("item_text",),
             transfers=True,
+            from_history=True,
             paper=_ALPHAREC,
         ),
         ModelSpec(
@@ -158,6 +168,7 @@ MODELS = {
             trainer=EPOCHS,
             inputs=("item_text",),
             transfers=True,
+            from_history=True,
             paper=Paper(
                 "Towards Universal Sequence Representation Learning for Recommender Systems",
                 "KDD 2022",
@@ -254,6 +265,7 @@ def find_model(name: str) -> ModelSpec:
             name=name,
             target=f"recbole:{plain}",
             trainer=EPOCHS,
+            from_history=scores_from_history(plain),
             revision=_REVISIONS.get(plain) or _REVISIONS.get(theirs[plain], 1),
         )
     if plain in LACKING:

@@ -38,7 +38,8 @@ class ResultRecord:
     """sha256 of what the run read: `data` (interactions after filters), `split`, and, for a model that reads text,
     `text` (the item texts) and `encoder` (weights and pooling); for another system's, `run_file`."""
     data: dict[str, Any]
-    """Sizes: `users`, `items`, `interactions`, `train`, `valid`, `test`, `test_users`."""
+    """Sizes: `users`, `items`, `interactions`, `train`, `valid`, `test`, `test_users`, and `history`, what is folded in of
+    users that training has not seen, where there are any."""
     candidates: dict[str, str]
     """Protocol with drawn negatives -> sha256 of its lists, equal for every model on the same split."""
     metrics: dict[str, dict[str, dict[str, Any]]]
@@ -74,7 +75,11 @@ class ResultRecord:
         )
 
 
-_DATASET = {"name": str, "filters": {}, "split": {"split": str, "split_seed": int}}
+_DATASET = {
+    "name": str,
+    "filters": {},
+    "split": {"split": str, "split_seed": int, "split_held_out?": float, "fold?": int},
+}
 _INTERVAL = {"mean": float, "low": float, "high": float}
 _SHAPE = {
     "experiment": {
@@ -95,7 +100,7 @@ _SHAPE = {
     },
     "fingerprints": {"data": str, "split": str, "*": str},
     "data": dict.fromkeys(
-        ("users", "items", "interactions", "train", "valid", "test", "test_users"), int
+        ("users", "items", "interactions", "train", "valid", "test", "test_users", "history?"), int
     ),
     "candidates": {"*": str},
     "metrics": {

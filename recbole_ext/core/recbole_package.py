@@ -27,6 +27,25 @@ LACKING = {
 """RecBole's models that cannot be trained or ranked here -> what they need."""
 
 
+_FROM_ROWS = {
+    "ADMMSLIM",
+    "DiffRec",
+    "EASE",
+    "ItemKNN",
+    "LDiffRec",
+    "MacridVAE",
+    "MultiDAE",
+    "MultiVAE",
+    "Pop",
+    "Random",
+    "RecVAE",
+    "SLIMElastic",
+}
+"""General models whose scores are made of a user's interactions, or of nothing of the user, and of no parameter of it."""
+_BY_USER = {"Caser", "DIN", "FOSSIL", "FPMC", "HGN", "HRM", "NPE", "SHAN", "TransRec"}
+"""Sequential models with parameters of users."""
+
+
 def recbole_root() -> Path:
     """RecBole's folder, found without importing it.
 
@@ -55,6 +74,12 @@ def recbole_models() -> dict[str, str]:
     }
     names = {path.stem for path in (root / "properties" / "model").glob("*.yaml")} - LACKING.keys()
     return {name: kind_of[name.lower()] for name in sorted(names) if name.lower() in kind_of}
+
+
+def scores_from_history(name: str) -> bool:
+    """Whether a model of RecBole's can score a user that training has not seen, given what that user has."""
+    sequential = recbole_models().get(name) == "sequential"
+    return name in _FROM_ROWS or (sequential and name not in _BY_USER)
 
 
 def bundled_ml_100k() -> Path:

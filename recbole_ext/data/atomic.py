@@ -326,8 +326,10 @@ def _wrong(path: Path, block: _Block, name: str, kind: str, read_as: Kind, row: 
             f"{at}: '{value}' is neither a number nor an ISO date (2014-03-12, 2014-03-12T09:30:00Z) in {name}:{kind}; "
             "correct it, or give the column another name if it holds no times"
         )
-    if name == "label":  # read by min_label, or by min_rating under that name
-        remedy = "which a threshold reads; correct it, leave it empty, or ask for none"
+    if name == "label":  # read by min_label, by keep_label, or by min_rating under that name
+        remedy = (
+            "which a threshold or keep_label reads; correct it, leave it empty, or ask for none"
+        )
     else:
         remedy = "which min_rating reads; correct it, leave it empty, or name another column, e.g. --rating_field=stars"
     return f"{at}: '{value}' is not a number in {name}:{kind}, {remedy}"

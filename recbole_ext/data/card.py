@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from recbole_ext.data.interactions import Interactions
-from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, shared_latest
+from recbole_ext.data.splits import HISTORY, TEST, TRAIN, VALID, Split, shared_latest
 
 
 def card(data: Interactions, split: Split, split_name: str) -> list[str]:
@@ -33,8 +33,11 @@ def card(data: Interactions, split: Split, split_name: str) -> list[str]:
         _line("fingerprint", data.fingerprint[:16]),
         _line("split", f"{split_name}, fingerprint {split.fingerprint[:16]}"),
     ]
-    for part, name in ((TRAIN, "train"), (VALID, "valid"), (TEST, "test")):
+    parts = ((TRAIN, "train"), (VALID, "valid"), (TEST, "test"), (HISTORY, "folded in"))
+    for part, name in parts:
         user, _ = split.pairs(data, part)
+        if part == HISTORY and not len(user):
+            continue
         lines.append(
             _line(f"  {name}", f"{len(user):,} interactions of {len(np.unique(user)):,} users")
         )
@@ -56,7 +59,7 @@ def _quantiles(counts: np.ndarray) -> str:
 
 def _time(data: Interactions) -> str:
     if data.time is None:
-        return "none: only split=ratio or files"
+        return "none: only split=ratio, users or files"
     if data.time_is_order:
         return "order within each history only, no times: no global_time split"
     return f"{data.time.min():.0f} to {data.time.max():.0f}"

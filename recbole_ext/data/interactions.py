@@ -48,13 +48,15 @@ class Interactions:
     """Text columns of the item file, each [n] in item order ("" where unknown)."""
     dropped: Mapping[str, int]
     """Rows that each filter removed."""
+    label: Floats | None = None
+    """[N] what the user thought of the item, as the file has it; None where it is not kept (`keep_label`)."""
 
     def __len__(self) -> int:
         return len(self.user)
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over tokens, pairs and times; equal for any order of rows and any split."""
+        """sha256 over tokens, pairs, times, and labels where they are kept; equal for any order of rows and any split."""
         digest = hashlib.sha256()
         for tokens in (self.user_tokens, self.item_tokens):
             digest.update(f"{len(tokens)}\n".encode())
@@ -65,6 +67,8 @@ class Interactions:
         digest.update(self.item.astype("<i8").tobytes())
         if self.time is not None:
             digest.update(self.time.astype("<f8").tobytes())
+        if self.label is not None:
+            digest.update(b"label" + self.label.astype("<f8").tobytes())
         return digest.hexdigest()
 
 
@@ -78,13 +82,14 @@ def canonical(
 
     Args:
         name: of the dataset, for messages.
-        rows: columns `user_id`, `item_id` (str, or categories of them), and optionally `rating`, `timestamp`, and `part` (the source's split).
+        rows: columns `user_id`, `item_id` (str, or categories of them), and optionally `rating`, `label`, `timestamp`, and `part` (the source's split).
         items: item features with `item_id`, or None.
         filters: `min_rating` and `min_label` (keep what is at least that), `min_user` and `min_item` (interactions, to a fixed point: the
-            k-core when equal; with `k_core` false in one pass over the counts), each None or 0 for off.
+            k-core when equal; with `k_core` false in one pass over the counts), each None or 0 for off; `keep_label` keeps
+            the column `label`, which removes nothing.
 
     Raises:
-        HarnessError: nothing is left, a filter needs a column that is not there, a time is missing.
+        HarnessError: nothing is left, a filter needs a column that is not there, a time or a kept label is missing.
     """
     rows = rows.copy(deep=False)
     user_tokens, rows["user_id"] = numbered(rows["user_id"])
@@ -94,11 +99,13 @@ def canonical(
     user_tokens, user = still_used(user_tokens, rows["user_id"].to_numpy())
     item_tokens, item = still_used(item_tokens, rows["item_id"].to_numpy())
     order = np.lexsort((item, user))
-    time = rows["timestamp"].to_numpy(dtype=np.float64)[order] if "timestamp" in rows else None
-    if time is not None and np.isnan(time).any():
-        raise HarnessError(
-            f"{name}: {int(np.isnan(time).sum())} interactions have no timestamp; fill them in, or remove the column"
-        )
+    time = (
+        _filled(name, rows, "timestamp", "remove the column")[order]
+        if "timestamp" in rows
+        else None
+    )
+    kept = bool(filters.get("keep_label"))
+    label = _filled(name, rows, "label", "set keep_label=false")[order] if kept else None
     return Interactions(
         name=name,
         user_tokens=user_tokens,
@@ -110,7 +117,27 @@ def canonical(
         part=rows["part"].to_numpy(dtype=np.int8)[order] if "part" in rows else None,
         item_columns=_item_columns(name, items, item_tokens),
         dropped=dropped,
+        label=label,
     )
+
+
+def _filled(name: str, rows: pd.DataFrame, column: str, otherwise: str) -> Floats:
+    """[rows] numbers of a column that has no gaps.
+
+    Raises:
+        HarnessError: it has some, or is not there.
+    """
+    if column not in rows:
+        raise HarnessError(
+            f"{name}: no column '{column}' (here: {', '.join(rows.columns)}); {otherwise}"
+        )
+    values = rows[column].to_numpy(dtype=np.float64)
+    missing = int(np.isnan(values).sum())
+    if missing:
+        raise HarnessError(
+            f"{name}: {missing} interactions have no {column}; fill them in, or {otherwise}"
+        )
+    return values
 
 
 def filtered(
@@ -128,7 +155,8 @@ def filtered(
     parts = rows.get("part")
     thresholds = _thresholds(name, rows, filters)
     before = len(rows)
-    rows = _latest(rows, [column for _, column, _ in thresholds])
+    read = [column for _, column, _ in thresholds] + ["label"] * bool(filters.get("keep_label"))
+    rows = _latest(rows, read)
     dropped = {"duplicates": before - len(rows)}
     for key, column, least in thresholds:
         kept = rows[column] >= least

@@ -41,6 +41,10 @@ def load_dataset(spec: DatasetSpec, options: Mapping[str, Any]) -> Interactions:
             raise HarnessError(
                 f"{spec.name}: its official files have columns of their own; --columns is for atomic files under --data-path"
             )
+        if options.get("keep_label"):
+            raise HarnessError(
+                f"{spec.name}: its official files are read without labels; --keep_label is for atomic files under --data-path"
+            )
         built = build(spec.source, options, spec.supply)
         as_built = {"split": options.get("split")}  # its filters have run
         try:
@@ -202,7 +206,12 @@ def _interactions(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
     kinds: dict[str, Kind] = {names["user_id"]: "id", names["item_id"]: "id"}
     spoken_of = ("rating", "label", options.get("rating_field") or "rating")
     kinds |= {name: "number if it is" for name in spoken_of if name not in kinds}
-    if options.get("min_label") is not None:
+    if options.get("keep_label") and "label" not in types:
+        raise HarnessError(
+            f"{path}: keep_label needs a column 'label' of numbers (columns: {', '.join(types)}){nearest('label', types)}; "
+            "set keep_label=false"
+        )
+    if options.get("keep_label") or options.get("min_label") is not None:
         kinds["label"] = "number"
     if options.get("min_rating") is not None:
         rating = options.get("rating_field") or "rating"

@@ -14,7 +14,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.catalog import DatasetSpec
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.data.load import load_dataset
-from recbole_ext.data.splits import TEST, TRAIN, VALID, Split, make_split
+from recbole_ext.data.splits import HISTORY, TEST, TRAIN, VALID, Split, make_split
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.candidates import lists_sha256
 from recbole_ext.evaluator.protocols import protocol_of
@@ -50,22 +50,27 @@ class Problem:
     @cached_property
     def split(self) -> Split:
         split = make_split(self.data, self.options)
-        return split.with_validation_in_training() if self.with_validation else split
+        return split.with_validation_in_training(self.data) if self.with_validation else split
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
         return {"data": self.data.fingerprint, "split": self.split.fingerprint}
 
     @property
+    def seen_at_validation(self) -> tuple[int, ...]:
+        """Parts that are no candidates at validation: what a user has already."""
+        return TRAIN, HISTORY
+
+    @property
     def seen_at_test(self) -> tuple[int, ...]:
         """Parts that are no candidates at test."""
-        excludes = {"train": (TRAIN,), "train+valid": (TRAIN, VALID)}
+        excludes = {"train": (TRAIN, HISTORY), "train+valid": (TRAIN, VALID, HISTORY)}
         return excludes[self.evaluation["exclude"]]
 
     @cached_property
     def validations(self) -> list[Validation]:
         """What validation ranks: one task, or one for each dataset that is trained on."""
-        task = self._task(VALID, (TRAIN,))
+        task = self._task(VALID, self.seen_at_validation)
         return [Validation(task, 0, slice(0, task.n_items))]
 
     @property
@@ -115,9 +120,13 @@ class Problem:
         return np.bincount(item, minlength=len(self.data.item_tokens))
 
     @cached_property
+    def training_users(self) -> int:
+        return len(np.unique(self.split.pairs(self.data, TRAIN)[0]))
+
+    @cached_property
     def activity(self) -> Ints:
-        """[n_users] training interactions of each user."""
-        user, _ = self.split.pairs(self.data, TRAIN)
+        """[n_users] what a model knows of each user: training interactions, or those that are folded in."""
+        user, _ = self.split.pairs(self.data, TRAIN, HISTORY)
         return np.bincount(user, minlength=len(self.data.user_tokens))
 
     @cached_property
@@ -154,6 +163,7 @@ class Problem:
 
     def sizes(self) -> dict[str, Any]:
         part = self.split.part
+        folded_in = int((part == HISTORY).sum())
         return {
             "users": len(self.data.user_tokens),
             "items": len(self.data.item_tokens),
@@ -161,5 +171,6 @@ class Problem:
             "train": int((part == TRAIN).sum()),
             "valid": int((part == VALID).sum()),
             "test": int((part == TEST).sum()),
+            **({"history": folded_in} if folded_in else {}),
             "test_users": len(self.test_task.users),
         }

@@ -20,7 +20,12 @@ from recbole_ext.core.hashing import Words, pair_hashes, token_hashes
 from recbole_ext.core.progress import say
 from recbole_ext.data.interactions import Interactions
 
-TRAIN, VALID, TEST = 0, 1, 2
+TRAIN, VALID, TEST, HISTORY = 0, 1, 2, 3
+"""What is learnt from, chosen by, tested, and, of users that training never sees, what a model is told of them when it scores."""
+TENTHS = 10
+"""Groups of users of the split `users`."""
+_ROUNDING = 1e-9
+"""So that 0.1 x 30 counts as 3 whatever the rounding of 0.1."""
 MANY = 0.05
 """Share of the users with a shared latest time from which `leave_one_out` warns."""
 
@@ -30,7 +35,7 @@ class Split:
     """Which part each interaction belongs to."""
 
     part: npt.NDArray[np.int8]
-    """[N] TRAIN, VALID or TEST."""
+    """[N] TRAIN, VALID, TEST or HISTORY."""
     seed: int = 0
     """Of the random order, here that of interactions of one time."""
 
@@ -44,10 +49,11 @@ class Split:
         chosen = np.isin(self.part, parts)
         return data.user[chosen], data.item[chosen]
 
-    def with_validation_in_training(self) -> Split:
-        """The split for a model that is trained again once validation has chosen."""
-        part = np.where(self.part == VALID, TRAIN, self.part).astype(np.int8)
-        return Split(part, self.seed)
+    def with_validation_in_training(self, data: Interactions) -> Split:
+        """The split for a model that is trained again once validation has chosen; validation users with what they have."""
+        validating = np.bincount(data.user[self.part == VALID], minlength=len(data.user_tokens)) > 0
+        trained = (self.part == VALID) | ((self.part == HISTORY) & validating[data.user])
+        return Split(np.where(trained, TRAIN, self.part).astype(np.int8), self.seed)
 
     @property
     def fingerprint(self) -> str:
@@ -60,8 +66,9 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
 
     Args:
         data: the interactions.
-        spec: `split`: `ratio` (random within each user), `leave_one_out`, `global_time` or `files` (the source's own);
-            `split_ratio` and `split_seed` for what they need of it.
+        spec: `split`: `ratio` (random within each user), `leave_one_out`, `global_time`, `files` (the source's own) or
+            `users` (those of validation and test are not trained on); `split_ratio`, `split_seed`, `split_held_out` and
+            `fold` for what they need of it.
 
     Raises:
         HarnessError: unknown kind, ratios that do not fit, no times where they are needed, or an empty part.
@@ -71,6 +78,7 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
         "leave_one_out": _leave_one_out,
         "global_time": _global_time,
         "files": _files,
+        "users": _users,
     }
     kind = str(spec["split"])
     if kind not in kinds:
@@ -164,6 +172,41 @@ def _files(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
     return part
 
 
+def _users(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
+    """Strong generalisation: a tenth of the users is for test, the next one for validation, the others for training.
+
+    Of the n items of a held-out user ceil(`split_held_out` x n) are asked for, drawn by a keyed hash of (user, item), and
+    the rest are its history. One at least is history, so that a user with a single item is asked for nothing.
+
+    Raises:
+        HarnessError: fewer than ten users.
+    """
+    tenth = _tenths(data, int(spec["split_seed"]))
+    fold = int(spec["fold"])
+    order = np.lexsort((_random_words(data, int(spec["split_seed"])), data.user))
+    from_end, length = _places(data, order)
+    held_out = np.ceil(float(spec["split_held_out"]) * length - _ROUNDING).astype(np.int64)
+    asked = from_end < np.minimum(held_out, length - 1)
+    part = np.full(len(data), TRAIN, dtype=np.int8)
+    for number, name in ((fold, TEST), ((fold + 1) % TENTHS, VALID)):
+        of_part = tenth[data.user] == number
+        part[of_part] = np.where(asked[of_part], name, HISTORY)
+    return part
+
+
+def _tenths(data: Interactions, seed: int) -> Ints:
+    """[m] 0..9, which tenth each user is in: those of equal size that an order by a keyed hash of the tokens has."""
+    users = len(data.user_tokens)
+    if users < TENTHS:
+        raise HarnessError(
+            f"{data.name}: split 'users' puts users in tenths, but there are {users}; use split=ratio"
+        )
+    tenth = np.empty(users, dtype=np.int64)
+    order = np.argsort(token_hashes(data.user_tokens, f"users|{seed}"), kind="stable")
+    tenth[order] = np.arange(users) * TENTHS // users
+    return tenth
+
+
 def _shares(spec: Mapping[str, Any]) -> tuple[float, float, float]:
     """Shares of training, validation and test, summing to 1."""
     shares = [float(x) for x in spec["split_ratio"]]
@@ -198,8 +241,7 @@ def _random_words(data: Interactions, seed: int) -> Words:
 
 
 def _at_least_one(share: float, length: Ints) -> Ints:
-    # 1e-9 so that 0.1 x 30 counts as 3 whatever the rounding of 0.1.
-    wanted = np.floor(share * length + 1e-9).astype(np.int64)
+    wanted = np.floor(share * length + _ROUNDING).astype(np.int64)
     least: Ints = np.full_like(wanted, share > 0)
     return np.asarray(np.maximum(wanted, least), dtype=np.int64)
 

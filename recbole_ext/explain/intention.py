@@ -25,6 +25,7 @@ from recbole_ext.core.tables import ITEM, TableFile
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import make_task, rank
+from recbole_ext.recbole_compat import folded_in
 from recbole_ext.text import choose_fields
 
 if TYPE_CHECKING:
@@ -235,10 +236,10 @@ def sweep_alpha(
     text = torch.from_numpy(vectors[[row[int(item)] for item in left.pos_items]]).to(device)
     asking = torch.from_numpy(left.users + 1).to(device)
     found = []
-    fitted.model.eval()
+    model = folded_in(fitted.model, fitted.bench).eval()
     for alpha in alphas:
         with torch.no_grad():
-            user_vectors, item_vectors = fitted.model.intending(asking, text, alpha)
+            user_vectors, item_vectors = model.intending(asking, text, alpha)
 
         def scores(
             users: Ints, left: Any = user_vectors, right: Any = item_vectors

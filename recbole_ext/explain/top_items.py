@@ -20,7 +20,7 @@ from recbole_ext.experiment import Experiment
 from recbole_ext.explain.intention import QueryFile, remark, sweep_alpha, written
 from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.pipeline.training import Training
-from recbole_ext.recbole_compat import score_function
+from recbole_ext.recbole_compat import folded_in
 from recbole_ext.results import ResultRecord, read_records
 from recbole_ext.trainer.setup import Fitted
 
@@ -98,7 +98,7 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
     seen = problem.split.pairs(data, *problem.seen_at_test)
     history = seen[1][seen[0] == index]
     lines = [f"{saved.name}: user {user}, {len(history)} items in the history"]
-    scores = score_function(saved.fitted.model, saved.fitted.bench, data, seen)
+    scores = saved.fitted.scorer(problem, *problem.seen_at_test)
     row = scores(np.array([index]))[0].double().cpu().numpy()
     if query is None:
         return lines + _listed(saved, index, history, row, k)
@@ -143,7 +143,7 @@ def _asked(saved: Saved, index: int, query: str, alpha: float) -> npt.NDArray[np
     device = saved.fitted.bench.config["device"]
     text = torch.from_numpy(_encoded(saved, [query])).to(device)
     with torch.no_grad():
-        users, items = saved.fitted.model.intending(
+        users, items = folded_in(saved.fitted.model, saved.fitted.bench).intending(
             torch.tensor([index + 1], device=device), text, alpha
         )
     return np.asarray((items[1:] @ users[index + 1]).double().cpu().numpy())

@@ -13,13 +13,14 @@ def facts(section: Section) -> list[str]:
     """Sizes, split, identities and machines, a line each."""
     size, read = section.first.data, section.first.fingerprints
     asked = [record.experiment for record in section.records]
+    folded_in = f", folded in {size['history']:,}" if "history" in size else ""
     lists = [
         f"{name} lists {' or '.join(value[:12] for value in by_hash)}"
         for name, by_hash in section.lists.items()
     ]
     return [
         f"{size['users']:,} users, {size['items']:,} items, {size['interactions']:,} interactions; train "
-        f"{size['train']:,}, valid {size['valid']:,}, test {size['test']:,} of {size['test_users']:,} users",
+        f"{size['train']:,}, valid {size['valid']:,}, test {size['test']:,} of {size['test_users']:,} users{folded_in}",
         f"filters: {_either(flat(of['dataset']['filters']) for of in asked) or 'none'}",
         f"{_either(flat(of['dataset']['split']) for of in asked)}; no candidates at test: {asked[0]['exclude']}",
         ", ".join([f"data {read['data'][:12]}", f"split {read['split'][:12]}", *lists]),

@@ -38,12 +38,16 @@ class ItemSide:
         self.diagonal = p.diagonal().clone()
 
     def times(self, right: torch.Tensor) -> torch.Tensor:
-        """P R for R [n, d]; rows of new users are folded in by it: x P = (P xᵀ)ᵀ."""
+        """P R for R [n, d]."""
         return self.p @ right.to(self.p)
 
     def rows(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
         """x_u P [B, n] for rows u [B] of X."""
-        return by_rows(self.x[users], self.p.dtype, self.p.device) @ self.p
+        return self.fold(self.x[users])
+
+    def fold(self, x: sp.csr_matrix) -> torch.Tensor:
+        """x P [B, n] for any rows x [B, n]."""
+        return by_rows(x, self.p.dtype, self.p.device) @ self.p
 
 
 class UserSide:
@@ -74,6 +78,10 @@ class UserSide:
     def rows(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
         mine = self.kernel[torch.from_numpy(users).to(self.kernel.device)]
         return (self.columns @ mine.T).T
+
+    def fold(self, x: sp.csr_matrix) -> torch.Tensor:
+        """x P = (P xᵀ)ᵀ; rows of X are had for less, by `rows`."""
+        return self.times(torch.from_numpy(x.toarray().T)).T
 
 
 def side_gram(x: sp.csr_matrix, side: str, device: torch.device | str) -> torch.Tensor:

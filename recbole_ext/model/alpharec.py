@@ -126,6 +126,10 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
             return info_nce(positive, negative, self.tau)
         return functional.softplus((negative[:, 0] - positive) / self.tau).mean()
 
+    def fold_in(self, dataset: Any) -> None:
+        """Users are made of their items in `dataset` from now on; items stay what the training graph makes of them."""
+        self.graph, self._known = self.graph.folding_in(*training_pairs(dataset)), None
+
     def _final(self) -> tuple[torch.Tensor, torch.Tensor]:
         if self._known is None:
             self._known = self()

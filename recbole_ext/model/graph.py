@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,30 @@ class Bipartite:
         n_items: int,
         device: torch.device | str = "cpu",
     ) -> None:
-        ones = np.ones(len(users), np.float32)
-        pairs = sp.csr_matrix((ones, (users, items)), shape=(n_users, n_items))
-        self.by_user = by_rows(pairs, device=device)
+        self.sizes, self.device = (n_users, n_items), device
+        pairs = self._reach_users(users, items)
         self.by_item = by_rows(pairs.T.tocsr(), device=device)
-        self.users_share = _powers(users, n_users, -1.0).to(device)
-        self.users_root = _powers(users, n_users, -0.5).to(device)
         self.items_root = _powers(items, n_items, -0.5).to(device)
+
+    def folding_in(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> Bipartite:
+        """The same graph for users with other items: theirs reach them, and nothing of theirs reaches an item.
+
+        Args:
+            users: [n] of the pairs, each pair once.
+            items: [n].
+        """
+        found = copy.copy(self)
+        found._reach_users(users, items)
+        return found
+
+    def _reach_users(self, users: npt.NDArray[Any], items: npt.NDArray[Any]) -> sp.csr_matrix:
+        """Set what reaches users, of pairs that are given back as a matrix [n_users, n_items]."""
+        ones = np.ones(len(users), np.float32)
+        pairs = sp.csr_matrix((ones, (users, items)), shape=self.sizes)
+        self.by_user = by_rows(pairs, device=self.device)
+        self.users_share = _powers(users, self.sizes[0], -1.0).to(self.device)
+        self.users_root = _powers(users, self.sizes[0], -0.5).to(self.device)
+        return pairs
 
     def mean(self, items: torch.Tensor) -> torch.Tensor:
         """Mean of each user's items: [n_items, d] -> [n_users, d]."""

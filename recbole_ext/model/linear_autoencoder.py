@@ -1,4 +1,4 @@
-"""What the closed-form models share as RecBole models: a user's scores are its training row times an item matrix."""
+"""What the closed-form models share as RecBole models: a user's scores are its row times an item matrix."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
@@ -18,12 +19,13 @@ from recbole_ext.linear.solution import Solution
 
 Point = Mapping[str, Any]
 Scorer = Callable[[torch.Tensor], Iterator[torch.Tensor]]
+Users = npt.NDArray[np.int64]
 _FACTORS = ("kernel", "c", "left", "right", "own")
 
 
 class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
-    """scores(u) = x_u B with a binary training row x_u [n_items] and B [n_items, n_items], diag(B) = 0, both with the
-    padding item 0; duplicated interactions count once.
+    """scores(u) = x_u B with a binary row x_u [n_items] and B [n_items, n_items], diag(B) = 0, both with the padding item 0;
+    duplicated interactions count once. x_u is the row of training, or, for a user that it lacks, what is folded in.
 
     A subclass names its keys in `keys` and gives `ridge` (λ of P = (XᵀX + λI)⁻¹, None without interactions) and
     `solution`. What is kept after `solve` is B itself (`item_matrix`), or, where users are fewer than items
@@ -48,10 +50,10 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        interactions = dataset.inter_matrix(form="csr").astype(np.float32)
-        interactions.data[:] = 1.0
-        self.interactions = interactions
-        """[n_users, n_items] scipy csr."""
+        interactions = self.interactions = _binary(dataset)
+        """[n_users, n_items] scipy csr: what is learnt from."""
+        self.rows = interactions
+        """[n_users, n_items] what scores are made of."""
         self.precision = str(config["precision"])
         self.point: dict[str, float] = {key: float(config[key]) for key in self.keys}
         self.semantics: Semantics | None = None
@@ -150,8 +152,8 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
         owns = [s.own(diagonal) for s in made]
 
         def scores(users: torch.Tensor) -> Iterator[torch.Tensor]:
-            rows = self.interactions[users.cpu().numpy()]
-            xp = None if side is None else side.rows(users.cpu().numpy()).float()
+            rows = self.rows[users.cpu().numpy()]
+            xp = None if side is None else self._times_p(side, users.cpu().numpy(), rows).float()
             yield from _rows_of(made, owns, rows, xp)
 
         return scores
@@ -166,21 +168,26 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
         scores = self._scores(users.cpu().numpy())
         return scores[where.to(scores.device), interaction[self.ITEM_ID].to(scores.device)]
 
-    def fold_in(self, rows: sp.csr_matrix) -> torch.Tensor:
-        """[B, n_items] scores of users that training has not seen, from their items [B, n_items]."""
-        return self._rows_times(rows, lambda side: side.times(torch.from_numpy(rows.toarray().T)).T)
+    def fold_in(self, dataset: Any) -> None:
+        """Scores are made of the rows of `dataset` from now on: those of training, and those of users that it lacks."""
+        self.rows = _binary(dataset)
 
-    def _scores(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
-        return self._rows_times(self.interactions[users], lambda side: side.rows(users))
-
-    def _rows_times(
-        self, rows: sp.csr_matrix, times_p: Callable[[UserSide], torch.Tensor]
-    ) -> torch.Tensor:
-        """x B of rows x [B, n_items]; `times_p` is asked for x P where the users' side is kept."""
+    def _scores(self, users: Users) -> torch.Tensor:
+        rows = self.rows[users]
         if self.side == "items":
             return by_rows(rows, torch.float32, self.item_matrix.device) @ self.item_matrix
-        xp = times_p(self._users_side()) if self.side == "users" else None
+        xp = self._times_p(self._users_side(), users, rows) if self.side == "users" else None
         return next(_rows_of([self._kept()], [self.own], rows, xp))
+
+    def _times_p(self, side: Any, users: Users, rows: sp.csr_matrix) -> torch.Tensor:
+        """x P [B, n_items] of the users' rows x; a side has those of training at hand."""
+        xp: torch.Tensor = side.rows(users)
+        if self.rows is self.interactions:
+            return xp
+        new = np.diff(rows.indptr) > np.diff(self.interactions[users].indptr)
+        if new.any():
+            xp[torch.from_numpy(new).to(xp.device)] = side.fold(rows[new])
+        return xp
 
     def _users_side(self) -> UserSide:
         ridge = self.ridge(self.point)
@@ -196,6 +203,13 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
         if not self.reads_vectors:
             return Solution(c)
         return Solution(c, self.left, self.right, float(self.weight))
+
+
+def _binary(dataset: Any) -> sp.csr_matrix:
+    """[n_users, n_items] who has what, 1 each."""
+    rows = dataset.inter_matrix(form="csr").astype(np.float32)
+    rows.data[:] = 1.0
+    return rows
 
 
 def _rows_of(

@@ -164,6 +164,5 @@ def _save_weights(model: Any, path: Path) -> list[str]:
 
 def _beyond(table: RankTable, problem: Problem, ks: list[int]) -> dict[str, float]:
     assert table.top is not None
-    users = int((problem.activity > 0).sum())
-    found = beyond_accuracy(table.top, problem.popularity, users, ks)
+    found = beyond_accuracy(table.top, problem.popularity, problem.training_users, ks)
     return {name: round(value, 8) for name, value in found.items()}

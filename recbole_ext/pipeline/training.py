@@ -134,8 +134,7 @@ class Training:
 
 def rank_test(fitted: Fitted, problem: Problem) -> RankTable:
     """Rank the test positives by a model."""
-    history = problem.split.pairs(problem.data, *problem.seen_at_test)
-    scores = recbole_compat.score_function(fitted.model, fitted.bench, problem.data, history)
+    scores = fitted.scorer(problem, *problem.seen_at_test)
     with saying_why(fitted.model, fitted.bench, problem):
         return rank_scores(scores, problem)
 

@@ -11,6 +11,7 @@ Trainer, wired so that
 
 from recbole_ext.recbole_compat.bench import Bench, build_model, prepare, training_pairs
 from recbole_ext.recbole_compat.evaluation import evaluate
+from recbole_ext.recbole_compat.folding import families, folded_in
 from recbole_ext.recbole_compat.scoring import score_function
 from recbole_ext.recbole_compat.stack import recbole
 from recbole_ext.recbole_compat.training import diverged, make_trainer
@@ -20,6 +21,8 @@ __all__ = [
     "build_model",
     "diverged",
     "evaluate",
+    "families",
+    "folded_in",
     "make_trainer",
     "prepare",
     "recbole",

@@ -33,6 +33,9 @@ class Bench:
     """RecBole's (train, valid, test) datasets; None for sequential models."""
     places: Ints | None
     """[N] of each interaction in its user's history, for a model that reads histories in order."""
+    folded: Any = None
+    """Training part and what is folded in of users whom it lacks, in one; None where nothing is, and for sequential models,
+    which are given histories."""
 
 
 def prepare(
@@ -62,6 +65,7 @@ def prepare(
     """
     recbole()
     import torch
+    from recbole.data.dataloader import UserDataLoader
     from recbole.data.utils import get_dataloader
     from recbole.utils import ModelType, get_model, init_seed
 
@@ -97,14 +101,16 @@ def prepare(
                 part.item_vectors = torch.from_numpy(padded)
         for part in built:
             part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
+        folded = dataset.with_histories()
         sampler = _train_sampler(config, built[0])
-        loader = get_dataloader(config, "train")(
-            config, built[0], sampler, shuffle=config["shuffle"]
-        )
+        loader_class = get_dataloader(config, "train")
+        if folded is not None and loader_class is UserDataLoader:
+            loader_class = _training_users()
+        loader = loader_class(config, built[0], sampler, shuffle=config["shuffle"])
         if params.get("pos_sampling") == "user_uniform":
             loader.transform = _user_uniform(config, built[0])
         parts = None if sequential else (built[0], built[1], built[2])
-        return Bench(config, built[0], loader, parts, places)
+        return Bench(config, built[0], loader, parts, places, folded)
 
 
 def _check_histories(model: str, data: Interactions, split: Split) -> None:
@@ -122,6 +128,24 @@ def _check_histories(model: str, data: Interactions, split: Split) -> None:
             f"{model} learns which item follows another, but no user of {data.name} has two interactions in training: "
             "raise --min_user, or the first share of --split_ratio"
         )
+
+
+@functools.cache
+def _training_users() -> type:
+    import torch
+    from recbole.data.dataloader import UserDataLoader
+    from recbole.data.interaction import Interaction
+
+    class TrainingUsers(UserDataLoader):  # type: ignore[misc]
+        """RecBole's batches of users, without those that have nothing in training: an empty row would be learnt."""
+
+        def _init_batch_size_and_step(self) -> None:
+            users = torch.unique(self._dataset.inter_feat[self.uid_field])
+            self.user_list = Interaction({self.uid_field: users})
+            self.sample_size = len(users)
+            super()._init_batch_size_and_step()
+
+    return TrainingUsers
 
 
 def training_pairs(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
@@ -309,6 +333,16 @@ def _dataset_class(sequential: bool) -> type:
 
         def _fill_nan(self) -> None:
             """Nothing is missing; RecBole's version writes to a copy under pandas 3."""
+
+        def with_histories(self) -> Any:
+            """Training part and what is folded in, None where nothing is; once it is built."""
+            known, histories = sum(self.file_size_list), len(self.inter_feat)
+            if sequential or histories == known:
+                return None
+            found = self.copy(self.inter_feat[np.r_[: self.file_size_list[0], known:histories]])
+            # RecBole goes through all interactions for it, and every validation asks for it again.
+            found.history_item_matrix = functools.cache(found.history_item_matrix)
+            return found
 
         def build(self) -> list[Any]:
             self._change_feat_format()

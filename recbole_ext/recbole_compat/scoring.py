@@ -11,6 +11,7 @@ from recbole_ext.core.arrays import Ints
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.recbole_compat.bench import Bench
 from recbole_ext.recbole_compat.boundary import by_recbole
+from recbole_ext.recbole_compat.folding import folded_in
 
 _PAIRS = 1 << 17
 """Scored at once by a model that scores pairs only."""
@@ -26,13 +27,14 @@ def score_function(
         bench: what it was built from.
         data: the interactions.
         history: (user, item) pairs that a sequential model may see, put into order here; general models carry their
-            training history with them.
+            training history with them, and that of other users is folded in.
     """
     import torch
     from recbole.data.interaction import Interaction
     from recbole.utils import ModelType
 
     config, n_items = bench.config, len(data.item_tokens)
+    model = folded_in(model, bench)
     device = config["device"]
     sequences = (
         _Sequences(bench, data, history) if config["MODEL_TYPE"] == ModelType.SEQUENTIAL else None

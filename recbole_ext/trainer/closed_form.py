@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from recbole_ext.core.arrays import Ints
+from recbole_ext import recbole_compat
 from recbole_ext.evaluator.ranks import RankTask, rank
 from recbole_ext.evaluator.summary import mean_of
 from recbole_ext.trainer.base import Report, SoFar
@@ -47,24 +47,19 @@ class ClosedForm:
         begun = time.perf_counter()
         with saying_why(model, bench, setup.problem):
             task = setup.problem.validations[0].task
-            for point, value in evaluate_family(model, points, task, setup.metric):
+            for point, value in evaluate_family(model, bench, points, task, setup.metric):
                 now = time.perf_counter()
                 yield Trial(point, round(value, 8), round(now - begun, 3))
                 begun = time.perf_counter()
 
 
 def evaluate_family(
-    model: Any, points: list[Point], task: RankTask, metric: str
+    model: Any, bench: recbole_compat.Bench, points: list[Point], task: RankTask, metric: str
 ) -> Iterator[tuple[Point, float]]:
     """(point, validation score) of every point of a model with `families`; its own weights stay as they are."""
     import torch
 
     with torch.no_grad():
-        for group, scorer in model.families(points):
-
-            def scores(users: Ints, scorer: Any = scorer) -> Iterator[torch.Tensor]:
-                for matrix in scorer(torch.from_numpy(users + 1)):
-                    yield matrix[:, 1:]
-
+        for group, scores in recbole_compat.families(model, bench, points):
             tables = rank(task, scores)
             yield from zip(group, (mean_of(table, metric) for table in tables), strict=True)

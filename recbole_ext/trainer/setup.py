@@ -12,7 +12,6 @@ from recbole_ext import recbole_compat
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.problem import Problem, Validation
-from recbole_ext.data.splits import TRAIN
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import NotFinite, rank
 from recbole_ext.registry import ModelSpec
@@ -35,6 +34,14 @@ class Fitted:
     """That were trained, None for a model that is solved."""
     chosen: Mapping[str, int] = field(default_factory=dict)
     """Epochs of the weights that validation chose, by stage; those of a model without stages are under its one name, ""."""
+
+    def scorer(self, problem: Problem, *parts: int) -> Callable[[Ints], torch.Tensor]:
+        """users [B] -> scores [B, n_items], each user's history being what the problem has of it in `parts`.
+
+        A model reads either that (sequential ones) or what it trains on, and what is folded in.
+        """
+        history = problem.split.pairs(problem.data, *parts)
+        return recbole_compat.score_function(self.model, self.bench, problem.data, history)
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Setup:
     def validate(self, model: Any, bench: recbole_compat.Bench) -> float:
         """The mean of the metric over the validations."""
         problem = self.problem
-        history = problem.split.pairs(problem.data, TRAIN)
+        history = problem.split.pairs(problem.data, *problem.seen_at_validation)
         scores = recbole_compat.score_function(model, bench, problem.data, history)
         values = []
         for part in problem.validations:

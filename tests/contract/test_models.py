@@ -172,7 +172,7 @@ def test_a_family_scores_its_points_like_separate_fits(name, tiny_path, tmp_path
     points = [point for stage in experiment.settings.space for point in grid(stage)][:40]
     family = dict()
     for point, value in evaluate_family(
-        fitted.model, points, problem.validations[0].task, "recall@5"
+        fitted.model, fitted.bench, points, problem.validations[0].task, "recall@5"
     ):
         family[tuple(sorted(point.items()))] = value
     assert len(family) == len(points)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
 
 from recbole_ext.trainer.checkpoint import save_weights
@@ -66,17 +65,6 @@ def test_what_is_the_same_model_scores_the_same(one, two, side, tmp_path):
         found.append(scores(solved(name, tmp_path, **given, **sided)))
     a, b = found
     assert float((a - b).abs().max()) < 2e-5 * float(a.max() - a.min())
-
-
-@pytest.mark.parametrize("side", ["items", "users"])
-@pytest.mark.parametrize("model", SIDED)
-def test_a_new_user_is_folded_in(model, side, tmp_path):
-    """A user that training has seen, taken for a new one, has the scores that it has; an empty one has none."""
-    found = solved(model, tmp_path, side=side, **SIDED[model])
-    known = found.interactions[1:60]
-    assert float((found.fold_in(known)[:, 1:] - scores(found, slice(1, 60))).abs().max()) < 2e-5
-    nobody = sp.csr_matrix((2, found.n_items), dtype=np.float32)
-    assert not found.fold_in(nobody).any()
 
 
 @pytest.mark.parametrize("model", ["CosineText", "SemanticEASE", "EASE", "LLMCEASE"])
