@@ -48,6 +48,8 @@ class Interactions:
     """Text columns of the item file, each [n] in item order ("" where unknown)."""
     dropped: Mapping[str, int]
     """Rows that each filter removed."""
+    label: Floats | None = None
+    """[N] what was said of the pair, e.g. 0 or 1; None without a column for it."""
 
     def __len__(self) -> int:
         return len(self.user)
