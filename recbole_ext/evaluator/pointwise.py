@@ -43,12 +43,11 @@ class LabelledPairs:
         """
         if label is None:
             return "the data has no labels"
-        values = set(np.unique(label).tolist())
-        if not values <= {0.0, 1.0}:
-            return f"its labels are not 0 or 1, e.g. {min(values - {0.0, 1.0}):g}"
-        if len(values) < 2:
-            only = f"all {len(label):,} labels of the {part} part are {int(values.pop())}"
-            return only if len(label) else f"the {part} part has no labels"
+        others = label[(label != 0) & (label != 1)]
+        if len(others):
+            return f"its labels are not 0 or 1, e.g. {others[0]:g}"
+        if len(np.unique(label)) < 2:
+            return f"the {len(label):,} labels of the {part} part are all the same"
         return cls(user, item, label.astype(np.int64))
 
 

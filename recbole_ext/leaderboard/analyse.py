@@ -157,9 +157,9 @@ def _deep(
     """Corrected estimates of each row, and intervals of the orders of all of them, on one set of resampled users."""
     every = [row for row in section.rows if _ranks(row)]
     rows = [row for row in every if row.label in tables]
-    if not rows:
+    users = next((len(v) for row in rows for v in _ranked(values[row.label]).values()), 0)
+    if not users:
         return
-    users = len(next(iter(_ranked(values[rows[0].label]).values())))
     drawn = np.concatenate(list(resamples(users, RESAMPLES)))
     replicates: dict[str, dict[Name, Floats]] = {}
     with progress(f"{section.title}: correcting sampled ranks", len(rows)) as advance:

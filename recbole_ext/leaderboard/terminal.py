@@ -48,9 +48,8 @@ def _section(section: Section, found: Verdicts, width: int) -> list[list[str]]:
         plain(main_columns(section, found), section.rows, width)
         + [line for note in notes for line in wrapped(note, width)],
     ]
-    for metric in compared(section):
-        if metric not in (COMPARED[0], FIRST) or not section.sampled:
-            continue
+    beside = [metric for metric in compared(section) if metric in (COMPARED[0], FIRST)]
+    for metric in beside if section.sampled else ():
         heading = (
             f"{heading_of(metric)}, sampled beside full (± over draws, #place, change against full)"
         )

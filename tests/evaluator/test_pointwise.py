@@ -131,11 +131,13 @@ def test_scores_of_every_item_are_picked_for_the_pairs():
     ("label", "why"),
     [
         (None, "the data has no labels"),
-        ([1.0, 1.0], "all 2 labels of the test part are 1"),
+        ([1.0, 1.0], "the 2 labels of the test part are all the same"),
+        ([], "the 0 labels of the test part are all the same"),
+        ([0.0, np.nan], "its labels are not 0 or 1, e.g. nan"),
         ([0.0, 4.0], "its labels are not 0 or 1, e.g. 4"),
     ],
 )
 def test_rows_that_labels_do_not_tell_apart_say_why(label, why):
-    user = np.array([0, 1])
+    user = np.arange(2 if label is None else len(label))
     label = None if label is None else np.array(label)
     assert LabelledPairs.of(user, user, label, "test") == why
