@@ -198,7 +198,7 @@ def _section(title: str, records: list[ResultRecord]) -> Section:
 def _remarks(record: ResultRecord) -> list[str]:
     """The flags of a record, and for each reason the protocols that it left unserved."""
     protocols: dict[str, list[str]] = {}
-    for name, why in record.unserved.items():
+    for name, why in sorted(record.unserved.items()):
         protocols.setdefault(why, []).append(name)
     return [*record.flags, *(f"no {listed(names)}: {why}" for why, names in protocols.items())]
 
