@@ -125,7 +125,7 @@ def _run_one(
     experiments, problem = asked.experiments, asked.problem
 
     from recbole_ext.core.progress import say
-    from recbole_ext.experiment import check_memory
+    from recbole_ext.experiment import check_memory, check_served
     from recbole_ext.pipeline.execute import execute, finished
 
     # Everything is checked before anything is run: data, text and encoder of every model.
@@ -133,6 +133,7 @@ def _run_one(
     waiting = [e for e in experiments if not finished(e, records, force)]
     if waiting:
         for experiment in waiting:
+            check_served(experiment)
             check_memory(experiment)
         _ = problem.test_task  # draws the lists, or says which protocol asks for too many negatives
     if cluster is not None:

@@ -19,15 +19,19 @@ from recbole_ext.core.progress import progress
 from recbole_ext.core.recbole_package import recbole_models
 from recbole_ext.data.problem import Problem
 from recbole_ext.data.run_file import RunFile
+from recbole_ext.data.splits import TEST, VALID
 from recbole_ext.data.union import Union
 from recbole_ext.evaluator import summary
-from recbole_ext.evaluator.metrics import selection_cut_off
-from recbole_ext.evaluator.protocols import protocol_of
+from recbole_ext.evaluator.pointwise import LabelledPairs
+from recbole_ext.evaluator.protocols import Protocol, protocol_of
+from recbole_ext.evaluator.selection import Selection, selection, usual
 from recbole_ext.registry import ModelSpec
 from recbole_ext.results import run_id
 from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
 from recbole_ext.tune.search import Space
 
+_EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "pointwise"}
+"""Scoring -> a protocol that it serves."""
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _USERS_KEYS = ("split", "split_seed", "split_held_out", "fold")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
@@ -82,12 +86,47 @@ class Experiment:
         }
         if run["refit"]:
             found["refit"] = True
+        if self.model.scoring != "full":
+            found["scoring"] = self.model.scoring
         if self.sources is not None:
             found["train_on"] = [
                 {**_described(part.spec.name, part.options), "text_fields": part.texts[0]}
                 for part in self.sources.parts
             ]
         return found
+
+    @property
+    def selection(self) -> Selection:
+        """What validation reads."""
+        evaluation = self.settings.evaluation
+        return selection(evaluation["valid_metric"], self.model.scoring, evaluation["protocols"])
+
+    @cached_property
+    def unserved(self) -> dict[str, str]:
+        """Protocol that was asked for -> why there is no number of this model under it."""
+        found = {}
+        for name in self.settings.evaluation["protocols"]:
+            why = _unserved(protocol_of(name), self.model, self.run_file)
+            if why is None and protocol_of(name).labelled:
+                pairs = self.problem.labelled(TEST)
+                why = pairs if isinstance(pairs, str) else None
+            if why is not None:
+                found[name] = why
+        return found
+
+    @cached_property
+    def test_labels(self) -> LabelledPairs | None:
+        """Labelled pairs of the test part, None where they are not asked for or the model does not serve them."""
+        if not any(protocol_of(name).labelled for name in self.served):
+            return None
+        pairs = self.problem.labelled(TEST)
+        assert not isinstance(pairs, str)
+        return pairs
+
+    @property
+    def served(self) -> list[str]:
+        """The protocols under which there are numbers, in the order in which they were asked for."""
+        return [p for p in self.settings.evaluation["protocols"] if p not in self.unserved]
 
     @cached_property
     def origin(self) -> Experiment:
@@ -149,6 +188,8 @@ class Experiment:
         asked = {**self.describe(), "seed": self.space.seed}
         for key in ("protocols", "draws", "exclude", "ks", "params", "tune", "refit"):
             asked.pop(key, None)
+        if self.selection.protocol.drawn:
+            asked["valid_protocol"] = self.selection.protocol.name
         return run_id({**asked, **self.space.kind}, self.fingerprints())
 
     def embeddings(self) -> Embeddings | None:
@@ -185,24 +226,28 @@ def prepare(
     if not settings.evaluation["protocols"]:
         raise HarnessError("--protocols= names none, e.g. --protocols=full,uni100")
     asked = [protocol_of(name) for name in settings.evaluation["protocols"]]
-    selection_cut_off(settings.evaluation["valid_metric"])
-    theirs = [protocol.name for protocol in asked if protocol.by_recbole]
-    if theirs and run_file is not None:
-        raise HarnessError(f"{theirs[0]} asks RecBole to score a model; a run file has none")
-    if theirs and recbole_models().get(model.target.removeprefix("recbole:")) == "sequential":
+    reasons = [_unserved(protocol, model, run_file) for protocol in asked]
+    if all(reasons):
         raise HarnessError(
-            f"{theirs[0]} is there for general models only, and {model.name} is sequential; leave it out of --protocols"
+            f"{model.name} has no number under --protocols={','.join(p.name for p in asked)}: {reasons[0]}; ask for e.g. "
+            f"--protocols={_EXAMPLES[model.scoring]}"
         )
+    evaluation = dict(settings.evaluation)
+    evaluation["valid_metric"] = usual(evaluation["valid_metric"], model.scoring)
+    try:
+        selection(evaluation["valid_metric"], model.scoring, evaluation["protocols"])
+    except HarnessError as error:
+        raise HarnessError(f"{model.name}: {error}") from None
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
-    _check_users(model, settings, theirs, run_file, sources)
+    _check_users(model, settings, asked, run_file, sources)
     if sources is not None and not model.transfers:
         raise HarnessError(
             f"--train: {model.name} has parameters of users or items, which no other dataset has"
         )
     if run["refit"]:
         _check_refit(settings, sources, run_file)
-    seeded = dataclasses.replace(settings, run=run)
+    seeded = dataclasses.replace(settings, run=run, evaluation=evaluation)
     return Experiment(model, seeded, problem, space, run_file, sources)
 
 
@@ -223,7 +268,7 @@ def _check_refit(settings: Settings, sources: Union | None, run_file: RunFile | 
 def _check_users(
     model: ModelSpec,
     settings: Settings,
-    by_recbole: list[str],
+    protocols: list[Protocol],
     run_file: RunFile | None,
     sources: Union | None,
 ) -> None:
@@ -238,9 +283,10 @@ def _check_users(
         if fold:
             raise HarnessError(f"--fold={fold} is one of split=users, not of split={split}")
         return
+    by_recbole = [protocol for protocol in protocols if protocol.by_recbole]
     if by_recbole:
         raise HarnessError(
-            f"{by_recbole[0]} asks RecBole's own evaluator, which knows no user but those of training: leave it out of "
+            f"{by_recbole[0].name} asks RecBole's own evaluator, which knows no user but those of training: leave it out of "
             "--protocols with --split=users"
         )
     if run_file is not None:
@@ -255,6 +301,16 @@ def _check_users(
             f"--split=users tests users that training has not seen, and {model.name} with knn_method=user keeps who is like "
             f"whom in training: --knn_method=item, or {others}"
         )
+
+
+def _unserved(protocol: Protocol, model: ModelSpec, run_file: RunFile | None) -> str | None:
+    """Why a model has no number under a protocol, whatever the data; None where it may have one."""
+    if protocol.by_recbole and run_file is not None:
+        return "RecBole's evaluator scores a model, and a run file has none"
+    kind = recbole_models().get(model.target.removeprefix("recbole:"))
+    if protocol.by_recbole and kind == "sequential":
+        return "RecBole's evaluator is there for general models only"
+    return protocol.unserved(model.scoring)
 
 
 def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
@@ -275,6 +331,25 @@ def planned_bytes(experiment: Experiment, **given: Any) -> int:
     data = experiment.problem.data
     params = {**experiment.settings.params, **given}
     return int(plan(len(data.user_tokens), len(data.item_tokens), params))
+
+
+def check_served(experiment: Experiment) -> None:
+    """Refuse a run that would have no number, or could not be validated.
+
+    Raises:
+        HarnessError: none of the protocols is served, or there are no labels to validate by.
+    """
+    name, data = experiment.model.name, experiment.problem.spec.name
+    if not experiment.served:
+        asked = ",".join(experiment.unserved)
+        why = "; ".join(dict.fromkeys(experiment.unserved.values()))
+        raise HarnessError(f"{name} on {data} has no number under --protocols={asked}: {why}")
+    if experiment.selection.protocol.labelled:
+        pairs = experiment.origin.problem.labelled(VALID)
+        if isinstance(pairs, str):
+            raise HarnessError(
+                f"{name} is selected by {experiment.selection} of the validation part, but {pairs}"
+            )
 
 
 def check_memory(experiment: Experiment) -> None:

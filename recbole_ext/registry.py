@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.errors import HarnessError, nearest, one_of
 from recbole_ext.core.recbole_package import LACKING, recbole_models, scores_from_history
+from recbole_ext.evaluator.protocols import SCORINGS, Scoring
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ class ModelSpec:
     """`module:Class` of a RecBole subclass, or `recbole:Name`."""
     trainer: TrainerSpec | None
     """None where nothing is trained: another system's run file."""
-    scoring: str = "full"
-    """What the model can score: `full` (every item)."""
+    scoring: Scoring = "full"
+    """What the model scores: `full` (every item), `candidates` (given lists: it has `score_candidates` or `choose_candidates`) or
+    `pointwise` (pairs: RecBole's `predict`). Which protocols it serves follows from that."""
     inputs: tuple[str, ...] = ()
     """`item_text`: the model reads text embeddings."""
     transfers: bool = False
@@ -232,6 +234,7 @@ def _from_plugin(name: str) -> ModelSpec:
         raise HarnessError(
             f"package {package}: its entry point '{name}' is no ModelSpec of that name ({entry.value})"
         )
+    one_of(f"package {package}: scoring of '{name}'", spec.scoring, SCORINGS)
     return spec
 
 

@@ -33,7 +33,8 @@ class ResultRecord:
     experiment: dict[str, Any]
     """What was asked for: `model`, `model_revision`, `evaluator_revision`, `dataset` (`name`, `filters`, `split`),
     `protocols`, `exclude`, `ks`, `valid_metric`, `seed`, `threads`, `device`, `params` (before tuning) and
-    `tune` (None, or `stages`, `trials`, and since draws from a grid exist `limit` and `seed`)."""
+    `tune` (None, or `stages`, `trials`, and since draws from a grid exist `limit` and `seed`). Only of a model that does not score every item `scoring`: `candidates` or
+    `pointwise`."""
     fingerprints: dict[str, str]
     """sha256 of what the run read: `data` (interactions after filters), `split`, and, for a model that reads text,
     `text` (the item texts) and `encoder` (weights and pooling); for another system's, `run_file`."""
@@ -44,7 +45,8 @@ class ResultRecord:
     """Protocol with drawn negatives -> sha256 of its lists, equal for every model on the same split."""
     metrics: dict[str, dict[str, dict[str, Any]]]
     """Protocol -> metric@k -> `mean` over test users and the 95% bootstrap interval `low`, `high`; for protocols with
-    several draws also `draws`, the mean of each draw. Of RecBole's own evaluator there is the `mean` only."""
+    several draws also `draws`, the mean of each draw. Of RecBole's own evaluator there is the `mean` only. A mean over some of
+    the users says how many `users`."""
     validation: dict[str, Any]
     """`metric` and its `value` at the chosen point or epoch (None for a run file); what selection was allowed to see."""
     params: dict[str, Any]
@@ -64,17 +66,21 @@ class ResultRecord:
     """`coverage@k`, `gini@k`, `popularity@k`, `tail@k`, `novelty@k` of the test users' lists under full ranking."""
     strata: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Part of the positives -> its `users`, `positives` and `metrics` of full ranking, in the form of `metrics`."""
+    unserved: dict[str, str] = field(default_factory=dict)
+    """Protocol that was asked for -> why the run has no number under it; written only where there is one."""
     created: str = ""
     """UTC, ISO 8601. Not part of the identity of a run."""
     schema: int = SCHEMA
 
     def to_json(self) -> str:
         """Sorted, indented, one trailing newline; NaN and infinity are refused."""
-        return (
-            json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True, allow_nan=False) + "\n"
-        )
+        found = dataclasses.asdict(self)
+        found = {key: value for key, value in found.items() if value or key not in _RARE}
+        return json.dumps(found, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
+_RARE = {"unserved"}
+"""Keys that are written only where they hold something."""
 _DATASET = {
     "name": str,
     "filters": {},
@@ -95,6 +101,7 @@ _SHAPE = {
         "threads": int,
         "device": str,
         "params": {},
+        "scoring?": str,
         "tune": Maybe({"stages?": [{}]}),
         "train_on?": [{**_DATASET, "text_fields": {}}],
     },
@@ -124,6 +131,7 @@ _SHAPE = {
     "flags": [str],
     "beyond": {"*": float},
     "strata": {"*": {"users": int, "positives": int, "metrics": {"*": _INTERVAL}}},
+    "unserved": {"*": str},
     "created": str,
 }
 """What is taken from a record. Its id covers what was asked for and not what came out, so that has to be looked at."""

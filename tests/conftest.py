@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from recbole_ext.registry import plugged_in
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"
 
 
 @pytest.fixture(scope="session")
@@ -51,3 +56,25 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Embeddings of tests stay out of the user's cache, unless CI names one."""
     os.environ.setdefault("RECBOLE_EXT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory):
+    """The folder into which the package of toy models was installed, by pip."""
+    place, source = tmp_path_factory.mktemp("toys"), tmp_path_factory.mktemp("source")
+    subprocess.run(["cp", "-r", str(ROOT / "tests" / "toys"), str(source)], check=True)
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
+         "--no-build-isolation", f"--target={place}", str(source / "toys")],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    return place
+
+
+@pytest.fixture
+def installed(toys, monkeypatch):
+    """The toy models can be named here."""
+    monkeypatch.syspath_prepend(str(toys))
+    plugged_in.cache_clear()
+    yield
+    plugged_in.cache_clear()

@@ -49,7 +49,7 @@ class Interactions:
     dropped: Mapping[str, int]
     """Rows that each filter removed."""
     label: Floats | None = None
-    """[N] what the user thought of the item, as the file has it; None where it is not kept (`keep_label`)."""
+    """[N] what was said of the pair, e.g. 0 or 1, as the file has it; None where it is not kept (`keep_label`)."""
 
     def __len__(self) -> int:
         return len(self.user)

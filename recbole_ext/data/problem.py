@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +17,12 @@ from recbole_ext.data.load import load_dataset
 from recbole_ext.data.splits import HISTORY, TEST, TRAIN, VALID, Split, make_split
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.candidates import lists_sha256
+from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTask, make_task
 from recbole_ext.text import choose_fields, item_texts
+
+_PARTS = {TRAIN: "training", VALID: "validation", TEST: "test"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,30 @@ class Problem:
         """What validation ranks: one task, or one for each dataset that is trained on."""
         task = self._task(VALID, self.seen_at_validation)
         return [Validation(task, 0, slice(0, task.n_items))]
+
+    def validation_lists(self, protocol: str) -> list[Validation]:
+        """`validations` with one frozen list of a drawn protocol for each positive."""
+        return [
+            replace(
+                part,
+                task=summary.with_lists(
+                    part.task,
+                    [protocol],
+                    self.data.user_tokens[part.first_user :],
+                    self.data.item_tokens[part.items],
+                    1,
+                    f"{self.data.fingerprint}|validation",
+                    self.popularity[part.items],
+                ),
+            )
+            for part in self.validations
+        ]
+
+    def labelled(self, part: int) -> LabelledPairs | str:
+        """The rows of a part with their labels, or why a model cannot be judged by those."""
+        data, chosen = self.data, self.split.part == part
+        label = None if data.label is None else data.label[chosen]
+        return LabelledPairs.of(data.user[chosen], data.item[chosen], label, _PARTS[part])
 
     @property
     def blocks(self) -> Ints | None:

@@ -1,11 +1,13 @@
 """Metrics, as a registry: key, heading, formula, and where docs/protocols.md writes it down. A new metric is one entry here.
 
-Two families that are never mixed:
+Four families that are never mixed:
 
 * joint-list: the user's whole list, all its positives in it. A formula reads the expectations of `places.Lists`;
 * per-positive: one positive among the user's negatives, the other positives left out, each positive weighted 1/|T_u|. A
   formula is the gain of a rank, from which full, sampled, expected and corrected values follow alike. Only this family can
-  be compared between full and sampled candidates.
+  be compared between full and sampled candidates;
+* output: of a model that answers with one candidate in words, how often the answer is one;
+* pointwise: labelled pairs by their scores, in no list at all. A formula reads `pointwise.LabelledScores`.
 
 Nothing heavy is imported: a board reads headings from here.
 """
@@ -19,8 +21,9 @@ from typing import TYPE_CHECKING, Any
 from recbole_ext.core.errors import HarnessError, nearest
 
 if TYPE_CHECKING:
-    from recbole_ext.core.arrays import Floats
+    from recbole_ext.core.arrays import Bools, Floats
     from recbole_ext.evaluator.places import Lists
+    from recbole_ext.evaluator.pointwise import LabelledScores
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,36 @@ class RankMetric:
     cut: bool = True
 
     anchor = "per-positive-metrics-every-protocol"
+
+
+@dataclass(frozen=True)
+class OutputMetric:
+    """A metric of what a model answers to a list, averaged like a per-positive one."""
+
+    key: str
+    heading: str
+    per_answer: Callable[[Bools], Floats]
+    """Of whether answers name a candidate, in an array."""
+
+    anchor = "lists-that-are-scored-or-generated"
+
+
+@dataclass(frozen=True)
+class PointwiseMetric:
+    """A metric of labelled pairs."""
+
+    key: str
+    heading: str
+    over: Callable[[LabelledScores, Floats], Floats]
+    """[R] values where users count as often as `multiplicities` [R, U] says; NaN where there is none."""
+    per_user: Callable[[LabelledScores], Floats] | None = None
+    """[U] values that tests pair users by, NaN for those that it leaves out; None where it is no mean over users."""
+    selects: bool = True
+    """Larger is better: validation may read it."""
+    of_probabilities: bool = False
+    """Defined where scores are probabilities only."""
+
+    anchor = "labelled-pairs-pointwise"
 
 
 JOINT: Mapping[str, JointMetric] = {
@@ -82,6 +115,35 @@ PER_POSITIVE: Mapping[str, RankMetric] = {
 }
 
 
+OUTPUT: Mapping[str, OutputMetric] = {
+    metric.key: metric
+    for metric in (OutputMetric("valid_pp", "Valid answers", lambda valid: valid * 1.0),)
+}
+
+POINTWISE: Mapping[str, PointwiseMetric] = {
+    metric.key: metric
+    for metric in (
+        PointwiseMetric("auc", "AUC", lambda scores, users: scores.auc(users)),
+        PointwiseMetric(
+            "uauc",
+            "UAUC",
+            lambda scores, users: scores.mean_over_users(scores.auc_of_users, users),
+            per_user=lambda scores: scores.auc_of_users,
+        ),
+        PointwiseMetric(
+            "log_loss",
+            "Log loss",
+            lambda scores, users: scores.log_loss(users),
+            selects=False,
+            of_probabilities=True,
+        ),
+    )
+}
+
+Metric = JointMetric | RankMetric | OutputMetric | PointwiseMetric
+_METRICS: Mapping[str, Metric] = {**JOINT, **PER_POSITIVE, **OUTPUT, **POINTWISE}
+
+
 def names(metric: JointMetric | RankMetric, ks: Any) -> dict[str, int | None]:
     """`metric@k` -> k for each cut-off, or the metric alone -> None where it has none."""
     if isinstance(metric, RankMetric) and not metric.cut:
@@ -89,17 +151,18 @@ def names(metric: JointMetric | RankMetric, ks: Any) -> dict[str, int | None]:
     return {f"{metric.key}@{k}": int(k) for k in ks}
 
 
-def metric_of(name: str) -> tuple[JointMetric | RankMetric, int | None]:
+def metric_of(name: str) -> tuple[Metric, int | None]:
     """The metric and the cut-off of `ndcg@20` or `mrr_pp`.
 
     Raises:
         HarnessError: no such metric.
     """
     key, at, k = name.partition("@")
-    found = JOINT.get(key) or PER_POSITIVE.get(key)
+    found = _METRICS.get(key)
     if found is None or (at and not k.isdigit()):
-        known = [*JOINT, *PER_POSITIVE]
-        raise HarnessError(f"metric '{name}' is unknown ({', '.join(known)}){nearest(key, known)}")
+        raise HarnessError(
+            f"metric '{name}' is unknown ({', '.join(_METRICS)}){nearest(key, _METRICS)}"
+        )
     return found, int(k) if at else None
 
 
@@ -108,18 +171,3 @@ def heading_of(name: str) -> str:
     metric, k = metric_of(name)
     cut = "" if k is None else f"@{k}"
     return f"{metric.heading}{cut}{' per positive' if isinstance(metric, RankMetric) else ''}"
-
-
-def selection_cut_off(name: str) -> int:
-    """The cut-off of a joint-list `metric@k`, which is what selection and early stopping may read.
-
-    Raises:
-        HarnessError: another metric.
-    """
-    key, _, k = name.partition("@")
-    if key not in JOINT or not k.isdigit() or int(k) < 1:
-        known = [f"{metric}@{k or 20}" for metric in JOINT]
-        raise HarnessError(
-            f"valid_metric '{name}' must be metric@k with metric one of {', '.join(JOINT)}{nearest(name, known)}"
-        )
-    return int(k)

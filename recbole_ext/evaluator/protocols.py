@@ -1,12 +1,24 @@
-"""Protocols: among whom a positive is ranked. A name is taken apart here and nowhere else; nothing heavy is imported."""
+"""Protocols: among whom a positive is ranked, or that labelled pairs are told apart. A name is taken apart here and nowhere
+else; nothing heavy is imported."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from functools import cache
+from typing import Literal, get_args
 
 from recbole_ext.core.errors import HarnessError, either, nearest
+
+Scoring = Literal["full", "candidates", "pointwise"]
+"""What a model scores: every item for a user, the items of a given list, or single (user, item) pairs."""
+SCORINGS: tuple[Scoring, ...] = get_args(Scoring)
+SCORES = {
+    "full": "scores every item",
+    "candidates": "scores given lists only",
+    "pointwise": "scores single pairs only",
+}
+"""Scoring -> what a model with it does."""
 
 KINDS = {
     "full": "full",
@@ -14,10 +26,27 @@ KINDS = {
     "pop": "popM",
     "expected@": "expected@M",
     "recbole-uni": "recbole-uniM",
+    "pointwise": "pointwise",
 }
 """Kind, which is how its names begin -> the form of its names."""
 _NAME = re.compile(rf"({'|'.join(map(re.escape, KINDS))})([1-9]\d*)?")
-_EXAMPLES = ("full", "uni19", "uni100", "pop100", "expected@19", "expected@100", "recbole-uni100")
+_NUMBERLESS = {kind for kind, form in KINDS.items() if kind == form}
+_SERVED_BY: dict[str, tuple[Scoring, ...]] = {
+    "uni": ("full", "candidates"),
+    "pop": ("full", "candidates"),
+    "pointwise": ("full", "pointwise"),
+}
+"""Kind -> what scores can serve it; the others need a score of every item."""
+_EXAMPLES = (
+    "full",
+    "uni19",
+    "uni100",
+    "pop100",
+    "expected@19",
+    "expected@100",
+    "recbole-uni100",
+    "pointwise",
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +57,7 @@ class Protocol:
     kind: str
     """Of `KINDS`."""
     m: int | None
-    """Negatives of a list, None for `full`."""
+    """Negatives of a list, None where there are no lists."""
 
     @property
     def drawn(self) -> bool:
@@ -51,8 +80,26 @@ class Protocol:
         return self.kind == "recbole-uni"
 
     @property
+    def labelled(self) -> bool:
+        """Pairs of the test part are told apart by their labels, and nothing is ranked among other items."""
+        return self.kind == "pointwise"
+
+    @property
+    def sampled(self) -> bool:
+        """Ranked among some negatives only."""
+        return self.m is not None
+
+    def unserved(self, scoring: Scoring) -> str | None:
+        """Why a model that scores so has no number under it; None where it has."""
+        if scoring in _SERVED_BY.get(self.kind, ("full",)):
+            return None
+        return f"the model {SCORES[scoring]}"
+
+    @property
     def anchor(self) -> str:
         """Where docs/protocols.md explains it."""
+        if self.labelled:
+            return "labelled-pairs-pointwise"
         if self.closed:
             return "expected-sampled-metric"
         return "recboles-own-sampled-protocol" if self.by_recbole else "who-is-ranked-against-whom"
@@ -67,8 +114,7 @@ class Protocol:
 def parsed(name: str) -> Protocol | None:
     """The protocol of a name, None for a name that is none."""
     match = _NAME.fullmatch(name)
-    # Full ranking is the one kind without a number.
-    if match is None or (match[1] == "full") != (match[2] is None):
+    if match is None or (match[1] in _NUMBERLESS) != (match[2] is None):
         return None
     return Protocol(name, match[1], int(match[2]) if match[2] else None)
 

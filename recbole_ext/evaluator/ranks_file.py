@@ -1,22 +1,30 @@
-"""A RankTable on disk: one parquet file per run, from which every metric can be computed again."""
+"""Tables on disk: a parquet file for each kind that a run has, from which every metric can be computed again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from recbole_ext.core.arrays import Ints
+from recbole_ext.core.arrays import Bools, Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import write_atomically
 from recbole_ext.core.tokens import numbered
+from recbole_ext.evaluator.lists import ListTable
+from recbole_ext.evaluator.pointwise import ScoreTable
 from recbole_ext.evaluator.ranks import RankTable
+
+RANKS, LISTS, SCORES = "ranks.parquet", "lists.parquet", "scores.parquet"
+"""Names of the files of a RankTable, a ListTable and a ScoreTable beside a record."""
+
+
+_T = TypeVar("_T")
 
 
 class DamagedRanks(HarnessError):
-    """A rank table that cannot be read; `path` is its file."""
+    """A table that cannot be read; `path` is its file."""
 
     def __init__(self, path: Path, why: str) -> None:
         super().__init__(f"{path}: not a readable rank table ({why}); run again with --force")
@@ -27,23 +35,27 @@ def write_ranks(
     table: RankTable, user_tokens: Sequence[str], item_tokens: Sequence[str], path: Path
 ) -> None:
     """Write the table with tokens for ids, atomically."""
-    import pyarrow as pa
-    from pyarrow import parquet
+    columns = {name: getattr(table, name) for name in ("above", "tied", "negatives")}
+    _write(table, user_tokens, item_tokens, {**columns, **_counts(table.lists)}, path)
 
-    columns: dict[str, Any] = {
-        "user": pa.array([user_tokens[u] for u in table.user]).dictionary_encode(),
-        "item": pa.array([item_tokens[i] for i in table.item]).dictionary_encode(),
-        "above": table.above,
-        "tied": table.tied,
-        "negatives": table.negatives,
-    }
-    for name, (above, tied) in table.lists.items():
-        for end, counts in (("above", above), ("tied", tied)):
-            flat = pa.array(counts.ravel().astype(np.int32))
-            columns[f"{name}_{end}"] = pa.FixedSizeListArray.from_arrays(flat, counts.shape[1])
-    buffer = pa.BufferOutputStream()
-    parquet.write_table(pa.table(columns), buffer, compression="zstd")
-    write_atomically(path, buffer.getvalue().to_pybytes())
+
+def write_lists(
+    table: ListTable, user_tokens: Sequence[str], item_tokens: Sequence[str], path: Path
+) -> None:
+    """Write the table with tokens for ids, atomically."""
+    columns = _counts(table.lists)
+    columns |= {f"{name}_valid": valid for name, valid in table.valid.items()}
+    columns["depth"] = np.full(len(table), table.depth or 0)
+    _write(table, user_tokens, item_tokens, columns, path)
+
+
+def write_scores(
+    table: ScoreTable, user_tokens: Sequence[str], item_tokens: Sequence[str], path: Path
+) -> None:
+    """Write the table with tokens for ids, atomically."""
+    columns = {"label": table.label, "score": table.score}
+    columns["probability"] = np.full(len(table), table.probabilities)
+    _write(table, user_tokens, item_tokens, columns, path)
 
 
 def read_ranks(path: Path) -> tuple[RankTable, list[str], list[str]]:
@@ -52,6 +64,75 @@ def read_ranks(path: Path) -> tuple[RankTable, list[str], list[str]]:
     Raises:
         DamagedRanks: the file is damaged or is no rank table.
     """
+
+    def of(user: Ints, item: Ints, frame: Any) -> RankTable:
+        plain = {
+            name: frame[name].to_numpy().astype(np.int64) for name in ("above", "tied", "negatives")
+        }
+        return RankTable(user, item, **plain, lists=_lists(frame))
+
+    return _read(path, of)
+
+
+def read_lists(path: Path) -> tuple[ListTable, list[str], list[str]]:
+    """As `read_ranks`, a ListTable."""
+
+    def of(user: Ints, item: Ints, frame: Any) -> ListTable:
+        lists = _lists(frame)
+        valid: dict[str, Bools] = {name: _matrix(frame[f"{name}_valid"]) != 0 for name in lists}
+        return ListTable(user, item, lists, valid, int(frame["depth"][0].as_py()) or None)
+
+    return _read(path, of)
+
+
+def read_scores(path: Path) -> tuple[ScoreTable, list[str], list[str]]:
+    """As `read_ranks`, a ScoreTable."""
+
+    def of(user: Ints, item: Ints, frame: Any) -> ScoreTable:
+        label = frame["label"].to_numpy().astype(np.int64)
+        score = frame["score"].to_numpy().astype(np.float64)
+        return ScoreTable(user, item, label, score, bool(frame["probability"][0].as_py()))
+
+    return _read(path, of)
+
+
+def _write(
+    table: RankTable | ListTable | ScoreTable,
+    user_tokens: Sequence[str],
+    item_tokens: Sequence[str],
+    columns: Mapping[str, Any],
+    path: Path,
+) -> None:
+    """The rows of a table; what has several values to a row becomes a list of one length."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    written: dict[str, Any] = {
+        "user": pa.array([user_tokens[u] for u in table.user]).dictionary_encode(),
+        "item": pa.array([item_tokens[i] for i in table.item]).dictionary_encode(),
+    }
+    for name, values in columns.items():
+        if values.ndim == 2:
+            flat = pa.array(values.ravel().astype(np.int32))
+            values = pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        written[name] = values
+    buffer = pa.BufferOutputStream()
+    parquet.write_table(pa.table(written), buffer, compression="zstd")
+    write_atomically(path, buffer.getvalue().to_pybytes())
+
+
+def _counts(lists: Mapping[str, tuple[Ints, Ints]]) -> dict[str, Ints]:
+    """Columns of drawn lists."""
+    ends = ("above", "tied")
+    return {
+        f"{name}_{end}": counts
+        for name, both in lists.items()
+        for end, counts in zip(ends, both, strict=True)
+    }
+
+
+def _read(path: Path, of: Callable[[Ints, Ints, Any], _T]) -> tuple[_T, list[str], list[str]]:
+    """What `of` makes of users, items and the columns of a file."""
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -59,25 +140,17 @@ def read_ranks(path: Path) -> tuple[RankTable, list[str], list[str]]:
         frame = parquet.read_table(path)
         users, user = numbered(frame["user"].to_numpy())
         items, item = numbered(frame["item"].to_numpy())
-        plain = {
-            name: frame[name].to_numpy().astype(np.int64) for name in ("above", "tied", "negatives")
-        }
-        lists = {
-            name.removesuffix("_above"): tuple(
-                _matrix(frame[f"{name.removesuffix('_above')}{end}"]) for end in ("_above", "_tied")
-            )
-            for name in frame.column_names
-            if name.endswith("_above")
-        }
-    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        table = of(user.astype(np.int64), item.astype(np.int64), frame)
+    except (pa.ArrowException, OSError, KeyError, ValueError, IndexError) as error:
         raise DamagedRanks(path, " ".join(str(error).split())[:120]) from None
-    table = RankTable(
-        user.astype(np.int64),
-        item.astype(np.int64),
-        **plain,
-        lists={k: (v[0], v[1]) for k, v in lists.items()},
-    )
     return table, users, items
+
+
+def _lists(frame: Any) -> dict[str, tuple[Ints, Ints]]:
+    names = [n.removesuffix("_above") for n in frame.column_names if n.endswith("_above")]
+    return {
+        name: (_matrix(frame[f"{name}_above"]), _matrix(frame[f"{name}_tied"])) for name in names
+    }
 
 
 def _matrix(column: Any) -> Ints:

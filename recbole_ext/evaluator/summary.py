@@ -1,7 +1,8 @@
-"""The lists that protocols need, and the numbers that each reads off a RankTable.
+"""The lists that protocols need, and the numbers that each reads off a RankTable or a ListTable.
 
 `full` ranks among all negatives, `uniM` among M frozen ones drawn uniformly, `popM` in proportion to popularity,
-`expected@M` is the mean of `uniM` over all draws. `recbole-uniM` is RecBole's own evaluator and reads no RankTable.
+`expected@M` is the mean of `uniM` over all draws. `recbole-uniM` is RecBole's own evaluator and reads no table; `pointwise`
+is in its own module.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import numpy as np
 
 from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.evaluator.candidates import draw_lists, draw_popular_lists
-from recbole_ext.evaluator.metrics import selection_cut_off
+from recbole_ext.evaluator.lists import ListTable
+from recbole_ext.evaluator.metrics import OUTPUT, PER_POSITIVE, names
 from recbole_ext.evaluator.places import joint_metrics, per_positive_metrics, user_means
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable, RankTask
@@ -59,13 +61,15 @@ def with_lists(
 
 def mean_of(table: RankTable, name: str) -> float:
     """Mean over users of one joint-list `metric@k`: what selection and early stopping read."""
-    return float(joint_metrics(table, [selection_cut_off(name)])[name].mean())
+    return float(joint_metrics(table, [int(name.partition("@")[2])])[name].mean())
 
 
-def per_user(table: RankTable, protocol: str, ks: Sequence[int]) -> dict[str, Floats]:
+def per_user(table: RankTable | ListTable, protocol: str, ks: Sequence[int]) -> dict[str, Floats]:
     """Per-user values [U] of one protocol's metrics; [U, draws] for drawn ones."""
     asked = protocol_of(protocol)
-    if protocol in table.lists:
+    if isinstance(table, ListTable):
+        positives = _of_lists(table, protocol, ks)
+    elif protocol in table.lists:
         above, tied = table.lists[protocol]
         positives = per_positive_metrics(above, tied, ks)
     elif asked.m is not None:
@@ -73,11 +77,30 @@ def per_user(table: RankTable, protocol: str, ks: Sequence[int]) -> dict[str, Fl
     else:
         positives = per_positive_metrics(table.above, table.tied, ks)
     values = {name: user_means(table.user, column) for name, column in positives.items()}
-    return {**joint_metrics(table, ks), **values} if asked.joint else values
+    if isinstance(table, RankTable) and asked.joint:
+        return {**joint_metrics(table, ks), **values}
+    return values
+
+
+def _of_lists(table: ListTable, protocol: str, ks: Sequence[int]) -> dict[str, Floats]:
+    """[P, draws] values: an invalid output misses at every cut-off, and beyond what an output decides there is no value."""
+    above, tied = table.lists[protocol]
+    valid = table.valid[protocol]
+    ranked = per_positive_metrics(above, tied, ks)
+    decided = {
+        name
+        for metric in PER_POSITIVE.values()
+        for name, k in names(metric, ks).items()
+        if table.depth is None or (k is not None and k <= table.depth)
+    }
+    values = {name: column * valid for name, column in ranked.items() if name in decided}
+    if table.depth is None:
+        return values
+    return values | {key: metric.per_answer(valid) for key, metric in OUTPUT.items()}
 
 
 def summarise(
-    table: RankTable, protocols: Sequence[str], ks: Sequence[int]
+    table: RankTable | ListTable, protocols: Sequence[str], ks: Sequence[int]
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Protocol -> metric -> mean over users, 95% bootstrap interval, and the mean of each draw."""
     values = {protocol: per_user(table, protocol, ks) for protocol in protocols}
@@ -92,17 +115,17 @@ def summarise(
         out[protocol] = {}
         for name, column in metrics.items():
             entry: dict[str, Any] = {
-                "mean": _rounded(columns[:, i].mean()),
-                "low": _rounded(low[i]),
-                "high": _rounded(high[i]),
+                "mean": rounded(columns[:, i].mean()),
+                "low": rounded(low[i]),
+                "high": rounded(high[i]),
             }
             if column.ndim == 2:
-                entry["draws"] = [_rounded(x) for x in column.mean(axis=0)]
+                entry["draws"] = [rounded(x) for x in column.mean(axis=0)]
             out[protocol][name] = entry
             i += 1
     return out
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
     """Eight decimals: finer than any claim, coarse enough that a record is easy to read."""
     return round(float(value), 8)

@@ -21,6 +21,7 @@ from recbole_ext.explain.intention import QueryFile, remark, sweep_alpha, writte
 from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import folded_in
+from recbole_ext.registry import find_model
 from recbole_ext.results import ResultRecord, read_records
 from recbole_ext.trainer.setup import Fitted
 
@@ -63,6 +64,8 @@ def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -
     _, path, record = max(found, key=lambda one: one[:2])
     if "run_file" in record.fingerprints:
         raise HarnessError(f"{path.parent} was ranked from a run file: it has no model to show")
+    if find_model(model).scoring != "full":
+        raise HarnessError(f"{model} has no score of every item, and so no list to show")
     weights = path.parent / "weights.safetensors"
     if not weights.is_file():
         raise HarnessError(

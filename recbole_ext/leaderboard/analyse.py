@@ -1,4 +1,4 @@
-"""What rank tables say about the rows of a section: paired tests, corrected estimates, intervals of rank correlations."""
+"""What the tables of runs say about the rows of a section: paired tests, corrected estimates, intervals of rank correlations."""
 
 from __future__ import annotations
 
@@ -12,17 +12,19 @@ from recbole_ext.core.arrays import Floats
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.progress import progress
 from recbole_ext.evaluator.corrected import Correction, sampled_ranks
-from recbole_ext.evaluator.findings import Corrected
+from recbole_ext.evaluator.findings import Corrected, Paired
+from recbole_ext.evaluator.metrics import POINTWISE
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable
-from recbole_ext.evaluator.ranks_file import DamagedRanks, read_ranks
+from recbole_ext.evaluator.ranks_file import DamagedRanks
 from recbole_ext.evaluator.stats import paired_tests, resamples, tau_interval
-from recbole_ext.evaluator.summary import per_user
+from recbole_ext.evaluator.tables import Tables, are_there, read_tables
 from recbole_ext.leaderboard.agreement import ESTIMATORS
 from recbole_ext.leaderboard.analysis import (
     JOINT,
     Analysis,
     Order,
+    Pair,
     Single,
     order_name,
     pair_key,
@@ -30,7 +32,7 @@ from recbole_ext.leaderboard.analysis import (
     rows_key,
     swapped,
 )
-from recbole_ext.leaderboard.beside import COMPARED
+from recbole_ext.leaderboard.beside import COMPARED, compared
 from recbole_ext.leaderboard.rows import Row, Section, trailing_number
 
 RESAMPLES = 200
@@ -45,11 +47,11 @@ Values = dict[Name, Floats]
 def analyse(
     section: Section, runs: Path, known: Analysis, deep: bool = True
 ) -> tuple[Analysis, list[HarnessError]]:
-    """What is not known yet of a section, and what is wrong with each rank table that could not be trusted.
+    """What is not known yet of a section, and what is wrong with each table that could not be trusted.
 
     Args:
         section: rows on one problem.
-        runs: folder of `<run_id>/ranks.parquet`.
+        runs: folder of `<run_id>/`, each with the tables of a run.
         known: what was found before.
         deep: corrected estimates and intervals of rank correlations too; False stops at the paired tests.
     """
@@ -68,62 +70,76 @@ def analyse(
             if (row_ids(row), *name) not in known.corrected
         }
         # An interval needs every row: without all ranks it is not asked for, or it would be at every call.
-        whole = all(path.is_file() for row in section.rows for path in _paths(row, runs))
+        whole = all(_are_there(row, runs) for row in section.rows)
         if whole and any((rows_key(section), *name) not in known.taus for name in _orders(section)):
             lacking |= {row.label for row in section.rows}
     tables, damaged = _tables(section, lacking, runs)
-    values = {row.label: _values(row, tables[row.label]) for row in _having(section, tables)}
+    values = {
+        row.label: _values(section, row, tables[row.label]) for row in _having(section, tables)
+    }
     found = Analysis(pairs=_pairs(section, values, known))
     if deep and tables:
         _deep(section, tables, values, found)
     return found, damaged
 
 
-def _having(section: Section, tables: Mapping[str, Sequence[RankTable]]) -> Iterator[Row]:
+def _having(section: Section, tables: Mapping[str, Sequence[Tables]]) -> Iterator[Row]:
     return (row for row in section.rows if row.label in tables)
 
 
-def _paths(row: Row, runs: Path) -> list[Path]:
-    """The rank tables of a row's seeds."""
-    return [runs / record.run_id / "ranks.parquet" for record in row.records]
+def _are_there(row: Row, runs: Path) -> bool:
+    """Whether every seed of a row has the tables behind its numbers."""
+    return all(are_there(runs / record.run_id, record.metrics) for record in row.records)
 
 
 def _tables(
     section: Section, wanted: set[str], runs: Path
-) -> tuple[dict[str, list[RankTable]], list[HarnessError]]:
-    """Label -> the rank tables of a row's seeds, for the rows that have them all."""
-    tables: dict[str, list[RankTable]] = {}
+) -> tuple[dict[str, list[Tables]], list[HarnessError]]:
+    """Label -> the tables of a row's seeds, for the rows that have them all."""
+    tables: dict[str, list[Tables]] = {}
     damaged = []
     for row in section.rows:
-        paths = _paths(row, runs)
-        if row.label not in wanted or not all(path.is_file() for path in paths):
+        if row.label not in wanted or not _are_there(row, runs):
             continue
         try:
-            tables[row.label] = [read_ranks(path)[0] for path in paths]
+            tables[row.label] = [read_tables(runs / record.run_id) for record in row.records]
         except DamagedRanks as error:
             error.path.replace(error.path.with_suffix(".parquet.corrupt"))
             damaged.append(
                 HarnessError(
-                    f"set aside as ranks.parquet.corrupt, {row.label} is compared with nothing: {error}"
+                    f"set aside as {error.path.name}.corrupt, {row.label} is compared with nothing: {error}"
                 )
             )
     return tables, damaged
 
 
-def _pairs(section: Section, values: dict[str, Values], known: Analysis) -> dict:  # type: ignore[type-arg]
-    """Paired tests of all metrics of all rows at once: they share the users, and so the random signs and resamples."""
-    columns = [
-        (row, name)
-        for row in section.rows
-        for name in values.get(row.label, ())
-        if section.comparable(name[0])
-    ]
+def _pairs(section: Section, values: dict[str, Values], known: Analysis) -> dict[Pair, Paired]:
+    """Paired tests of all metrics of all rows at once: they share the users, and so the random signs and resamples.
+
+    Labelled pairs are compared over users of their own: those with both labels.
+    """
+    out: dict[Pair, Paired] = {}
+    for labelled in (False, True):
+        columns = [
+            (row, name)
+            for row in section.rows
+            for name in values.get(row.label, ())
+            if section.comparable(name[0]) and protocol_of(name[0]).labelled == labelled
+        ]
+        out |= _tested(columns, values, known)
+    return out
+
+
+def _tested(
+    columns: list[tuple[Row, Name]], values: dict[str, Values], known: Analysis
+) -> dict[Pair, Paired]:
+    """The tests between columns of one metric that are not known yet."""
     wanted = [
         (i, j)
         for (i, (one, name)), (j, (two, other)) in itertools.combinations(enumerate(columns), 2)
         if name == other and pair_key(one, two, *name)[0] not in known.pairs
     ]
-    out = {}
+    out: dict[Pair, Paired] = {}
     if wanted:
         matrix = np.column_stack([values[row.label][name] for row, name in columns])
         for (i, j), paired in paired_tests(matrix, wanted).items():
@@ -134,23 +150,36 @@ def _pairs(section: Section, values: dict[str, Values], known: Analysis) -> dict
 
 def _deep(
     section: Section,
-    tables: Mapping[str, Sequence[RankTable]],
+    tables: Mapping[str, Sequence[Tables]],
     values: Mapping[str, Values],
     found: Analysis,
 ) -> None:
     """Corrected estimates of each row, and intervals of the orders of all of them, on one set of resampled users."""
-    rows = list(_having(section, tables))
-    users = len(next(iter(values[rows[0].label].values())))
+    every = [row for row in section.rows if _ranks(row)]
+    rows = [row for row in every if row.label in tables]
+    users = next((len(v) for row in rows for v in _ranked(values[row.label]).values()), 0)
+    if not users:
+        return
     drawn = np.concatenate(list(resamples(users, RESAMPLES)))
     replicates: dict[str, dict[Name, Floats]] = {}
     with progress(f"{section.title}: correcting sampled ranks", len(rows)) as advance:
         for row in rows:
-            here = {name: drawn @ v / users for name, v in values[row.label].items()}
+            here = {name: drawn @ v / users for name, v in _ranked(values[row.label]).items()}
             found.corrected |= _corrected(row, tables[row.label], drawn, here)
             replicates[row.label] = here
             advance(1, row.label)
-    if len(rows) == len(section.rows) > 1:
+    if len(rows) == len(every) > 1:
         found.taus |= _taus(section, replicates)
+
+
+def _ranks(row: Row) -> bool:
+    """Whether the row has more than labelled pairs."""
+    return not all(protocol_of(name).labelled for name in row.first.metrics)
+
+
+def _ranked(values: Values) -> Values:
+    """Without those of labelled pairs, which have other users."""
+    return {name: v for name, v in values.items() if not protocol_of(name[0]).labelled}
 
 
 def _taus(
@@ -192,15 +221,18 @@ def _orders(section: Section) -> list[Name]:
     return out
 
 
-def _values(row: Row, tables: Sequence[RankTable]) -> Values:
+def _values(section: Section, row: Row, tables: Sequence[Tables]) -> Values:
     """Users in the order of their tokens, averaged over seeds and draws."""
     sums: Values = {}
     for table in tables:
         for protocol in row.first.metrics:
-            wanted = [name for name in row.first.metrics[protocol] if _wanted(protocol, name)]
+            wanted = [
+                name for name in row.first.metrics[protocol] if _wanted(section, protocol, name)
+            ]
             if not wanted:
                 continue
-            found = per_user(table, protocol, sorted({trailing_number(name) for name in wanted}))
+            ks = sorted({trailing_number(name) for name in wanted})
+            found = table.per_user(protocol, ks)
             for name in wanted:
                 values = found[name] if found[name].ndim == 1 else found[name].mean(axis=1)
                 sums[protocol, name] = sums.get((protocol, name), 0.0) + values / len(tables)
@@ -212,14 +244,14 @@ def _drawn(row: Row) -> list[Name]:
     return [
         (protocol, metric)
         for protocol in row.first.metrics
-        if protocol_of(protocol).corrects
+        if protocol_of(protocol).corrects and _ranks_every_item(row)
         for metric in COMPARED
         if metric in row.first.metrics[protocol]
     ]
 
 
 def _corrected(
-    row: Row, tables: Sequence[RankTable], drawn: Floats, replicates: dict[Name, Floats]
+    row: Row, tables: Sequence[Tables], drawn: Floats, replicates: dict[Name, Floats]
 ) -> dict[Single, Corrected]:
     """Estimates of the full metric, averaged over seeds; their resampled values are added to `replicates`."""
     out: dict[Single, Corrected] = {}
@@ -231,8 +263,10 @@ def _corrected(
         assert m is not None
         seeds = []
         for table in tables:
-            above, tied = table.lists[protocol]
-            correction = Correction(sampled_ranks(above, tied, table.user, table.negatives, m))
+            ranks = table.ranked
+            assert isinstance(ranks, RankTable)
+            above, tied = ranks.lists[protocol]
+            correction = Correction(sampled_ranks(above, tied, ranks.user, ranks.negatives, m))
             seeds.append(
                 (
                     correction,
@@ -254,11 +288,18 @@ def _corrected(
     return out
 
 
-def _wanted(protocol: str, metric: str) -> bool:
+def _ranks_every_item(row: Row) -> bool:
+    """Whether there is a full ranking that estimates could be of."""
+    return bool(row.first.experiment.get("scoring", "full") == "full")
+
+
+def _wanted(section: Section, protocol: str, metric: str) -> bool:
     asked = protocol_of(protocol)
     if asked.by_recbole:
         return False
-    return metric in COMPARED or (asked.joint and metric in JOINT)
+    if asked.labelled:
+        return metric in POINTWISE and POINTWISE[metric].per_user is not None
+    return metric in compared(section) or (asked.joint and metric in JOINT)
 
 
 def _shared(section: Section, one: Row, two: Row) -> list[Name]:
@@ -267,5 +308,5 @@ def _shared(section: Section, one: Row, two: Row) -> list[Name]:
         for protocol in one.first.metrics
         if section.comparable(protocol)
         for metric in one.first.metrics[protocol]
-        if _wanted(protocol, metric) and metric in two.first.metrics.get(protocol, {})
+        if _wanted(section, protocol, metric) and metric in two.first.metrics.get(protocol, {})
     ]

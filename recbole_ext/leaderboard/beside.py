@@ -12,6 +12,9 @@ from recbole_ext.leaderboard.rows import Cell, Section, cell_places
 COMPARED = ("ndcg_pp@10", "hit_pp@10")
 """Per-positive metrics: where full and sampled ranking differ by sampling alone."""
 
+FIRST = "hit_pp@1"
+"""What a model that answers with one item of a list has, and no deeper cut-off."""
+
 BY_RECBOLE = ("ndcg@10", "recall@10")
 """Joint-list metrics, which RecBole's evaluator prints for sampled candidates too."""
 
@@ -24,6 +27,17 @@ class Standing:
     place: int | None
     change: int | None
     """Places won against full ranking, counted among the rows that have both; positive: flattered."""
+
+
+def compared(section: Section) -> tuple[str, ...]:
+    """The per-positive metrics on which the rows of a section are compared: the first place too where that is all that some row has."""
+    answers = any(
+        FIRST in metrics and not metrics.keys() & set(COMPARED)
+        for record in section.records
+        for protocol, metrics in record.metrics.items()
+        if protocol in section.sampled
+    )
+    return (*COMPARED, FIRST) if answers else COMPARED
 
 
 def standings(section: Section, protocol: str, metric: str) -> dict[str, Standing]:

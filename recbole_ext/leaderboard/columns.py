@@ -9,7 +9,7 @@ from statistics import fmean
 from typing import Any, Generic, TypeVar
 
 from recbole_ext.evaluator.findings import Corrected
-from recbole_ext.evaluator.metrics import heading_of
+from recbole_ext.evaluator.metrics import POINTWISE, PointwiseMetric, heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, Agreement, estimates
 from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts, row_ids
@@ -181,6 +181,36 @@ def beside_full(section: Section, metric: str) -> tuple[Column[Row], ...]:
         priority = 0 if protocol == "full" else len(protocols) - drawn_last.index(protocol)
         columns.append(Column(protocol, protocol, value, show, priority=priority))
     return (MODEL, *columns)
+
+
+def pointwise_columns(section: Section) -> tuple[Column[Row], ...]:
+    """The metrics of labelled pairs; one column alone where no row has any."""
+
+    def column(name: str, metric: PointwiseMetric) -> Column[Row]:
+        def value(row: Row) -> tuple[Cell, int | None] | None:
+            cell = row.cell("pointwise", name)
+            return None if cell is None else (cell, _users(row, name))
+
+        def show(shown: tuple[Cell, int | None]) -> Parts:
+            cell, users = shown
+            return *_interval(cell), f"({users:,} users)" if users is not None else ""
+
+        return Column(name, metric.heading, value, show)
+
+    return (
+        MODEL,
+        *(
+            column(name, metric)
+            for name, metric in POINTWISE.items()
+            if any(row.cell("pointwise", name) is not None for row in section.rows)
+        ),
+    )
+
+
+def _users(row: Row, name: str) -> int | None:
+    """Over how many users a metric of labelled pairs is a mean."""
+    users = row.first.metrics["pointwise"][name].get("users")
+    return None if users is None else int(users)
 
 
 def corrected_columns(

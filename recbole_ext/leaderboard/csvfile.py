@@ -26,7 +26,7 @@ def render_csv(records: Iterable[ResultRecord], known: Analysis | None = None) -
     """One line per row, protocol and metric, sorted by name so that a changed value is a changed line.
 
     `estimator` names an estimate of full ranking from a drawn protocol (and `low identified`, `high identified`); `part` a
-    part of the positives.
+    part of the positives. A protocol under which a row has no number is a line of the metric `unserved`, whose `part` is why.
     """
     out = io.StringIO(newline="")
     writer = csv.writer(out, lineterminator="\n")
@@ -63,7 +63,7 @@ def _lines(section: Section, row: Row, known: Analysis) -> Iterator[_Line]:
         for protocol, metrics in record.metrics.items()
         for metric in metrics
     }
-    protocols = ["full", *section.sampled]
+    protocols = ["full", *section.sampled, "pointwise"]
     for protocol, metric in sorted(
         names, key=lambda n: (protocols.index(n[0]), n[1].partition("@")[0], trailing_number(n[1]))
     ):
@@ -78,6 +78,8 @@ def _lines(section: Section, row: Row, known: Analysis) -> Iterator[_Line]:
                 low, high = found.ends.get(name, (None, None))
                 yield protocol, metric, name, "", (getattr(found, name), low, high, None, None)
             yield protocol, metric, "identified", "", (None, found.low, found.high, None, None)
+    for protocol, why in sorted({entry for r in row.records for entry in r.unserved.items()}):
+        yield protocol, "unserved", "", why, (None,) * 5
     for metric in sorted({name for r in row.records for name in r.beyond}, key=_by_name):
         values = [r.beyond[metric] for r in row.records if metric in r.beyond]
         yield "full", metric, "", "", (fmean(values), None, None, None, None)

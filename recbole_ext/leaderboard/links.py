@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 
-from recbole_ext.evaluator.metrics import JOINT
+from recbole_ext.evaluator.metrics import JOINT, POINTWISE
 from recbole_ext.evaluator.protocols import parsed
 
 PAGE = "../docs/protocols.md"
 _ANCHORS = (
     *((rf"{re.escape(metric.heading)}@\d+", metric.anchor) for metric in JOINT.values()),
+    *((re.escape(metric.heading), metric.anchor) for metric in POINTWISE.values()),
     (r"(Coverage|Gini|Popularity|Tail|Novelty)@\d+", "what-lists-are-like"),
     (r".+ (items|activity|text) \([\d,]+\)", "parts-of-the-positives"),
     (r"naive|plug-in|BV\(0\.1\)|MLE|BV-MLE|identified", "from-sampled-back-to-full-ranking"),

@@ -12,7 +12,7 @@ from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.agreement import Agreement, agreements, estimates, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis, Tested
 from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
-from recbole_ext.leaderboard.beside import BY_RECBOLE, COMPARED
+from recbole_ext.leaderboard.beside import BY_RECBOLE, compared
 from recbole_ext.leaderboard.columns import (
     MODEL,
     Column,
@@ -23,6 +23,7 @@ from recbole_ext.leaderboard.columns import (
     corrected_columns,
     difference_columns,
     main_columns,
+    pointwise_columns,
     strata_columns,
 )
 from recbole_ext.leaderboard.facts import facts, remarks, warnings
@@ -151,9 +152,15 @@ def _section(section: Section, known: Analysis) -> list[str]:
     ):
         if len(columns) > 1:
             blocks += [f"### {heading}", "\n".join(table.markdown(columns, section.rows))]
+    labelled = pointwise_columns(section)
+    if len(labelled) > 1:
+        blocks += [
+            "### Labelled pairs of the test part",
+            "\n".join(table.markdown(labelled, section.rows)),
+        ]
     if not section.sampled:
         blocks.append("No sampled protocol was asked for.")
-    for metric in (*COMPARED, *BY_RECBOLE):
+    for metric in (*compared(section), *BY_RECBOLE):
         blocks += _sampled(section, known, metric)
     return [block for block in blocks if block]
 

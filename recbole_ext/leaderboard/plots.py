@@ -208,6 +208,7 @@ def _tuning_plot(section: Section, known: Analysis) -> str:
 
     tuned = {_name(section, row): _best_so_far(row) for row in section.rows}
     tuned = {name: values for name, values in tuned.items() if len(values) > 1}
+    read = sorted({r.experiment["valid_metric"] for r in section.records if r.tuning})
     looks = _looks(section)
     with mpl.rc_context(STYLE):
         figure, axis = _panel(len(tuned))
@@ -219,5 +220,5 @@ def _tuning_plot(section: Section, known: Analysis) -> str:
         axis.legend(**_BESIDE)
         axis.set_xscale("log")
         axis.set_xlabel("trials, log scale")
-        axis.set_ylabel(f"best {section.first.experiment['valid_metric']} on validation so far")
+        axis.set_ylabel(f"best {' or '.join(read)} on validation so far")
         return svg(figure)

@@ -13,7 +13,7 @@ from typing import Any
 
 from recbole_ext.core.canonical import canonical_json
 from recbole_ext.evaluator.protocols import protocol_of
-from recbole_ext.leaderboard.labels import row_labels, section_titles
+from recbole_ext.leaderboard.labels import listed, row_labels, section_titles
 from recbole_ext.results import ResultRecord
 
 DECIMALS = 6
@@ -100,7 +100,7 @@ class Section:
     headline: tuple[str, str] | None
     """Protocol and metric that order the rows."""
     flags: tuple[str, ...]
-    """Remarks of the records; row marks count from 1."""
+    """Remarks of the records, and why they have no number under some protocols; row marks count from 1."""
     lists: Mapping[str, Mapping[str, Sequence[str]]]
     """Drawn protocol -> hash of its candidate lists -> labels of the rows ranked on them."""
 
@@ -130,7 +130,8 @@ class Section:
     @property
     def sampled(self) -> list[str]:
         """Sampled protocols that any row has, fewest negatives first, expected before drawn."""
-        names = {name for record in self.records for name in record.metrics} - {"full"}
+        names = {name for record in self.records for name in record.metrics}
+        names = {name for name in names if protocol_of(name).sampled}
         return sorted(names, key=lambda n: (trailing_number(n), not protocol_of(n).closed, n))
 
     def comparable(self, protocol: str) -> bool:
@@ -179,19 +180,27 @@ def _section(title: str, records: list[ResultRecord]) -> Section:
     lists = _lists(rows)
     headline = _headline(rows, {name for name, by_hash in lists.items() if len(by_hash) > 1})
     cells = [row.cell(*headline) if headline else None for row in rows]
-    flags = sorted({f for r in records for f in r.flags} - _SHOWN_ELSEWHERE)
+    flags = sorted({f for r in records for f in _remarks(r)} - _SHOWN_ELSEWHERE)
     placed = [
         dataclasses.replace(
             row,
             place=place,
             marks=tuple(
-                n for n, f in enumerate(flags, 1) if any(f in r.flags for r in row.records)
+                n for n, f in enumerate(flags, 1) if any(f in _remarks(r) for r in row.records)
             ),
         )
         for row, place in zip(rows, cell_places(cells), strict=True)
     ]
     placed.sort(key=lambda row: (row.place is None, row.place or 0, row.label))
     return Section(title, tuple(placed), headline, tuple(flags), lists)
+
+
+def _remarks(record: ResultRecord) -> list[str]:
+    """The flags of a record, and for each reason the protocols that it left unserved."""
+    protocols: dict[str, list[str]] = {}
+    for name, why in sorted(record.unserved.items()):
+        protocols.setdefault(why, []).append(name)
+    return [*record.flags, *(f"no {listed(names)}: {why}" for why, names in protocols.items())]
 
 
 def _headline(rows: Sequence[Row], not_comparable: set[str]) -> tuple[str, str] | None:
@@ -215,7 +224,8 @@ def _headline(rows: Sequence[Row], not_comparable: set[str]) -> tuple[str, str] 
         joint, gain = "_pp" not in metric, metric.startswith("ndcg")
         rare = 2 * names[name] < ranked[protocol]
         k = -trailing_number(metric)
-        return protocol != "full", rare, wanted, not joint, not gain, k, metric, protocol
+        labelled = protocol_of(protocol).labelled
+        return protocol != "full", labelled, rare, wanted, not joint, not gain, k, metric, protocol
 
     return min(names, key=preference, default=None)
 

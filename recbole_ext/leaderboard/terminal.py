@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.leaderboard.analysis import Analysis, Verdicts
 from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
-from recbole_ext.leaderboard.beside import COMPARED, verdicts
-from recbole_ext.leaderboard.columns import beside_full, main_columns
+from recbole_ext.leaderboard.beside import COMPARED, FIRST, compared, verdicts
+from recbole_ext.leaderboard.columns import beside_full, main_columns, pointwise_columns
 from recbole_ext.leaderboard.facts import remarks, warnings
 from recbole_ext.leaderboard.labels import flat
 from recbole_ext.leaderboard.rows import Section, sections
@@ -29,7 +29,7 @@ def render_text(
 
 
 def _section(section: Section, found: Verdicts, width: int) -> list[list[str]]:
-    first, metric = section.first, COMPARED[0]
+    first = section.first
     size, asked = first.data, first.experiment
     split = flat(asked["dataset"]["split"])
     about = (
@@ -48,7 +48,8 @@ def _section(section: Section, found: Verdicts, width: int) -> list[list[str]]:
         plain(main_columns(section, found), section.rows, width)
         + [line for note in notes for line in wrapped(note, width)],
     ]
-    if section.sampled:
+    beside = [metric for metric in compared(section) if metric in (COMPARED[0], FIRST)]
+    for metric in beside if section.sampled else ():
         heading = (
             f"{heading_of(metric)}, sampled beside full (± over draws, #place, change against full)"
         )
@@ -56,5 +57,11 @@ def _section(section: Section, found: Verdicts, width: int) -> list[list[str]]:
             wrapped(heading, width),
             plain(beside_full(section, metric), section.rows, width)
             + [line for text in verdicts(section, metric) for line in wrapped(f"* {text}", width)],
+        ]
+    labelled = pointwise_columns(section)
+    if len(labelled) > 1:
+        blocks += [
+            wrapped("Labelled pairs of the test part (± half the 95% interval over users)", width),
+            plain(labelled, section.rows, width),
         ]
     return blocks

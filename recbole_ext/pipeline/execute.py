@@ -13,12 +13,11 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import locked, write_atomically
 from recbole_ext.core.progress import say
 from recbole_ext.data.problem import Problem
-from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.beyond import beyond_accuracy
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable
-from recbole_ext.evaluator.ranks_file import write_ranks
 from recbole_ext.evaluator.strata import strata, summarise_strata
+from recbole_ext.evaluator.tables import FILES, Tables
 from recbole_ext.experiment import Experiment
 from recbole_ext.pipeline.outcome import read, train
 from recbole_ext.results import LeftAlone, ResultRecord, read_record
@@ -90,16 +89,16 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     torch.set_num_threads(settings.run["threads"])
     environment.reset_peak_memory()
     outcome = train(experiment, folder.parent) if experiment.run_file is None else read(experiment)
-    table, ks = outcome.table, settings.evaluation["ks"]
+    tables, ks = outcome.tables, settings.evaluation["ks"]
     begun = time.perf_counter()
-    ours = [p for p in settings.evaluation["protocols"] if not protocol_of(p).by_recbole]
-    metrics = summary.summarise(table, ours, ks)
+    ours = [p for p in experiment.served if not protocol_of(p).by_recbole]
+    metrics = tables.summarise(ours, ks)
     seconds = outcome.seconds + time.perf_counter() - begun
     folder.mkdir(parents=True, exist_ok=True)
     # What is large is written aside: where there is no room for it, an earlier run of this id stays as it was.
-    write_ranks(
-        table, problem.data.user_tokens, problem.data.item_tokens, folder / ".ranks.parquet"
-    )
+    for name in FILES:
+        (folder / f".{name}").unlink(missing_ok=True)
+    tables.write(problem.data.user_tokens, problem.data.item_tokens, folder, ".")
     weights = folder / ".weights.safetensors"
     weights.unlink(missing_ok=True)
     flags = list(outcome.flags)
@@ -114,10 +113,8 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
         | ({"sources": experiment.sources.sizes()} if experiment.sources else {}),
         candidates=problem.candidates,
         metrics={**metrics, **outcome.theirs},
-        beyond=_beyond(table, problem, ks),
-        strata=summarise_strata(
-            table, strata(table, problem.popularity, problem.activity, problem.has_text), ks
-        ),
+        unserved=experiment.unserved,
+        **_of_every_item(tables, problem, ks),
         validation={
             "metric": settings.evaluation["valid_metric"],
             "value": None if value is None else round(value, 8),
@@ -148,9 +145,11 @@ def _replace(folder: Path, record: ResultRecord) -> None:
     (folder / "record.json").unlink(missing_ok=True)
     for name in _MADE_FROM_WEIGHTS:
         (folder / name).unlink(missing_ok=True)
-    for name in ("weights.safetensors", "ranks.parquet"):
+    for name in ("weights.safetensors", *FILES):
         if (folder / f".{name}").is_file():
             (folder / f".{name}").replace(folder / name)
+        else:
+            (folder / name).unlink(missing_ok=True)
     write_atomically(folder / "record.json", text)
 
 
@@ -162,7 +161,15 @@ def _save_weights(model: Any, path: Path) -> list[str]:
     return []
 
 
-def _beyond(table: RankTable, problem: Problem, ks: list[int]) -> dict[str, float]:
+def _of_every_item(tables: Tables, problem: Problem, ks: list[int]) -> dict[str, Any]:
+    """`beyond` and `strata` of a record, which full ranking has; nothing where there is none."""
+    table = tables.ranked
+    if not isinstance(table, RankTable):
+        return {}
     assert table.top is not None
     found = beyond_accuracy(table.top, problem.popularity, problem.training_users, ks)
-    return {name: round(value, 8) for name, value in found.items()}
+    masks = strata(table, problem.popularity, problem.activity, problem.has_text)
+    return {
+        "beyond": {name: round(value, 8) for name, value in found.items()},
+        "strata": summarise_strata(table, masks, ks),
+    }

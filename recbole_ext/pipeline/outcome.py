@@ -11,10 +11,11 @@ from typing import Any
 
 from recbole_ext import recbole_compat
 from recbole_ext.core.progress import say
+from recbole_ext.evaluator.lists import ListTable
 from recbole_ext.evaluator.protocols import protocol_of
-from recbole_ext.evaluator.ranks import RankTable
+from recbole_ext.evaluator.tables import Tables
 from recbole_ext.experiment import Experiment
-from recbole_ext.pipeline.training import Training, rank_scores, rank_test
+from recbole_ext.pipeline.training import Training, full_tables, score_test
 from recbole_ext.text import Embeddings
 from recbole_ext.trainer.setup import Fitted
 from recbole_ext.tune.search import Search
@@ -24,9 +25,9 @@ from recbole_ext.tune.search import Search
 class Outcome:
     """What came out of training and scoring, before any metric is read off it."""
 
-    table: RankTable
+    tables: Tables
     seconds: float
-    """Of ranking the test positives."""
+    """Of scoring the test part."""
     params: dict[str, Any]
     """Of the model that was tested."""
     model: Any = None
@@ -48,13 +49,13 @@ def read(experiment: Experiment) -> Outcome:
     listed = experiment.run_file.read(problem.data)
     flags = listed.remarks(problem.test_task)
     begun = time.perf_counter()
-    table = rank_scores(listed.scores, problem)
-    return Outcome(table, time.perf_counter() - begun, {}, flags=flags)
+    tables = full_tables(listed.scores, experiment)
+    return Outcome(tables, time.perf_counter() - begun, {}, flags=flags)
 
 
 def train(experiment: Experiment, records: Path) -> Outcome:
     """Embed, tune, fit and rank; trials are kept below `records`."""
-    settings, problem = experiment.settings, experiment.problem
+    settings = experiment.settings
     embeddings = experiment.embeddings()
     origin = experiment.origin
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
@@ -76,14 +77,15 @@ def train(experiment: Experiment, records: Path) -> Outcome:
             here = Training(experiment, embeddings, Path(scratch))
             fitted = here.setup.moved(fitted, params)
         begun = time.perf_counter()
-        table = rank_test(fitted, problem)
+        tables = score_test(fitted, experiment)
         seconds = time.perf_counter() - begun
         theirs = {
             protocol: _by_recbole(fitted, protocol, settings.evaluation["ks"])
-            for protocol in settings.evaluation["protocols"]
+            for protocol in experiment.served
             if protocol_of(protocol).by_recbole
         }
         flags = ["untuned"] if params and experiment.space is None else []
+        flags += _invalid(tables)
     cost = {
         "fit_seconds": round(fit_seconds, 3),
         "encode_seconds": round(embeddings.seconds, 3) if embeddings else None,
@@ -92,8 +94,20 @@ def train(experiment: Experiment, records: Path) -> Outcome:
     }
     text = _text(experiment, embeddings)
     return Outcome(
-        table, seconds, params, fitted.model, fitted.value, tuning, text, cost, flags, theirs
+        tables, seconds, params, fitted.model, fitted.value, tuning, text, cost, flags, theirs
     )
+
+
+def _invalid(tables: Tables) -> list[str]:
+    """Of each protocol, how many outputs of a model name no candidate."""
+    if not isinstance(tables.ranked, ListTable):
+        return []
+    counts = {name: (int((~v).sum()), v.size) for name, v in tables.ranked.valid.items()}
+    return [
+        f"{name}: {bad:,} of {total:,} outputs name no candidate and count as misses"
+        for name, (bad, total) in counts.items()
+        if bad
+    ]
 
 
 def _told(found: Search, metric: str, searcher: str) -> dict[str, Any]:

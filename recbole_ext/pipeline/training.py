@@ -15,7 +15,10 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import locked
 from recbole_ext.core.progress import progress
 from recbole_ext.data.problem import Problem
+from recbole_ext.evaluator.lists import ListScorer, ListTable, rank_lists
+from recbole_ext.evaluator.pointwise import picked, scored
 from recbole_ext.evaluator.ranks import RankTable, rank
+from recbole_ext.evaluator.tables import Tables
 from recbole_ext.experiment import Experiment
 from recbole_ext.registry import TrainerSpec
 from recbole_ext.text import Embeddings
@@ -48,7 +51,7 @@ class Training:
             problem=experiment.problem,
             seed=settings.run["seed"],
             device=settings.run["device"],
-            metric=settings.evaluation["valid_metric"],
+            selection=experiment.selection,
             fingerprints=experiment.fingerprints,
             embeddings=self.embeddings,
             scratch=self.scratch,
@@ -132,8 +135,49 @@ class Training:
         yield from self.spec.load().trials(self.setup, params, points, so_far)
 
 
+def score_test(fitted: Fitted, experiment: Experiment) -> Tables:
+    """What a model scores of the test part, for the protocols that it serves."""
+    problem, scoring = experiment.problem, experiment.model.scoring
+    model, bench, data = fitted.model, fitted.bench, problem.data
+    history = problem.split.pairs(data, *problem.seen_at_test)
+    labelled = experiment.test_labels
+    with saying_why(model, bench, problem):
+        if scoring == "candidates":
+            lists = recbole_compat.list_scorer(model, bench, data, history)
+            return Tables(rank_drawn(lists, problem))
+        if scoring == "pointwise":
+            assert labelled is not None
+            pairs = recbole_compat.pair_scorer(model, bench, data, history)
+            probabilities = bool(getattr(model, "probabilities", False))
+            found = pairs(labelled.user, labelled.item)
+            return Tables(None, scored(labelled, found, probabilities))
+        scores = recbole_compat.score_function(model, bench, data, history)
+        return full_tables(scores, experiment)
+
+
+def full_tables(scores: Callable[[Ints], torch.Tensor], experiment: Experiment) -> Tables:
+    """What scores of every item say: the ranks, and the scores of labelled pairs where they are asked for."""
+    ranked, labelled = rank_scores(scores, experiment.problem), experiment.test_labels
+    if labelled is None:
+        return Tables(ranked)
+    return Tables(ranked, scored(labelled, picked(labelled, scores)))
+
+
+def rank_drawn(scorer: ListScorer, problem: Problem) -> ListTable:
+    """Rank the test positives within their drawn lists."""
+    lists = sum(drawn.shape[0] * drawn.shape[1] for drawn in problem.test_task.lists.values())
+    with progress("ranking test lists", lists) as advance:
+
+        def counted(users: Ints, candidates: Ints) -> Any:
+            found = scorer(users, candidates)
+            advance(len(users))
+            return found
+
+        return rank_lists(problem.test_task, counted)
+
+
 def rank_test(fitted: Fitted, problem: Problem) -> RankTable:
-    """Rank the test positives by a model."""
+    """Rank the test positives by a model that scores every item."""
     scores = fitted.scorer(problem, *problem.seen_at_test)
     with saying_why(fitted.model, fitted.bench, problem):
         return rank_scores(scores, problem)

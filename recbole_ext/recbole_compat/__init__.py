@@ -12,7 +12,7 @@ Trainer, wired so that
 from recbole_ext.recbole_compat.bench import Bench, build_model, prepare, training_pairs
 from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.folding import families, folded_in
-from recbole_ext.recbole_compat.scoring import score_function
+from recbole_ext.recbole_compat.scoring import list_scorer, pair_scorer, score_function
 from recbole_ext.recbole_compat.stack import recbole
 from recbole_ext.recbole_compat.training import diverged, make_trainer
 
@@ -23,7 +23,9 @@ __all__ = [
     "evaluate",
     "families",
     "folded_in",
+    "list_scorer",
     "make_trainer",
+    "pair_scorer",
     "prepare",
     "recbole",
     "score_function",

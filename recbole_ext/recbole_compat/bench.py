@@ -27,7 +27,7 @@ class Bench:
     config: Any
     dataset: Any
     """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, and `item_blocks`
-    [n_items + 1] or None."""
+    [n_items + 1] or None. A general model's has `labels` [N], in the order of its interactions, None where there are none."""
     train_loader: Any
     built: tuple[Any, Any, Any] | None
     """RecBole's (train, valid, test) datasets; None for sequential models."""
@@ -109,6 +109,8 @@ def prepare(
         loader = loader_class(config, built[0], sampler, shuffle=config["shuffle"])
         if params.get("pos_sampling") == "user_uniform":
             loader.transform = _user_uniform(config, built[0])
+        if not sequential:
+            built[0].labels = None if data.label is None else data.label[split.part == TRAIN]
         parts = None if sequential else (built[0], built[1], built[2])
         return Bench(config, built[0], loader, parts, places, folded)
 

@@ -1,4 +1,4 @@
-"""Scores of every item from any RecBole model, and the histories that sequential ones read."""
+"""Scores of every item, of lists or of pairs from any RecBole model, and the histories that sequential ones read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from recbole_ext.core.arrays import Ints
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.interactions import Interactions
+from recbole_ext.evaluator.lists import Answers, ListScorer
 from recbole_ext.recbole_compat.bench import Bench
 from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.folding import folded_in
@@ -30,26 +32,15 @@ def score_function(
             training history with them, and that of other users is folded in.
     """
     import torch
-    from recbole.data.interaction import Interaction
-    from recbole.utils import ModelType
 
     config, n_items = bench.config, len(data.item_tokens)
     model = folded_in(model, bench)
-    device = config["device"]
-    sequences = (
-        _Sequences(bench, data, history) if config["MODEL_TYPE"] == ModelType.SEQUENTIAL else None
-    )
-
-    def interaction_of(users: Ints) -> Any:
-        columns = {config["USER_ID_FIELD"]: torch.from_numpy(users + 1)}
-        if sequences is not None:
-            columns.update(sequences.of(users))
-        return Interaction(columns).to(device)
+    batch_of = _batches(bench, data, history)
 
     @torch.no_grad()
     def scores(users: Ints) -> Any:
         model.eval()
-        batch = interaction_of(users)
+        batch = batch_of(users)
         with by_recbole(str(config["model"]), data.name):
             try:
                 found = model.full_sort_predict(batch)
@@ -58,6 +49,86 @@ def score_function(
         return found.view(len(users), n_items + 1)[:, 1:]
 
     return scores
+
+
+def list_scorer(
+    model: Any, bench: Bench, data: Interactions, history: tuple[Ints, Ints]
+) -> ListScorer:
+    """users [p], candidates [p, m + 1] -> scores of the candidates, or answers; arguments are those of `score_function`.
+
+    The model has `score_candidates(interaction, items)`, which gives scores [p, m + 1], or `choose_candidates`, which gives
+    columns [p], -1 for an output that names none of them; `items` [p, m + 1] are RecBole's ids.
+
+    Raises:
+        HarnessError: it has neither.
+    """
+    import torch
+
+    name, device = str(bench.config["model"]), bench.config["device"]
+    model = folded_in(model, bench)
+    batch_of = _batches(bench, data, history)
+    chooses = hasattr(model, "choose_candidates")
+    if not chooses and not hasattr(model, "score_candidates"):
+        raise HarnessError(
+            f"{name} is said to score candidates, but has neither score_candidates nor choose_candidates"
+        )
+    of_model = model.choose_candidates if chooses else model.score_candidates
+
+    @torch.no_grad()
+    def score(users: Ints, candidates: Ints) -> Any:
+        model.eval()
+        with by_recbole(name, data.name):
+            found = of_model(batch_of(users), torch.from_numpy(candidates + 1).to(device))
+        found = found.cpu().numpy()
+        return Answers(found) if chooses else found
+
+    return score
+
+
+def pair_scorer(
+    model: Any, bench: Bench, data: Interactions, history: tuple[Ints, Ints]
+) -> Callable[[Ints, Ints], Any]:
+    """users [N], items [N] -> scores [N] by the model's `predict`; arguments are those of `score_function`."""
+    import torch
+    from recbole.data.interaction import Interaction
+
+    config = bench.config
+    model = folded_in(model, bench)
+    batch_of = _batches(bench, data, history)
+
+    @torch.no_grad()
+    def score(users: Ints, items: Ints) -> Any:
+        model.eval()
+        found = []
+        for first in range(0, len(users), _PAIRS):
+            rows = slice(first, first + _PAIRS)
+            batch, columns = batch_of(users[rows]), {config["ITEM_ID_FIELD"]: items[rows] + 1}
+            batch.update(Interaction(columns).to(config["device"]))
+            with by_recbole(str(config["model"]), data.name):
+                found.append(model.predict(batch).view(-1).double().cpu())
+        return torch.cat(found).numpy()
+
+    return score
+
+
+def _batches(bench: Bench, data: Interactions, history: tuple[Ints, Ints]) -> Callable[[Ints], Any]:
+    """users [B] -> RecBole's interaction of them, with their histories where the model is sequential."""
+    import torch
+    from recbole.data.interaction import Interaction
+    from recbole.utils import ModelType
+
+    config = bench.config
+    sequences = (
+        _Sequences(bench, data, history) if config["MODEL_TYPE"] == ModelType.SEQUENTIAL else None
+    )
+
+    def batch_of(users: Ints) -> Any:
+        columns = {config["USER_ID_FIELD"]: torch.from_numpy(users + 1)}
+        if sequences is not None:
+            columns.update(sequences.of(users))
+        return Interaction(columns).to(config["device"])
+
+    return batch_of
 
 
 def _score_pairs(model: Any, batch: Any, item_field: str, n_items: int) -> Any:

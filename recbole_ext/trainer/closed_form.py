@@ -9,7 +9,7 @@ from typing import Any
 from recbole_ext import recbole_compat
 from recbole_ext.evaluator.ranks import RankTask, rank
 from recbole_ext.evaluator.summary import mean_of
-from recbole_ext.trainer.base import Report, SoFar
+from recbole_ext.trainer.base import Report, SoFar, one_by_one
 from recbole_ext.trainer.setup import Fitted, Setup, saying_why
 from recbole_ext.tune.search import Point, Trial
 
@@ -42,12 +42,15 @@ class ClosedForm:
         points: list[Point],
         so_far: SoFar | None = None,
     ) -> Iterator[Trial]:
-        """Points by family, those of one together."""
+        """Points by family, those of one together; one by one where lists or pairs are scored."""
+        if setup.spec.scoring != "full":
+            yield from one_by_one(self, setup, params, points, so_far)
+            return
         model, bench = setup.build(params)
         begun = time.perf_counter()
         with saying_why(model, bench, setup.problem):
             task = setup.problem.validations[0].task
-            for point, value in evaluate_family(model, bench, points, task, setup.metric):
+            for point, value in evaluate_family(model, bench, points, task, setup.selection.metric):
                 now = time.perf_counter()
                 yield Trial(point, round(value, 8), round(now - begun, 3))
                 begun = time.perf_counter()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,12 @@ from recbole_ext import recbole_compat
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.problem import Problem, Validation
+from recbole_ext.data.splits import VALID
 from recbole_ext.evaluator import summary
+from recbole_ext.evaluator.lists import rank_lists
+from recbole_ext.evaluator.pointwise import LabelledPairs, scored, value_of
 from recbole_ext.evaluator.ranks import NotFinite, rank
+from recbole_ext.evaluator.selection import Selection
 from recbole_ext.registry import ModelSpec
 from recbole_ext.text import Embeddings
 from recbole_ext.trainer.checkpoint import load_weights
@@ -52,8 +57,8 @@ class Setup:
     problem: Problem
     seed: int
     device: str
-    metric: str
-    """Of validation."""
+    selection: Selection
+    """What validation reads."""
     fingerprints: Callable[[], Mapping[str, str]]
     """Of what is read: `data`, `split`, and `text` and `encoder` where there are any; hashed when asked for."""
     embeddings: Embeddings | None
@@ -92,7 +97,11 @@ class Setup:
         return Fitted(model, bench, fitted.value, fitted.epochs)
 
     def validate(self, model: Any, bench: recbole_compat.Bench) -> float:
-        """The mean of the metric over the validations."""
+        """The metric of selection, its mean where there are several validations."""
+        if self.selection.protocol.labelled:
+            return self._of_labels(model, bench)
+        if self.selection.protocol.drawn:
+            return self._of_lists(model, bench)
         problem = self.problem
         history = problem.split.pairs(problem.data, *problem.seen_at_validation)
         scores = recbole_compat.score_function(model, bench, problem.data, history)
@@ -104,8 +113,51 @@ class Setup:
 
             with saying_why(model, bench, problem, part.first_user, part.items.start):
                 (table,) = rank(part.task, of_part)
-            values.append(summary.mean_of(table, self.metric))
+            values.append(summary.mean_of(table, self.selection.metric))
         return sum(values) / len(values)
+
+    @cached_property
+    def _lists(self) -> list[Validation]:
+        return self.problem.validation_lists(self.selection.protocol.name)
+
+    def _of_lists(self, model: Any, bench: recbole_compat.Bench) -> float:
+        """The mean over frozen lists of the validation part."""
+        problem, selection = self.problem, self.selection
+        history = problem.split.pairs(problem.data, *problem.seen_at_validation)
+        scorer = recbole_compat.list_scorer(model, bench, problem.data, history)
+        k = int(selection.metric.partition("@")[2] or 1)
+        values = []
+        for part in self._lists:
+
+            def of_part(users: Ints, items: Ints, part: Validation = part) -> Any:
+                return scorer(users + part.first_user, items + part.items.start)
+
+            with saying_why(model, bench, problem, part.first_user, part.items.start):
+                table = rank_lists(part.task, of_part)
+            found = summary.per_user(table, selection.protocol.name, [k])
+            if selection.metric not in found:
+                raise HarnessError(
+                    f"{self.spec.name} answers with one item of a list, of which {selection.metric} says nothing; "
+                    "--valid_metric=hit_pp@1 does"
+                )
+            values.append(float(found[selection.metric].mean()))
+        return sum(values) / len(values)
+
+    @cached_property
+    def _labelled(self) -> LabelledPairs:
+        pairs = self.problem.labelled(VALID)
+        if isinstance(pairs, str):
+            raise HarnessError(f"{self.spec.name} is selected by {self.selection}, but {pairs}")
+        return pairs
+
+    def _of_labels(self, model: Any, bench: recbole_compat.Bench) -> float:
+        """The metric over the labelled pairs of the validation part."""
+        problem, pairs = self.problem, self._labelled
+        history = problem.split.pairs(problem.data, *problem.seen_at_validation)
+        scores = recbole_compat.pair_scorer(model, bench, problem.data, history)
+        with saying_why(model, bench, problem):
+            table = scored(pairs, scores(pairs.user, pairs.item))
+        return value_of(table, self.selection.metric)
 
 
 @contextmanager

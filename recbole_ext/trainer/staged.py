@@ -132,7 +132,7 @@ def _identity(setup: Setup, stage: Stage, seed: int, before: Mapping[str, str]) 
         "weight_decay": stage.weight_decay,
         "clip": stage.clip,
         "patience": stage.patience,
-        "validated": setup.metric if stage.validate else None,
+        "validated": str(setup.selection) if stage.validate else None,
         "seed": seed,
         "reads": dict(setup.fingerprints()),
         "before": dict(before),

@@ -11,22 +11,23 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.protocols import KINDS, parsed, protocol_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"
-NAMES = ("full", "uni19", "pop100", "expected@7", "recbole-uni100")
+NAMES = ("full", "uni19", "pop100", "expected@7", "recbole-uni100", "pointwise")
 
 
 def test_every_kind_has_a_name_that_says_it():
     found = [protocol_of(name) for name in NAMES]
     assert [p.kind for p in found] == list(KINDS)
-    assert [p.m for p in found] == [None, 19, 100, 7, 100]
-    assert [p.drawn for p in found] == [False, True, True, False, False]
-    assert [p.corrects for p in found] == [False, True, False, False, False]
-    assert [p.closed for p in found] == [False, False, False, True, False]
-    assert [p.by_recbole for p in found] == [False, False, False, False, True]
-    assert [p.joint for p in found] == [True, False, False, False, False]
+    assert [p.m for p in found] == [None, 19, 100, 7, 100, None]
+    assert [p.drawn for p in found] == [False, True, True, False, False, False]
+    assert [p.corrects for p in found] == [False, True, False, False, False, False]
+    assert [p.closed for p in found] == [False, False, False, True, False, False]
+    assert [p.by_recbole for p in found] == [False, False, False, False, True, False]
+    assert [p.labelled for p in found] == [False, False, False, False, False, True]
+    assert [p.joint for p in found] == [True, False, False, False, False, False]
 
 
 @pytest.mark.parametrize(
-    "name", ["", "uni", "uni0", "uni019", "full1", "uni-5", "expected19", "Uni5"]
+    "name", ["", "uni", "uni0", "uni019", "full1", "pointwise2", "uni-5", "expected19", "Uni5"]
 )
 def test_what_is_no_protocol_is_one_line_with_the_nearest(name):
     assert parsed(name) is None

@@ -1,0 +1,115 @@
+"""Frozen lists that a model scores, or answers with one of their items, where it has no score of every item.
+
+This module knows lists and answers, not models. Within a list the items ascend, so that a place says nothing of which one
+is the positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_ext.core.arrays import Bools, Ints
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.evaluator.ranks import NotFinite, RankTask
+
+_LISTS = 1 << 12
+"""Handed to a scorer at a time."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One item of each list, in place of scores: what a model says that it generates."""
+
+    place: Ints
+    """[p] column of the candidate, -1 where the output names none of them."""
+
+
+ListScorer = Callable[[Ints, Ints], "npt.NDArray[Any] | Answers"]
+"""users [p], candidates [p, m + 1] -> scores [p, m + 1], larger is better, or answers."""
+
+
+@dataclass(frozen=True)
+class ListTable:
+    """One row per test positive; P rows, ordered by user, then item. Only drawn lists were looked at."""
+
+    user: Ints
+    item: Ints
+    lists: Mapping[str, tuple[Ints, Ints]]
+    """Protocol -> (above, tied) within the drawn list, each [P, draws]; of an invalid output, its last place."""
+    valid: Mapping[str, Bools]
+    """Protocol -> [P, draws] whether the output named a candidate. An invalid one misses at every cut-off."""
+    depth: int | None
+    """Places of a list that the output decides: 1 for an answer, None for scores, which decide all."""
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+
+def rank_lists(task: RankTask, scorer: ListScorer) -> ListTable:
+    """Rank every positive within each of its drawn lists.
+
+    Args:
+        task: what to rank; its `lists` are the negatives.
+        scorer: called with consecutive lists; it answers for all of them in one way.
+
+    Raises:
+        NotFinite: a score is NaN or infinite.
+        HarnessError: an answer is no place of its list.
+    """
+    user = task.users[task.row_of_positive]
+    lists, valid = {}, {}
+    answered = False
+    for name, drawn in task.lists.items():
+        count, draws, m = drawn.shape
+        above, tied = np.empty((2, count, draws), dtype=np.int64)
+        fine = np.empty((count, draws), dtype=bool)
+        for draw in range(draws):
+            for start in range(0, count, _LISTS):
+                rows = slice(start, start + _LISTS)
+                candidates, place = _with_positive(drawn[rows, draw], task.pos_items[rows])
+                found = scorer(user[rows], candidates)
+                if isinstance(found, Answers):
+                    answered, counts = True, _of_answers(found.place, place, m)
+                else:
+                    counts = _of_scores(np.asarray(found), place, user[rows], candidates)
+                above[rows, draw], tied[rows, draw], fine[rows, draw] = counts
+        lists[name], valid[name] = (above, tied), fine
+    return ListTable(user, task.pos_items, lists, valid, 1 if answered else None)
+
+
+def _with_positive(negatives: npt.NDArray[np.int32], positive: Ints) -> tuple[Ints, Ints]:
+    """([p, m + 1] items of each list, ascending; [p] the column of its positive)."""
+    candidates = np.sort(np.column_stack([negatives, positive]).astype(np.int64), axis=1)
+    return candidates, (negatives < positive[:, None]).sum(axis=1)
+
+
+def _of_scores(
+    scores: npt.NDArray[Any], place: Ints, user: Ints, candidates: Ints
+) -> tuple[Ints, Ints, Bools]:
+    """(above, tied, valid) of each list."""
+    if scores.shape != candidates.shape:
+        raise ValueError(f"scores have shape {scores.shape}, not {candidates.shape}")
+    if not np.isfinite(scores).all():
+        row, column = map(int, np.argwhere(~np.isfinite(scores))[0])
+        value, count = float(scores[row, column]), int((~np.isfinite(scores)).sum())
+        raise NotFinite(int(user[row]), int(candidates[row, column]), value, count)
+    own = np.take_along_axis(scores, place[:, None], axis=1)
+    above, tied = (scores > own).sum(axis=1), (scores == own).sum(axis=1) - 1
+    return above, tied, np.ones(len(place), dtype=bool)
+
+
+def _of_answers(answer: Ints, place: Ints, m: int) -> tuple[Ints, Ints, Bools]:
+    """(above, tied, valid) of each list: below another answer all the rest are alike, below none the positive is last."""
+    answer = np.asarray(answer)
+    if answer.shape != place.shape or answer.min(initial=-1) < -1 or answer.max(initial=0) > m:
+        raise HarnessError(
+            f"the model's answers must be {len(place)} places from 0 to {m}, or -1 for none of the candidates"
+        )
+    right, valid = answer == place, answer >= 0
+    above = np.where(right, 0, np.where(valid, 1, m))
+    return above, np.where(valid & ~right, m - 1, 0), valid
