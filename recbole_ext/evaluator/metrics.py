@@ -117,7 +117,7 @@ PER_POSITIVE: Mapping[str, RankMetric] = {
 
 OUTPUT: Mapping[str, OutputMetric] = {
     metric.key: metric
-    for metric in (OutputMetric("valid_pp", "Valid answers", lambda valid: valid * 1.0),)
+    for metric in (OutputMetric("valid_pp", "Valid answers", lambda valid: valid.astype(float)),)
 }
 
 POINTWISE: Mapping[str, PointwiseMetric] = {

@@ -141,7 +141,8 @@ class LabelledScores:
         pairs = np.bincount(owner, weights=ones, minlength=count) * np.bincount(
             owner, weights=zeros, minlength=count
         )
-        return np.divide(won, pairs, out=np.full(count, np.nan), where=pairs > 0)
+        own: Floats = np.divide(won, pairs, out=np.full(count, np.nan), where=pairs > 0)
+        return own
 
     def mean_over_users(self, values: Floats, multiplicities: Floats) -> Floats:
         """[R] mean of `values` [U] over the users that have one."""
@@ -149,7 +150,8 @@ class LabelledScores:
         weights = multiplicities[:, kept]
         total = weights.sum(axis=1)
         sums = weights @ values[kept]
-        return np.divide(sums, total, out=np.full(len(total), np.nan), where=total > 0)
+        means: Floats = np.divide(sums, total, out=np.full(len(total), np.nan), where=total > 0)
+        return means
 
     def log_loss(self, multiplicities: Floats) -> Floats:
         """[R] mean over pairs of -ln of the probability that the label was given."""

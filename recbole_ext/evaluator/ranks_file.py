@@ -43,7 +43,7 @@ def write_lists(
     table: ListTable, user_tokens: Sequence[str], item_tokens: Sequence[str], path: Path
 ) -> None:
     """Write the table with tokens for ids, atomically."""
-    columns = _counts(table.lists)
+    columns: dict[str, Any] = {**_counts(table.lists)}
     columns |= {f"{name}_valid": valid for name, valid in table.valid.items()}
     columns["depth"] = np.full(len(table), table.depth or 0)
     _write(table, user_tokens, item_tokens, columns, path)

@@ -154,7 +154,7 @@ def test_a_paper_with_a_mistake_is_named_and_no_record_is(runs, tmp_path, monkey
         return path
 
     for changes, said in (
-        ({"metrics": ["recall@20", "mpr@20"]}, "Table 1: metric 'mpr@20' is unknown (recall, ndcg, hr, precision, mrr, map, recall_mink, hit_pp, ndcg_pp, mrr_pp), did you mean mrr or map?"),
+        ({"metrics": ["recall@20", "mpr@20"]}, "Table 1: metric 'mpr@20' is unknown (recall, ndcg, hr, precision, mrr, map, recall_mink, hit_pp, ndcg_pp, mrr_pp, valid_pp, auc, uauc, log_loss), did you mean mrr or map?"),
         ({"metrics": ["recall@20", "ndcg"]}, "Table 1: metric 'ndcg' has no cut-off, e.g. ndcg@20"),
         ({"rows": {"A": [0.5]}}, "Table 1: row A has 1 numbers for 2 metrics"),
         ({"rows": {"A": [0.5, "x"]}}, "tables.1.rows.A.2: not a number"),
