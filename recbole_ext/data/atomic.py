@@ -328,7 +328,7 @@ def _wrong(path: Path, block: _Block, name: str, kind: str, read_as: Kind, row: 
         )
     if name == "label":  # read by min_label, by keep_label, or by min_rating under that name
         remedy = (
-            "which a threshold or keep_label reads; correct it, leave it empty, or ask for none"
+            "which a threshold reads, or keep_label; correct it, leave it empty, or ask for none"
         )
     else:
         remedy = "which min_rating reads; correct it, leave it empty, or name another column, e.g. --rating_field=stars"

@@ -207,7 +207,7 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
 
 def _binary(dataset: Any) -> sp.csr_matrix:
     """[n_users, n_items] who has what, 1 each."""
-    rows = dataset.inter_matrix(form="csr").astype(np.float32)
+    rows: sp.csr_matrix = dataset.inter_matrix(form="csr").astype(np.float32)
     rows.data[:] = 1.0
     return rows
 
