@@ -23,7 +23,7 @@ from recbole_ext.data.union import Union
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.metrics import selection_cut_off
 from recbole_ext.evaluator.protocols import protocol_of
-from recbole_ext.registry import ModelSpec
+from recbole_ext.registry import TRANSFER, ModelSpec, require
 from recbole_ext.results import run_id
 from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
 from recbole_ext.tune.search import Space
@@ -175,10 +175,8 @@ def prepare(
         )
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
-    if sources is not None and not model.transfers:
-        raise HarnessError(
-            f"--train: {model.name} has parameters of users or items, which no other dataset has"
-        )
+    if sources is not None:
+        require(model, TRANSFER, "--train: ")
     seeded = dataclasses.replace(settings, run=run)
     return Experiment(model, seeded, problem, space, run_file, sources)
 

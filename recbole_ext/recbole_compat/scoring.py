@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,11 @@ _PAIRS = 1 << 17
 
 
 def score_function(
-    model: Any, bench: Bench, data: Interactions, history: tuple[Ints, Ints]
+    model: Any,
+    bench: Bench,
+    data: Interactions,
+    history: tuple[Ints, Ints],
+    by_pairs: bool = False,
 ) -> Callable[[Ints], Any]:
     """users [B] -> scores [B, n_items] of every item, without RecBole's padding column.
 
@@ -27,6 +31,7 @@ def score_function(
         data: the interactions.
         history: (user, item) pairs that a sequential model may see, put into order here; general models carry their
             training history with them.
+        by_pairs: each score by the model's `predict`, as a model without `full_sort_predict` gives them anyway.
     """
     import torch
     from recbole.data.interaction import Interaction
@@ -49,17 +54,45 @@ def score_function(
         model.eval()
         batch = interaction_of(users)
         with by_recbole(str(config["model"]), data.name):
-            try:
-                found = model.full_sort_predict(batch)
-            except NotImplementedError:
+            found = None if by_pairs else _score_rows(model, batch)
+            if found is None:
                 found = _score_pairs(model, batch, config["ITEM_ID_FIELD"], n_items + 1)
         return found.view(len(users), n_items + 1)[:, 1:]
 
     return scores
 
 
+def family_scores(
+    model: Any, points: list[dict[str, Any]]
+) -> Iterator[tuple[list[dict[str, Any]], Callable[[Ints], Iterator[Any]]]]:
+    """Groups of points that share a factorisation, each with users [B] -> a score matrix [B, n_items] per point.
+
+    Args:
+        model: with `families`, which groups points and scores RecBole's ids; its own weights stay as they are.
+        points: of its search space.
+    """
+    import torch
+
+    with torch.no_grad():
+        for group, scorer in model.families(points):
+
+            def scores(users: Ints, scorer: Any = scorer) -> Iterator[Any]:
+                for matrix in scorer(torch.from_numpy(users + 1)):
+                    yield matrix[:, 1:]
+
+            yield group, scores
+
+
+def _score_rows(model: Any, batch: Any) -> Any:
+    """[B * n_items] scores, None by a model that only knows `predict`."""
+    try:
+        return model.full_sort_predict(batch)
+    except NotImplementedError:
+        return None
+
+
 def _score_pairs(model: Any, batch: Any, item_field: str, n_items: int) -> Any:
-    """[B * n_items] scores of a model that only knows `predict`."""
+    """[B * n_items] scores by `predict`."""
     import torch
     from recbole.data.interaction import Interaction
 

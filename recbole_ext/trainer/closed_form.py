@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from recbole_ext.core.arrays import Ints
 from recbole_ext.evaluator.ranks import RankTask, rank
 from recbole_ext.evaluator.summary import mean_of
+from recbole_ext.recbole_compat import family_scores
 from recbole_ext.trainer.base import Report, SoFar
 from recbole_ext.trainer.setup import Fitted, Setup, saying_why
 from recbole_ext.tune.search import Point, Trial
@@ -18,7 +18,7 @@ class ClosedForm:
     """Solves and validates once.
 
     A model offers `solve()`, and, if it can be tuned, `families(points)`: groups of points that share a factorisation,
-    each with a function from users (RecBole ids) to one score matrix [B, n_items + 1] per point.
+    each with a function from users (RecBole's ids, [B]) to one score matrix [B, n_items + 1] per point.
     """
 
     def fit(
@@ -50,15 +50,7 @@ class ClosedForm:
 def evaluate_family(
     model: Any, points: list[Point], task: RankTask, metric: str
 ) -> Iterator[tuple[Point, float]]:
-    """(point, validation score) of every point of a model with `families`; its own weights stay as they are."""
-    import torch
-
-    with torch.no_grad():
-        for group, scorer in model.families(points):
-
-            def scores(users: Ints, scorer: Any = scorer) -> Iterator[torch.Tensor]:
-                for matrix in scorer(torch.from_numpy(users + 1)):
-                    yield matrix[:, 1:]
-
-            tables = rank(task, scores)
-            yield from zip(group, (mean_of(table, metric) for table in tables), strict=True)
+    """(point, validation score) of every point of a model with `families`."""
+    for group, scores in family_scores(model, points):
+        tables = rank(task, scores)
+        yield from zip(group, (mean_of(table, metric) for table in tables), strict=True)
