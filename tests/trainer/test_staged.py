@@ -15,32 +15,11 @@ from safetensors.torch import load_file
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.pipeline.training import Training
-from recbole_ext.registry import find_model, plugged_in
+from recbole_ext.registry import find_model
 from recbole_ext.trainer import staged
 from tests.problems import make_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="session")
-def toys(tmp_path_factory):
-    """The folder into which the package of toy models was installed, by pip."""
-    place, source = tmp_path_factory.mktemp("toys"), tmp_path_factory.mktemp("source")
-    subprocess.run(["cp", "-r", str(ROOT / "tests" / "toys"), str(source)], check=True)
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--no-index",
-         "--no-build-isolation", f"--target={place}", str(source / "toys")],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return place
-
-
-@pytest.fixture
-def installed(toys, monkeypatch):
-    monkeypatch.syspath_prepend(str(toys))
-    plugged_in.cache_clear()
-    yield
-    plugged_in.cache_clear()
 
 
 def fit(tiny_path, folder, **given):
