@@ -238,6 +238,7 @@ def test_options_of_queries_are_not_those_of_a_card(tiny_path, capsys):
 def test_other_models_take_no_query(tiny_path, tmp_path, capsys):
     where = [f"--data-path={tiny_path}", f"--records={tmp_path}", "--model=EASE", "--dataset=tiny"]
     assert main([*where, "--protocols=full"]) == 0
+    capsys.readouterr()
     assert main(["show", *where, "--user=u3", "--query=lamp"]) == 2
     assert capsys.readouterr().err == "error: EASE takes no query; take AlphaRec or UniSRec\n"
     assert main(["list", "UniSRec"]) == 0

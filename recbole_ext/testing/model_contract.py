@@ -46,7 +46,8 @@ class ModelContract(Contract):
     def experiment(self, name: str, tiny: Path, **given: object) -> Experiment:
         """A model's experiment with its short parameters; `given` wins."""
         common = {"protocols": "full,uni5,expected@5", "ks": "1,5", "threads": 1}
-        return make_experiment(name, "tiny", tiny, **common | dict(self.models[name]) | given)
+        keys: dict[str, object] = {**common, **self.models[name], **given}
+        return make_experiment(name, "tiny", tiny, False, **keys)
 
     def test_fits_ranks_and_repeats(self, name: str, tiny: Path, tmp_path: Path) -> None:
         one, two = (self.experiment(name, tiny) for _ in range(2))

@@ -57,12 +57,10 @@ class NastyDataContract(Contract):
     ) -> None:
         known = {"split", *model_defaults(find_model(name)).params}
         of_data = {key: value for key, value in NASTY[data][1].items() if key in known}
-        given = {**self.small(name), **of_data}
+        keys: dict[str, object] = {"protocols": "full", **self.small(name), **of_data}
         with within(SECONDS):
             try:
-                experiment = make_experiment(
-                    name, "nasty", folders[data], protocols="full", **given
-                )
+                experiment = make_experiment(name, "nasty", folders[data], False, **keys)
                 table = rank_test(train(experiment, tmp_path), experiment.problem)
             except HarnessError as error:
                 line = str(error)
