@@ -34,8 +34,8 @@ def test_forty_two_points_against_one_fit(figure, tmp_path):
     training.fit(asked.settings.params, "one")
     one = now() - begun
     begun = now()
-    model, _ = training.build(asked.settings.params)
-    found = list(evaluate_family(model, GRID, problem.validations[0].task, "recall@20"))
+    built = training.build(asked.settings.params)
+    found = list(evaluate_family(*built, GRID, problem.validations[0].task, "recall@20"))
     grid = now() - begun
     users, items = len(problem.data.user_tokens), len(problem.data.item_tokens)
     assert len(found) == 42
@@ -51,13 +51,13 @@ def test_the_chosen_point_is_that_of_separate_fits(tmp_path):
     asked = experiment(**({"min_user": 5, "min_item": 9} if FULL else {}), precision="float64")
     problem, training = asked.problem, Training(asked, asked.embeddings(), tmp_path)
     params = asked.settings.params
-    shared, _ = training.build(params)
+    shared, bench = training.build(params)
     points = GRID if FULL else GRID[::9]
     values = dict.fromkeys(range(len(points)), 0.0)
     family = {
         points.index(point): value
         for point, value in evaluate_family(
-            shared, points, problem.validations[0].task, "recall@20"
+            shared, bench, points, problem.validations[0].task, "recall@20"
         )
     }
     users = torch.arange(1, 1 + min(500, len(problem.data.user_tokens)))

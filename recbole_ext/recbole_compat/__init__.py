@@ -11,8 +11,9 @@ Trainer, wired so that
 
 from recbole_ext.recbole_compat.bench import Bench, build_model, prepare, training_pairs
 from recbole_ext.recbole_compat.evaluation import evaluate
+from recbole_ext.recbole_compat.families import families
 from recbole_ext.recbole_compat.intention import Intentions
-from recbole_ext.recbole_compat.scoring import family_scores, score_function
+from recbole_ext.recbole_compat.scoring import score_function
 from recbole_ext.recbole_compat.stack import recbole
 from recbole_ext.recbole_compat.training import diverged, make_trainer
 
@@ -22,7 +23,7 @@ __all__ = [
     "build_model",
     "diverged",
     "evaluate",
-    "family_scores",
+    "families",
     "make_trainer",
     "prepare",
     "recbole",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -60,27 +60,6 @@ def score_function(
         return found.view(len(users), n_items + 1)[:, 1:]
 
     return scores
-
-
-def family_scores(
-    model: Any, points: list[dict[str, Any]]
-) -> Iterator[tuple[list[dict[str, Any]], Callable[[Ints], Iterator[Any]]]]:
-    """Groups of points that share a factorisation, each with users [B] -> a score matrix [B, n_items] per point.
-
-    Args:
-        model: with `families`, which groups points and scores RecBole's ids; its own weights stay as they are.
-        points: of its search space.
-    """
-    import torch
-
-    with torch.no_grad():
-        for group, scorer in model.families(points):
-
-            def scores(users: Ints, scorer: Any = scorer) -> Iterator[Any]:
-                for matrix in scorer(torch.from_numpy(users + 1)):
-                    yield matrix[:, 1:]
-
-            yield group, scores
 
 
 def _score_rows(model: Any, batch: Any) -> Any:

@@ -96,7 +96,7 @@ class ModelContract(Contract):
         fitted = train(experiment, tmp_path)
         points = [point for stage in experiment.settings.space for point in grid(stage)][:40]
         task = experiment.problem.validations[0].task
-        trials = evaluate_family(fitted.model, points, task, "recall@5")
+        trials = evaluate_family(fitted.model, fitted.bench, points, task, "recall@5")
         family = {tuple(sorted(point.items())): value for point, value in trials}
         assert len(family) == len(points)
         for point in points[::7]:

@@ -6,9 +6,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from recbole_ext import recbole_compat
 from recbole_ext.evaluator.ranks import RankTask, rank
 from recbole_ext.evaluator.summary import mean_of
-from recbole_ext.recbole_compat import family_scores
 from recbole_ext.trainer.base import Report, SoFar
 from recbole_ext.trainer.setup import Fitted, Setup, saying_why
 from recbole_ext.tune.search import Point, Trial
@@ -18,7 +18,7 @@ class ClosedForm:
     """Solves and validates once.
 
     A model offers `solve()`, and, if it can be tuned, `families(points)`: groups of points that share a factorisation,
-    each with a function from users (RecBole's ids, [B]) to one score matrix [B, n_items + 1] per point.
+    each with a function from users (RecBole ids) to one score matrix [B, n_items + 1] per point.
     """
 
     def fit(
@@ -41,16 +41,19 @@ class ClosedForm:
         begun = time.perf_counter()
         with saying_why(model, bench, setup.problem):
             task = setup.problem.validations[0].task
-            for point, value in evaluate_family(model, points, task, setup.metric):
+            for point, value in evaluate_family(model, bench, points, task, setup.metric):
                 now = time.perf_counter()
                 yield Trial(point, round(value, 8), round(now - begun, 3))
                 begun = time.perf_counter()
 
 
 def evaluate_family(
-    model: Any, points: list[Point], task: RankTask, metric: str
+    model: Any, bench: recbole_compat.Bench, points: list[Point], task: RankTask, metric: str
 ) -> Iterator[tuple[Point, float]]:
-    """(point, validation score) of every point of a model with `families`."""
-    for group, scores in family_scores(model, points):
-        tables = rank(task, scores)
-        yield from zip(group, (mean_of(table, metric) for table in tables), strict=True)
+    """(point, validation score) of every point of a model with `families`; its own weights stay as they are."""
+    import torch
+
+    with torch.no_grad():
+        for group, scores in recbole_compat.families(model, bench, points):
+            tables = rank(task, scores)
+            yield from zip(group, (mean_of(table, metric) for table in tables), strict=True)
