@@ -15,7 +15,7 @@ from recbole_ext.recbole_compat.families import families
 from recbole_ext.recbole_compat.intention import Intentions
 from recbole_ext.recbole_compat.scoring import score_function
 from recbole_ext.recbole_compat.stack import recbole
-from recbole_ext.recbole_compat.training import diverged, make_trainer
+from recbole_ext.recbole_compat.trainers import diverged, make_trainer
 
 __all__ = [
     "Bench",

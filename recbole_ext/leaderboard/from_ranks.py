@@ -30,8 +30,8 @@ from recbole_ext.leaderboard.analysis import (
     rows_key,
     swapped,
 )
-from recbole_ext.leaderboard.beside import COMPARED
 from recbole_ext.leaderboard.rows import Row, Section, trailing_number
+from recbole_ext.leaderboard.standings import COMPARED
 
 RESAMPLES = 200
 """Of the users, for estimates and orders: each costs an EM. The ends of an interval are the 5th and 196th value."""
