@@ -27,9 +27,9 @@ Commands (run is the default):
             official files, data build NAME makes the dataset from them and compares it with what was published,
             data queries NAME --output=FILE makes queries in words from the items' descriptions, or
             with --writer=lm:MODEL has a language model write them from the titles (--device=cpu: not on the GPU)
-  show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; AlphaRec also takes
-            --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha
-  list      models, datasets and protocols; list MODEL shows its keys, defaults and search space
+  show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; a model that offers
+            intention also takes --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha
+  list      models, datasets and protocols; list MODEL shows what it offers, its keys, defaults and search space
   doctor    which versions are here, what is missing, what to type
 
 Options of run:
@@ -43,7 +43,7 @@ Options of run:
                        draws), recbole-uniM (RecBole's own evaluator, slow), pointwise (labelled pairs)
   --run-file=FILE      csv or parquet (user, item, score or rank) of another system, named by --model, as a row here
   --train=A,B          train on these datasets together and rank --dataset's items, which they have not, with what was
-                       learned there (AlphaRec); --NAME.KEY=VALUE is a key of one dataset
+                       learned there (models that offer transfer); --NAME.KEY=VALUE is a key of one dataset
   --tune[=N]           search the grid in the model's YAML, on validation only; N points drawn from it, else all
   --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
   --suite=NAME         every run listed in benchmarks/suites/NAME.yaml (board: the committed leaderboard; l3ae)

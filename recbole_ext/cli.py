@@ -364,6 +364,8 @@ def _list(arguments: Arguments) -> int:
         defaults = model_defaults(spec)
         if spec.paper:
             print(f"{spec.name}: {spec.paper.title} ({spec.paper.venue}) {spec.paper.link}")
+        for offer in spec.offers:
+            print(f"  offers {offer.name}: {offer.what}")
         for key, value in defaults.params.items():
             may_be = f"  ({defaults.rules[key]})" if key in defaults.rules else ""
             print(f"  --{key}={value}{may_be}")

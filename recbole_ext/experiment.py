@@ -25,7 +25,7 @@ from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import Protocol, protocol_of
 from recbole_ext.evaluator.selection import Selection, selection, usual
-from recbole_ext.registry import ModelSpec
+from recbole_ext.registry import TRANSFER, ModelSpec, require
 from recbole_ext.results import run_id
 from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
 from recbole_ext.tune.search import Space
@@ -241,10 +241,8 @@ def prepare(
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
     _check_users(model, settings, asked, run_file, sources)
-    if sources is not None and not model.transfers:
-        raise HarnessError(
-            f"--train: {model.name} has parameters of users or items, which no other dataset has"
-        )
+    if sources is not None:
+        require(model, TRANSFER, "--train: ")
     if run["refit"]:
         _check_refit(settings, sources, run_file)
     seeded = dataclasses.replace(settings, run=run, evaluation=evaluation)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 import importlib.metadata
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recbole_ext.core.errors import HarnessError, nearest, one_of
+from recbole_ext.core.errors import HarnessError, either, nearest, one_of
 from recbole_ext.core.recbole_package import LACKING, recbole_models, scores_from_history
 from recbole_ext.evaluator.protocols import SCORINGS, Scoring
 
@@ -51,6 +52,29 @@ STAGED = TrainerSpec("staged", "recbole_ext.trainer.staged:Staged")
 
 
 @dataclass(frozen=True)
+class Capability:
+    """What some models can do beside ranking; a row says so in `offers`, and nothing asks a model's class or name."""
+
+    name: str
+    what: str
+    """Of it, for `list MODEL`."""
+    lacks: str
+    """What is said of a model without it."""
+
+
+INTENTION = Capability(
+    "intention", "a query in words moves its lists (show --query, --queries)", "takes no query"
+)
+"""For a model with `intending`; see `recbole_compat.intention`."""
+TRANSFER = Capability(
+    "transfer",
+    "trained on some datasets, it ranks another one's items (--train)",
+    "has parameters of users or items, which no other dataset has",
+)
+"""For a model without parameters that belong to a user or an item."""
+
+
+@dataclass(frozen=True)
 class ModelSpec:
     """One row of the registry."""
 
@@ -65,8 +89,7 @@ class ModelSpec:
     `pointwise` (pairs: RecBole's `predict`). Which protocols it serves follows from that."""
     inputs: tuple[str, ...] = ()
     """`item_text`: the model reads text embeddings."""
-    transfers: bool = False
-    """No parameter belongs to a user or an item: trained on some datasets, it ranks another one's items."""
+    offers: tuple[Capability, ...] = ()
     from_history: bool = False
     """No parameter belongs to a user: it scores one that training has not seen, given what that user has. A model of these
     offers `fold_in(dataset)`, after which its scores are made of the rows of `dataset`, or reads no rows."""
@@ -160,7 +183,7 @@ MODELS = {
             target="recbole_ext.model.alpharec:AlphaRec",
             trainer=EPOCHS,
             inputs=("item_text",),
-            transfers=True,
+            offers=(INTENTION, TRANSFER),
             from_history=True,
             paper=_ALPHAREC,
         ),
@@ -169,7 +192,7 @@ MODELS = {
             target="recbole_ext.model.unisrec:UniSRec",
             trainer=EPOCHS,
             inputs=("item_text",),
-            transfers=True,
+            offers=(INTENTION, TRANSFER),
             from_history=True,
             paper=Paper(
                 "Towards Universal Sequence Representation Learning for Recommender Systems",
@@ -236,6 +259,27 @@ def _from_plugin(name: str) -> ModelSpec:
         )
     one_of(f"package {package}: scoring of '{name}'", spec.scoring, SCORINGS)
     return spec
+
+
+def require(spec: ModelSpec, capability: Capability, why: str = "") -> None:
+    """Refuse a model that does not offer something.
+
+    Raises:
+        HarnessError: the line, which begins with `why`, names the models that do.
+    """
+    if capability not in spec.offers:
+        raise HarnessError(
+            f"{why}{spec.name} {capability.lacks}; take {either(offering(capability))}"
+        )
+
+
+def offering(capability: Capability) -> list[str]:
+    """Models that offer something, those of other packages last; one of a broken package is left to who names it."""
+    names = [spec.name for spec in MODELS.values() if capability in spec.offers]
+    for name in plugged_in():
+        with contextlib.suppress(HarnessError):
+            names += [name] if capability in _from_plugin(name).offers else []
+    return names
 
 
 def other_system(name: str) -> ModelSpec:

@@ -18,6 +18,7 @@ from recbole_ext.explain.intention import (
     sweep_alpha,
     written,
 )
+from recbole_ext.recbole_compat import Intentions
 from tests.conftest import write_tiny
 from tests.problems import make_experiment, train
 
@@ -86,7 +87,8 @@ def test_the_table_is_that_of_a_loop(fitted):
     problem, data = experiment.problem, experiment.problem.data
     items = np.arange(0, len(data.item_tokens), 2)  # every other item has a query
     vectors = np.random.default_rng(0).normal(size=(len(items), 32)).astype(np.float32)
-    found, users = sweep_alpha(trained, problem, items, vectors, [0.3])
+    asked = Intentions(trained.model, trained.bench)
+    found, users = sweep_alpha(asked, problem, items, vectors, [0.3])
     task = problem.test_task
     seen = set(zip(*problem.split.pairs(data, *problem.seen_at_test), strict=True))
     of_user = {}
@@ -117,8 +119,9 @@ def test_the_table_is_that_of_a_loop(fitted):
 def test_the_plot_is_the_same_bytes(fitted, tmp_path):
     experiment, trained = fitted
     found, _ = sweep_alpha(
-        trained, experiment.problem, np.arange(30), np.eye(32, dtype=np.float32)[:30], [0.0, 1.0]
-    )
+        Intentions(trained.model, trained.bench), experiment.problem, np.arange(30), np.eye(32, dtype=np.float32)[:30],
+        [0.0, 1.0],
+    )  # fmt: skip
     first = [path.read_bytes() for path in written(found, "a run", tmp_path)]
     assert first == [path.read_bytes() for path in written(found, "a run", tmp_path)]
     assert first[0].decode().splitlines()[0] == "alpha,hr@5,ndcg@5" and b"</svg>" in first[1]
@@ -235,5 +238,10 @@ def test_options_of_queries_are_not_those_of_a_card(tiny_path, capsys):
 def test_other_models_take_no_query(tiny_path, tmp_path, capsys):
     where = [f"--data-path={tiny_path}", f"--records={tmp_path}", "--model=EASE", "--dataset=tiny"]
     assert main([*where, "--protocols=full"]) == 0
+    capsys.readouterr()
     assert main(["show", *where, "--user=u3", "--query=lamp"]) == 2
-    assert "EASE takes no query: AlphaRec and UniSRec do" in capsys.readouterr().err
+    assert capsys.readouterr().err == "error: EASE takes no query; take AlphaRec or UniSRec\n"
+    assert main(["list", "UniSRec"]) == 0
+    assert "offers intention: a query in words" in capsys.readouterr().out
+    assert main(["list", "EASE"]) == 0
+    assert "offers" not in capsys.readouterr().out

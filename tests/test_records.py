@@ -12,9 +12,9 @@ import pytest
 from recbole_ext.cli import main
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.leaderboard.analysis import Analysis
-from recbole_ext.leaderboard.answer import render_answer
 from recbole_ext.leaderboard.csvfile import render_csv, render_trials
 from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.sampled_vs_full import render_answer
 from recbole_ext.leaderboard.terminal import render_text
 from recbole_ext.results import (
     SCHEMA,

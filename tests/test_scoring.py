@@ -13,10 +13,10 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.data import problem as problems
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.tables import read_tables
-from recbole_ext.leaderboard.analyse import analyse
 from recbole_ext.leaderboard.analysis import Analysis, pair_key
 from recbole_ext.leaderboard.board import load_records
 from recbole_ext.leaderboard.csvfile import render_csv
+from recbole_ext.leaderboard.from_ranks import analyse
 from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.rows import sections
 from recbole_ext.leaderboard.terminal import render_text

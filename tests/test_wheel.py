@@ -68,6 +68,7 @@ def test_the_wheel_lists_examines_and_runs_outside_a_checkout(tmp_path, tiny_pat
         cwd=tmp_path, capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
     assert where.startswith(str(site))
+    assert (site / "recbole_ext" / "testing" / "model_contract.py").is_file()
     assert "L3AE" in bench("list") and "reg_kd" in bench("list", "L3AE")
     assert "recbole                  1.2.1" in bench("doctor")
     out = bench(

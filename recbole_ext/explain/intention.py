@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -24,16 +24,13 @@ from recbole_ext.core.progress import progress
 from recbole_ext.core.tables import ITEM, TableFile
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.evaluator import summary
-from recbole_ext.evaluator.ranks import make_task, rank
-from recbole_ext.recbole_compat import folded_in
+from recbole_ext.evaluator.ranks import RankTask, make_task, rank
 from recbole_ext.text import choose_fields
 
 if TYPE_CHECKING:
-    import torch
-
     from recbole_ext.data.problem import Problem
+    from recbole_ext.recbole_compat import Intentions
     from recbole_ext.text.writer import Writer
-    from recbole_ext.trainer.setup import Fitted
 
 K = 5
 """The paper's cut-off for intention."""
@@ -94,8 +91,8 @@ def queries_from_descriptions(data: Interactions) -> list[tuple[str, str]]:
         HarnessError: the dataset has no titles or no descriptions.
     """
     titles, descriptions = (_column(data, name) for name in ("Title", "Description"))
-    told = zip(data.item_tokens, titles, descriptions, strict=True)
-    return [(token, query) for token, *of in told if (query := query_of(*of))]
+    items = zip(data.item_tokens, titles, descriptions, strict=True)
+    return [(token, query) for token, *texts in items if (query := query_of(*texts))]
 
 
 def queries_by(writer: Writer, data: Interactions) -> list[tuple[str, str]]:
@@ -107,23 +104,20 @@ def queries_by(writer: Writer, data: Interactions) -> list[tuple[str, str]]:
         HarnessError: the dataset has no titles.
     """
     titles = dict(zip(data.item_tokens, _column(data, "Title"), strict=True))
-    left = [token for token, title in titles.items() if title.strip()]
-    found: dict[str, str] = {}
-    with progress(f"queries by {writer.name}", len(left)) as advance:
+    without = [token for token, title in titles.items() if title.strip()]
+    queries: dict[str, str] = {}
+    with progress(f"queries by {writer.name}", len(without)) as advance:
         for seed in (None, *range(_TRIES)):
-            asked, left = left, []
-            for token, text in zip(
-                asked, writer.write([_PROMPT.format(titles[t]) for t in asked], seed), strict=True
-            ):
+            prompts = [_PROMPT.format(titles[token]) for token in without]
+            for token, text in zip(without, writer.write(prompts, seed), strict=True):
                 query = text.removeprefix("QUERY:").strip().strip('"')
                 if re.search(r"\b(I|I'm|I'd|my|me)\b", query):
-                    found[token] = query
+                    queries[token] = query
                     advance(1)
-                else:
-                    left.append(token)
-            if not left:
+            without = [token for token in without if token not in queries]
+            if not without:
                 break
-    return sorted(found.items())
+    return sorted(queries.items())
 
 
 def write_queries(queries: Sequence[tuple[str, str]], path: Path) -> None:
@@ -167,7 +161,7 @@ def alphas_of(text: str) -> list[float]:
     Raises:
         HarnessError: one is no number from 0 to 1.
     """
-    found = []
+    alphas = []
     for part in text.split(","):
         try:
             value = float(part)
@@ -175,13 +169,13 @@ def alphas_of(text: str) -> list[float]:
             value = -1.0
         if not 0 <= value <= 1:
             raise HarnessError(f"--alpha={text}: must be numbers from 0 to 1, e.g. 0,0.25,0.5")
-        found.append(value)
-    return found
+        alphas.append(value)
+    return alphas
 
 
 @dataclass(frozen=True)
-class Point:
-    """What one α gives."""
+class AtAlpha:
+    """How well queries do at one weight."""
 
     alpha: float
     hit: float
@@ -191,69 +185,60 @@ class Point:
 
 
 def sweep_alpha(
-    fitted: Fitted,
+    model: Intentions,
     problem: Problem,
     items: Ints,
     vectors: npt.NDArray[np.float32],
     alphas: Sequence[float],
-) -> tuple[list[Point], int]:
+) -> tuple[list[AtAlpha], int]:
     """(HR@5 and NDCG@5 for each α, users): every test user asks for one of its test items.
 
     The item is drawn by a hash of (user, item) among those that have a query. A user's other test items are no candidates,
     since the paper leaves one target to a user. All users ask at once, as in the paper; the model is frozen.
 
     Args:
-        fitted: a model with `intending`.
+        model: that takes queries.
         problem: the test part.
         items: [q] items that have a query.
         vectors: [q, d] text vectors of the queries.
         alphas: weights of the query.
     """
-    import torch
-
     task, data = problem.test_task, problem.data
     users, positives = task.users[task.row_of_positive], task.pos_items
-    asked = np.isin(positives, items)
+    described = np.isin(positives, items)
     order = pair_hashes(
         token_hashes(data.user_tokens, "intention")[users],
         token_hashes(data.item_tokens, "intention")[positives],
     )
     chosen = np.lexsort((order, users))
-    chosen = chosen[asked[chosen]]
+    chosen = chosen[described[chosen]]
     _, first = np.unique(users[chosen], return_index=True)
     targets = chosen[first]
     others = np.setdiff1d(np.arange(len(positives)), targets)
     seen = problem.split.pairs(data, *problem.seen_at_test)
-    left = make_task(
+    asking = make_task(
         len(data.item_tokens),
         (users[targets], positives[targets]),
         (np.append(seen[0], users[others]), np.append(seen[1], positives[others])),
     )
-    if not len(left.users):
+    if not len(asking.users):
         raise HarnessError("--queries: no test item has a query")
-    device = fitted.bench.config["device"]
     row = {int(item): place for place, item in enumerate(items)}
-    text = torch.from_numpy(vectors[[row[int(item)] for item in left.pos_items]]).to(device)
-    asking = torch.from_numpy(left.users + 1).to(device)
-    found = []
-    model = folded_in(fitted.model, fitted.bench).eval()
-    for alpha in alphas:
-        with torch.no_grad():
-            user_vectors, item_vectors = model.intending(asking, text, alpha)
-
-        def scores(
-            users: Ints, left: Any = user_vectors, right: Any = item_vectors
-        ) -> list[torch.Tensor]:
-            return [left[torch.from_numpy(users + 1).to(device)] @ right[1:].T]
-
-        (table,) = rank(left, scores)
-        found.append(
-            Point(alpha, *(summary.mean_of(table, f"{name}@{K}") for name in ("hr", "ndcg")))
-        )
-    return found, len(left.users)
+    queries = vectors[[row[int(item)] for item in asking.pos_items]]
+    points = [_at(alpha, model, asking, queries) for alpha in alphas]
+    return points, len(asking.users)
 
 
-def written(points: Sequence[Point], title: str, folder: Path) -> list[Path]:
+def _at(
+    alpha: float, model: Intentions, asking: RankTask, queries: npt.NDArray[np.float32]
+) -> AtAlpha:
+    """Users of a task with one positive each, who ask for it by queries [U, D]."""
+    scores = model.scores(asking.users, queries, alpha)
+    (table,) = rank(asking, lambda users: [scores(users)])
+    return AtAlpha(alpha, *(summary.mean_of(table, f"{name}@{K}") for name in ("hr", "ndcg")))
+
+
+def written(points: Sequence[AtAlpha], title: str, folder: Path) -> list[Path]:
     """The points as intention.csv and intention.svg in a folder."""
     lines = [f"{p.alpha:g},{p.hit:.6f},{p.ndcg:.6f}" for p in points]
     table, plot = folder / "intention.csv", folder / "intention.svg"
@@ -262,7 +247,7 @@ def written(points: Sequence[Point], title: str, folder: Path) -> list[Path]:
     return [table, plot]
 
 
-def _plot(points: Sequence[Point], title: str) -> str:
+def _plot(points: Sequence[AtAlpha], title: str) -> str:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 

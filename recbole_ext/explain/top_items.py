@@ -20,8 +20,8 @@ from recbole_ext.experiment import Experiment
 from recbole_ext.explain.intention import QueryFile, remark, sweep_alpha, written
 from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.pipeline.training import Training
-from recbole_ext.recbole_compat import folded_in
-from recbole_ext.registry import find_model
+from recbole_ext.recbole_compat import Intentions
+from recbole_ext.registry import INTENTION, find_model, require
 from recbole_ext.results import ResultRecord, read_records
 from recbole_ext.trainer.setup import Fitted
 
@@ -37,8 +37,17 @@ class Saved:
 
     @property
     def name(self) -> str:
-        asked = self.record.experiment
-        return f"{asked['model']} on {asked['dataset']['name']}, run {self.record.run_id}"
+        model, dataset = (self.record.experiment[key] for key in ("model", "dataset"))
+        return f"{model} on {dataset['name']}, run {self.record.run_id}"
+
+    def intentions(self) -> Intentions:
+        """The model as one that takes queries.
+
+        Raises:
+            HarnessError: it takes none.
+        """
+        require(self.experiment.model, INTENTION)
+        return Intentions(self.fitted.model, self.fitted.bench)
 
 
 @contextmanager
@@ -51,17 +60,17 @@ def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -
     every, damaged = read_records(records)
     for error in damaged:
         say(f"left out: {error}")
-    found = [
+    runs = [
         (record.created, path, record)
         for path, record in every
         if record.experiment["model"] == model and record.experiment["dataset"]["name"] == dataset
     ]
-    if not found:
+    if not runs:
         raise HarnessError(
             f"{records} has no run of {model} on {dataset}; run: "
             f"python run_bench.py --model={model} --dataset={dataset}"
         )
-    _, path, record = max(found, key=lambda one: one[:2])
+    _, path, record = max(runs, key=lambda run: run[:2])
     if "run_file" in record.fingerprints:
         raise HarnessError(f"{path.parent} was ranked from a run file: it has no model to show")
     if find_model(model).scoring != "full":
@@ -76,11 +85,11 @@ def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -
         say(f"run {record.run_id} was trained on a GPU, of which there is none here: on the CPU")
         device = "cpu"
     experiment = experiment_of(record, data_path, tuned=False, device=device)
-    read = experiment.fingerprints()
-    others = [key for key in record.fingerprints if read.get(key) != record.fingerprints[key]]
-    if others:
+    now = experiment.fingerprints()
+    changed = [key for key in record.fingerprints if now.get(key) != record.fingerprints[key]]
+    if changed:
         raise HarnessError(
-            f"{path.parent} was trained with another {' and '.join(others)} than is here now; run it again with --force"
+            f"{path.parent} was trained with another {' and '.join(changed)} than is here now; run it again with --force"
         )
     with tempfile.TemporaryDirectory(prefix="recbole_ext-") as scratch:
         training = Training(experiment.final, experiment.embeddings(), Path(scratch))
@@ -105,11 +114,15 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
     row = scores(np.array([index]))[0].double().cpu().numpy()
     if query is None:
         return lines + _listed(saved, index, history, row, k)
-    told = remark(
-        query, [text for column in problem.texts[0].values() for text in data.item_columns[column]]
+    model = saved.intentions()
+    columns = problem.texts[0].values()
+    other_letters = remark(
+        query, [text for column in columns for text in data.item_columns[column]]
     )
-    lines += [told] if told else []
-    after = _asked(saved, index, query, alpha)
+    lines += [other_letters] if other_letters else []
+    asking = np.array([index])
+    scores = model.scores(asking, _encoded(saved, model, [query]), alpha)
+    after = scores(asking)[0].double().cpu().numpy()
     retrieval = ", retrieval only" if alpha == 1 else ""
     return [
         *lines,
@@ -126,11 +139,11 @@ def alpha_table(saved: Saved, queries: Path, alphas: list[float]) -> list[str]:
     Raises:
         HarnessError: the file has a mistake, or the model takes no query.
     """
-    _require_intention(saved)
+    model = saved.intentions()
     problem = saved.experiment.problem
     items, texts = QueryFile(queries).read(problem.data)
-    vectors = _encoded(saved, texts)
-    points, users = sweep_alpha(saved.fitted, problem, items, vectors, alphas)
+    vectors = _encoded(saved, model, texts)
+    points, users = sweep_alpha(model, problem, items, vectors, alphas)
     lines = [f"{saved.name}: {users:,} users ask for one test item each", "alpha  HR@5    NDCG@5"]
     for point in points:
         only = "  retrieval only" if point.alpha == 1 else ""
@@ -138,36 +151,15 @@ def alpha_table(saved: Saved, queries: Path, alphas: list[float]) -> list[str]:
     return [*lines, *map(str, written(points, saved.name, saved.folder))]
 
 
-def _asked(saved: Saved, index: int, query: str, alpha: float) -> npt.NDArray[np.float64]:
-    """[n_items] scores of a user who asks for something."""
-    import torch
-
-    _require_intention(saved)
-    device = saved.fitted.bench.config["device"]
-    text = torch.from_numpy(_encoded(saved, [query])).to(device)
-    with torch.no_grad():
-        users, items = folded_in(saved.fitted.model, saved.fitted.bench).intending(
-            torch.tensor([index + 1], device=device), text, alpha
-        )
-    return np.asarray((items[1:] @ users[index + 1]).double().cpu().numpy())
-
-
-def _encoded(saved: Saved, texts: list[str]) -> npt.NDArray[np.float32]:
-    """Queries as the model's items were encoded."""
+def _encoded(saved: Saved, model: Intentions, texts: list[str]) -> npt.NDArray[np.float32]:
+    """[q, D] queries as the model's items were encoded."""
     encoder = saved.experiment.encoder
     vectors = encoder.encode(texts)
-    if vectors.shape[1] != saved.fitted.model.text.shape[1]:
+    if vectors.shape[1] != model.width:
         raise HarnessError(
             f"encoder {encoder.name} makes vectors of the texts it is given together: a query has none of its own"
         )
     return np.asarray(vectors)
-
-
-def _require_intention(saved: Saved) -> None:
-    if not hasattr(saved.fitted.model, "intending"):
-        raise HarnessError(
-            f"{saved.record.experiment['model']} takes no query: AlphaRec and UniSRec do"
-        )
 
 
 def _listed(

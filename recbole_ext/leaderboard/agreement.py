@@ -16,8 +16,8 @@ from recbole_ext.leaderboard.analysis import (
     rows_key,
     verdicts,
 )
-from recbole_ext.leaderboard.beside import Values, pairs, values_of
 from recbole_ext.leaderboard.rows import DECIMALS, Section
+from recbole_ext.leaderboard.standings import Values, pairs, values_of
 
 ESTIMATORS = {
     "naive": "naive",

@@ -9,13 +9,13 @@ from pathlib import Path
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import write_atomically
 from recbole_ext.leaderboard.analysis import Analysis, read_analysis, write_analysis
-from recbole_ext.leaderboard.answer import render_answer
 from recbole_ext.leaderboard.csvfile import render_csv, render_trials
 from recbole_ext.leaderboard.labels import safe
 from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.papers import every_table
 from recbole_ext.leaderboard.plots import draw
 from recbole_ext.leaderboard.rows import once, sections
+from recbole_ext.leaderboard.sampled_vs_full import render_answer
 from recbole_ext.results import LeftAlone, ResultRecord, read_records
 
 _MOST_LINES = 20
@@ -38,7 +38,7 @@ def analysed(
     Returns:
         (the analysis, what is wrong with each file that could not be trusted and was left out).
     """
-    from recbole_ext.leaderboard.analyse import analyse
+    from recbole_ext.leaderboard.from_ranks import analyse
 
     known, damaged = read_analysis(keep_in)
     for section in sections(records):

@@ -13,8 +13,8 @@ from recbole_ext.evaluator.metrics import POINTWISE, PointwiseMetric, heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, Agreement, estimates
 from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts, row_ids
-from recbole_ext.leaderboard.beside import Standing, standings
 from recbole_ext.leaderboard.rows import Cell, Row, Section, places
+from recbole_ext.leaderboard.standings import Standing, standings
 
 MISSING = "–"
 

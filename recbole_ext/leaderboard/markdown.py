@@ -9,10 +9,10 @@ from recbole_ext.evaluator.findings import effective_k
 from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard import table
+from recbole_ext.leaderboard.across import OverDatasets, OverSplits, over_datasets, over_splits
 from recbole_ext.leaderboard.agreement import Agreement, agreements, estimates, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis, Tested
 from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
-from recbole_ext.leaderboard.beside import BY_RECBOLE, compared
 from recbole_ext.leaderboard.columns import (
     MODEL,
     Column,
@@ -26,13 +26,13 @@ from recbole_ext.leaderboard.columns import (
     pointwise_columns,
     strata_columns,
 )
-from recbole_ext.leaderboard.facts import facts, remarks, warnings
 from recbole_ext.leaderboard.labels import first_few, flat, listed
 from recbole_ext.leaderboard.links import definitions
-from recbole_ext.leaderboard.over import OverSplits, Standing, over_datasets, over_splits
+from recbole_ext.leaderboard.notes import facts, remarks, warnings
 from recbole_ext.leaderboard.papers import PaperTable, fits, paper_tables, tables_of
 from recbole_ext.leaderboard.plots import plots_of
 from recbole_ext.leaderboard.rows import Row, Section, sections, trailing_number
+from recbole_ext.leaderboard.standings import BY_RECBOLE, compared
 from recbole_ext.results import ResultRecord
 
 _HEADER = """\
@@ -79,11 +79,11 @@ def render_markdown(records: Iterable[ResultRecord], known: Analysis | None = No
     return f"{page}\n{links}\n" if links else page
 
 
-def _over_datasets(standings: Sequence[Standing]) -> list[str]:
+def _over_datasets(standings: Sequence[OverDatasets]) -> list[str]:
     """Mean places, a column per dataset."""
     if not standings:
         return []
-    columns: list[Column[Standing]] = [
+    columns: list[Column[OverDatasets]] = [
         Column("model", "Model", lambda s: s.model, numeric=False),
         Column("mean", "Mean place", lambda s: s.mean, lambda v: (f"{v:.2f}",)),
     ]

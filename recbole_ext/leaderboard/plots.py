@@ -10,9 +10,9 @@ from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, estimates
 from recbole_ext.leaderboard.analysis import Analysis
-from recbole_ext.leaderboard.beside import COMPARED
 from recbole_ext.leaderboard.labels import safe
 from recbole_ext.leaderboard.rows import Row, Section, cell_places, places
+from recbole_ext.leaderboard.standings import COMPARED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

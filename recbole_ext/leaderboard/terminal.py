@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from recbole_ext.evaluator.metrics import heading_of
 from recbole_ext.leaderboard.analysis import Analysis, Verdicts
 from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
-from recbole_ext.leaderboard.beside import COMPARED, FIRST, compared, verdicts
 from recbole_ext.leaderboard.columns import beside_full, main_columns, pointwise_columns
-from recbole_ext.leaderboard.facts import remarks, warnings
 from recbole_ext.leaderboard.labels import flat
+from recbole_ext.leaderboard.notes import remarks, warnings
 from recbole_ext.leaderboard.rows import Section, sections
+from recbole_ext.leaderboard.standings import COMPARED, FIRST, compared, verdicts
 from recbole_ext.leaderboard.table import plain, wrapped
 from recbole_ext.results import ResultRecord
 

@@ -58,15 +58,17 @@ class Teacher:
 
 
 def ease_teacher(semantics: Semantics, reg_f: float) -> Teacher:
-    """EASE on the vectors: S_ij = -Q_ij / Q_jj off the diagonal, Q = (FᵀF + λ_F I)⁻¹, λ_F > 0.
+    """EASE on the vectors: S_ij = -Q_ij / Q_jj off the diagonal, Q = (FᵀF + λ_F I)⁻¹, λ_F > 0; equations 9 and 10 of
+    Moon, Park, Lee, CIKM 2025.
 
     Woodbury: Q = (I - Fᵀ K F) / λ_F with K = (λ_F I + FFᵀ)⁻¹, so off the diagonal S = FᵀM with M = K F / (λ_F q),
     q = diag(Q), λ_F q = 1 - diag(FᵀKF).
     """
     if not reg_f > 0:
         raise HarnessError(f"reg_f={reg_f:g} must be positive")
-    kf = semantics.f / (semantics.values + reg_f)[:, None]
-    return Teacher(semantics.f, kf / (1.0 - (semantics.f * kf).sum(0)))
+    kf = semantics.f / (semantics.values + reg_f)[:, None]  # (r, n) K F
+    m = kf / (1.0 - (semantics.f * kf).sum(0))  # (r, n) M, columns divided by λ_F q_j
+    return Teacher(semantics.f, m)  # Eq. 10: S = FᵀM off the diagonal
 
 
 def cosine_teacher(semantics: Semantics) -> Teacher:

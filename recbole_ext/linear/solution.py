@@ -6,7 +6,10 @@ model reads item vectors F besides the interactions they enter with rank d, so t
 
     B = P diag(c) + w L R,    L [n, d], R [d, n],
 
-with P = (XᵀX + λI)⁻¹ of the interactions alone.
+with P = (XᵀX + λI)⁻¹ [n, n] of the interactions alone.
+
+Equations are numbered as in Moon, Park, Lee, CIKM 2025: 2, 4, 7, 9 and 11 are the objectives that 3, 6, 8, 10 and 12
+minimise. The scores (1) are made in `model.linear_autoencoder`, the teacher (9, 10) in `linear.semantics`.
 """
 
 from __future__ import annotations
@@ -43,22 +46,23 @@ class Solution:
     def into_(self, p: torch.Tensor) -> torch.Tensor:
         """B [n, n], in the memory of P."""
         assert self.c is not None
-        p.mul_(self.c)
+        p.mul_(self.c)  # (n, n) columns by c (n,): P diag(c)
         if self.left is not None and self.right is not None:
-            p.addmm_(self.left, self.right, alpha=self.weight)
+            p.addmm_(self.left, self.right, alpha=self.weight)  # + w (n, d) (d, n)
         p.diagonal().zero_()
         return p
 
 
 def ease(diagonal: torch.Tensor) -> Solution:
     """A = XᵀX + λI, R = XᵀX: B = -P diag(1 / P_jj). Steck, WWW 2019."""
-    return Solution(-1.0 / diagonal)
+    return Solution(-1.0 / diagonal)  # Eq. 3: B = I - P diag(1 / P_jj), so that c_j = -1 / P_jj
 
 
 def collective(
     diagonal: torch.Tensor, pf: torch.Tensor, semantics: Semantics, alpha: float
 ) -> Solution:
-    """CEASE: A = XᵀX + αFᵀF + λI, R = A - λI, which is EASE with another inverse P'. Jeunen et al., RecSys 2020.
+    """CEASE: A = XᵀX + αFᵀF + λI, R = A - λI, which is EASE with another inverse P'. Jeunen et al., RecSys 2020. It
+    minimises what EASE does, on the rows of X and √α F together (equation 5).
 
     Woodbury: P' = P - (PFᵀ) C (PFᵀ)ᵀ with C = (I/α + F P Fᵀ)⁻¹ [d, d], so that every α shares P.
 
@@ -70,13 +74,15 @@ def collective(
     """
     if alpha == 0:
         return ease(diagonal)
-    inner = semantics.f @ pf.double()
+    inner = semantics.f @ pf.double()  # (d, n) (n, d): F P Fᵀ
     inner.diagonal().add_(1.0 / alpha)
     # Symmetric up to the rounding of P.
     factor = torch.linalg.cholesky((inner + inner.T) / 2)
     c_pf = torch.cholesky_solve(pf.double().T, factor)  # (d, n)
-    prime = diagonal.double() - (pf.double() * c_pf.T).sum(1)
-    return Solution((-1.0 / prime).to(pf), pf, (c_pf / prime).to(pf))
+    prime = diagonal.double() - (pf.double() * c_pf.T).sum(1)  # (n,) P'_jj
+    # B = -P' diag(1 / P'_jj) = P diag(-1 / P'_jj) + (PFᵀ) (C (PFᵀ)ᵀ diag(1 / P'_jj)) off the diagonal
+    c, right = -1.0 / prime, c_pf / prime  # (n,), (d, n)
+    return Solution(c.to(pf), pf, right.to(pf))  # Eq. 6
 
 
 def additive(diagonal: torch.Tensor, teacher: Teacher, alpha: float) -> Solution:
@@ -88,7 +94,8 @@ def additive(diagonal: torch.Tensor, teacher: Teacher, alpha: float) -> Solution
         alpha: 0 is EASE, 1 the teacher.
     """
     f, m = (x.to(diagonal) for x in (teacher.f, teacher.m))
-    return Solution(-(1.0 - alpha) / diagonal, f.T, m, alpha)
+    # (1 - α) (-P diag(1 / P_jj)) + α FᵀM off the diagonal: c (n,), L (n, d), R (d, n)
+    return Solution(-(1.0 - alpha) / diagonal, f.T, m, alpha)  # Eq. 8
 
 
 def alone(teacher: Teacher) -> Solution:
@@ -100,8 +107,8 @@ def alone(teacher: Teacher) -> Solution:
 class Distillation:
     """L3AE's B for every λ_KD at once, given P = (XᵀX + (λ_X + λ_KD) I)⁻¹ and a teacher.
 
-    Off the diagonal B = λ_KD P S - P diag(μ) with μ_j = (1 + λ_KD (PS)_jj) / P_jj (Eq. 12): the lemma with
-    R = XᵀX + λ_KD S, of which the part that is P times a multiple of the identity merges into μ. With
+    Off the diagonal B = λ_KD P S - P diag(μ) with μ_j = (1 + λ_KD (PS)_jj) / P_jj, which minimises equation 11: the lemma
+    with R = XᵀX + λ_KD S, of which the part that is P times a multiple of the identity merges into μ. With
     S = FᵀM + diag(a),
 
         B = P diag(c) + λ_KD (PFᵀ) M,    c_j = λ_KD a_j - μ_j,
@@ -121,9 +128,12 @@ class Distillation:
     @classmethod
     def of(cls, diagonal: torch.Tensor, pf: torch.Tensor, teacher: Teacher) -> Distillation:
         """`diagonal`: [n] of P. Everything is in the dtype of `pf`."""
-        a, m = teacher.a.to(pf), teacher.m.to(pf)
-        ps = a * diagonal + (pf * m.T).sum(1)  # (PS)_jj
+        a, m = teacher.a.to(pf), teacher.m.to(pf)  # (n,), (d, n)
+        ps = a * diagonal + (pf * m.T).sum(1)  # (n,) (PS)_jj
+        # c = λ_KD a - μ by powers of λ_KD: -1 / P_jj, and a_j - (PS)_jj / P_jj
         return cls(-1.0 / diagonal, a - ps / diagonal, pf, m)
 
     def at(self, reg_kd: float) -> Solution:
-        return Solution(self.base + reg_kd * self.slope, self.pf, self.m, reg_kd)
+        """B at λ_KD."""
+        c = self.base + reg_kd * self.slope  # (n,)
+        return Solution(c, self.pf, self.m, reg_kd)  # Eq. 12: B = P diag(c) + λ_KD (PFᵀ) M

@@ -69,11 +69,12 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         self._known: tuple[torch.Tensor, torch.Tensor] | None = None
 
     def mapping(self, config: Any, wide: int) -> nn.Module:
-        """From text vectors [.., wide] to [.., embedding_size], Eq. 1."""
+        """From text vectors [.., wide] to [.., embedding_size]."""
         size = config["embedding_size"]
         if config["mapping"] == "linear":
             return nn.Linear(wide, size, bias=False)
         hidden = config["hidden_size"] or max(1, wide // 2)
+        # W₂ LeakyReLU(W₁ x + b₁) + b₂: (.., wide) -> (.., hidden) -> (.., size)
         return nn.Sequential(nn.Linear(wide, hidden), nn.LeakyReLU(), nn.Linear(hidden, size))
 
     def mapped(self, text: torch.Tensor) -> torch.Tensor:
@@ -81,11 +82,11 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         return self.map(text).to(text.dtype)  # type: ignore[no-any-return]
 
     def start(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Users and items before propagation, Eq. 1."""
-        items = self.mapped(self.text)
+        """Users [n_users, d] and items [n_items, d] before propagation."""
+        items = self.mapped(self.text)  # Eq. 1, items: (n_items, D) -> (n_items, d)
         if self.user_init == "mean_before":
             return self.mapped(self.graph.mean(self.text)), items
-        return self.graph.mean(items), items
+        return self.graph.mean(items), items  # Eq. 1, users: (n_users, d)
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users [n_users, d] and items [n_items, d] of length 1: their inner products are the scores."""
@@ -94,8 +95,8 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
     def propagated(
         self, users: torch.Tensor, items: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a start becomes: Eqs. 2 and 3, at length 1."""
-        users, items = self.graph.convolve(users, items, self.n_layers)
+        """What a start becomes, at length 1: users [n_users, d] and items [n_items, d]."""
+        users, items = self.graph.convolve(users, items, self.n_layers)  # Eq. 2 and Eq. 3
         return functional.normalize(users, dim=1), functional.normalize(items, dim=1)
 
     def intending(
@@ -110,20 +111,22 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         """
         before, items = self.start()
         start = before.clone()
+        # (B, d): section 4.3's ẽ_u⁰, which has no number
         start[users] = (1 - alpha) * before[users] + alpha * self.mapped(queries)
         return self.propagated(start, items)
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
-        """Eq. 4 over a batch of pairs, which the loader draws as `pos_sampling` says."""
+        """The loss over a batch of B pairs, which the loader draws as `pos_sampling` says."""
         self._known = None
         user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
         users, items = self()
-        user_rows = users[user]
-        positive = (user_rows * items[item]).sum(1)
+        user_rows = users[user]  # (B, d)
+        positive = (user_rows * items[item]).sum(1)  # (B,) s(u, i), vectors being of length 1
         count = self.num_neg if self.loss == "infonce" else 1
-        negative = picked_scores(user_rows, items, self.negatives(user, count))
+        drawn = self.negatives(user, count)  # (B, |S_u|)
+        negative = picked_scores(user_rows, items, drawn)  # (B, |S_u|) s(u, j)
         if self.loss == "infonce":
-            return info_nce(positive, negative, self.tau)
+            return info_nce(positive, negative, self.tau)  # Eq. 4
         return functional.softplus((negative[:, 0] - positive) / self.tau).mean()
 
     def fold_in(self, dataset: Any) -> None:

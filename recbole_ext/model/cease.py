@@ -16,7 +16,7 @@ class CEASE(LinearAutoencoder):
 
     min ||X - XB||² + α||T - TB||² + λ||B||² subject to diag(B) = 0, T [d, items] the side information: multi-hot tags
     (`encoder=tags`), or text embeddings, which makes it the LLM-CEASE of Moon et al., CIKM 2025 (Table 3). It is EASE
-    on the rows of X and √α T together.
+    on the rows of X and √α T together (Eqs. 4 to 6 of Moon et al.).
 
     Configuration: `alpha_is_multiplier` multiplies T by α before stacking, as the L3AE authors' code does, which makes the
     loss's weight α². Deviations: every α is a rank-d update of one inverse; the result is the same to rounding.
@@ -33,7 +33,7 @@ class CEASE(LinearAutoencoder):
 
     def prepare(self, side: Any) -> None:
         assert self.semantics is not None
-        self._pf: torch.Tensor = side.times(self.semantics.f.T)
+        self._pf: torch.Tensor = side.times(self.semantics.f.T)  # (n, d) PFᵀ
 
     def solution(self, point: Point, side: Any) -> Solution:
         assert self.semantics is not None
@@ -45,7 +45,8 @@ class CEASE(LinearAutoencoder):
 class AddEASE(LinearAutoencoder):
     """The additive model of the same paper: B = (1 - α) B_X + α B_T, EASE on X with λ_X and on T with λ_T.
 
-    With text embeddings for T it is the LLM-Add-EASE of Moon et al., CIKM 2025. α = 0 is EASE, α = 1 `SemanticEASE`.
+    With text embeddings for T it is the LLM-Add-EASE of Moon et al., CIKM 2025 (Eqs. 7, 8). α = 0 is EASE, α = 1
+    `SemanticEASE`.
     Deviations: none.
     """
 

@@ -56,24 +56,24 @@ def _placed(picked: torch.Tensor, values: torch.Tensor, n_items: int) -> sp.csr_
 
 
 def info_nce(positive: torch.Tensor, negative: torch.Tensor, tau: float) -> torch.Tensor:
-    """Mean of -log(e^(p/τ) / (e^(p/τ) + Σ_j e^(n_j/τ))).
+    """Mean of -log(e^(p/τ) / (e^(p/τ) + Σ_j e^(n_j/τ))), the loss of AlphaRec (ICLR 2025).
 
     Args:
         positive: [B] similarities.
         negative: [B, s] similarities.
         tau: temperature.
     """
-    logits = torch.cat([positive[:, None], negative], 1) / tau
-    return (torch.logsumexp(logits, 1) - logits[:, 0]).mean()
+    logits = torch.cat([positive[:, None], negative], 1) / tau  # (B, 1 + s)
+    return (torch.logsumexp(logits, 1) - logits[:, 0]).mean()  # Eq. 4 of AlphaRec
 
 
 def between_views(one: torch.Tensor, two: torch.Tensor, tau: float) -> torch.Tensor:
-    """InfoNCE between two views of the same B nodes, the others of the batch being the negatives.
+    """InfoNCE between two views of the same B nodes, the others of the batch being the negatives, as in SimGCL (SIGIR 2022).
 
     Args:
         one: [B, d].
         two: [B, d]; both are normalised here.
         tau: temperature.
     """
-    logits = functional.normalize(one, dim=1) @ functional.normalize(two, dim=1).T / tau
-    return (torch.logsumexp(logits, 1) - logits.diagonal()).mean()
+    logits = functional.normalize(one, dim=1) @ functional.normalize(two, dim=1).T / tau  # (B, B)
+    return (torch.logsumexp(logits, 1) - logits.diagonal()).mean()  # Eq. 2 of SimGCL

@@ -73,11 +73,13 @@ class Bipartite:
         """
         sums = users, items
         for _ in range(layers):
+            # Eq. 2 of AlphaRec, LightGCN's too: Σ e / √(|N_u||N_i|), (n_users, d) and (n_items, d)
             users, items = (
                 self.users_root * product(self.by_user, self.by_item, self.items_root * items),
                 self.items_root * product(self.by_item, self.by_user, self.users_root * users),
             )
             sums = sums[0] + users, sums[1] + items
+        # Eq. 3 of AlphaRec: means over k = 0..K
         return sums[0] / (layers + 1), sums[1] / (layers + 1)
 
 

@@ -47,7 +47,7 @@ class L3AE(LinearAutoencoder):
 
     def prepare(self, side: Any) -> None:
         assert self.semantics is not None
-        self._pf: torch.Tensor = side.times(self.semantics.f.T)
+        self._pf: torch.Tensor = side.times(self.semantics.f.T)  # (n, d) PFᵀ
         self._lines: dict[float, Distillation] = {}
 
     def solution(self, point: Point, side: Any) -> Solution:

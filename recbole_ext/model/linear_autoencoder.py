@@ -175,7 +175,8 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
     def _scores(self, users: Users) -> torch.Tensor:
         rows = self.rows[users]
         if self.side == "items":
-            return by_rows(rows, torch.float32, self.item_matrix.device) @ self.item_matrix
+            x = by_rows(rows, torch.float32, self.item_matrix.device)  # (B, n)
+            return x @ self.item_matrix  # Eq. 1 of Moon, Park, Lee, CIKM 2025
         xp = self._times_p(self._users_side(), users, rows) if self.side == "users" else None
         return next(_rows_of([self._kept()], [self.own], rows, xp))
 
@@ -218,7 +219,7 @@ def _rows_of(
     rows: sp.csr_matrix,
     xp: torch.Tensor | None,
 ) -> Iterator[torch.Tensor]:
-    """x B [B, n] for each solution, given rows x and x P; a matrix is reused after the next one is asked for."""
+    """x B [B, n] for each solution (equation 1), given rows x and x P; a matrix is reused after the next one is asked for."""
     device = owns[0].device
     x = by_rows(rows, torch.float32, device)
     sizes = torch.from_numpy(np.diff(rows.indptr).astype(np.int64)).to(device)
@@ -228,11 +229,12 @@ def _rows_of(
     product, made_of = out, -1
     for solution, own in zip(found, owns, strict=True):
         if solution.c is not None and xp is not None:
-            torch.mul(xp, solution.c, out=out)
+            torch.mul(xp, solution.c, out=out)  # x P diag(c): (B, n) by (n,)
         else:
             out.zero_()
         if solution.left is not None and solution.right is not None and solution.weight:
             if id(solution.right) != made_of:
+                # x L R: (B, n) (n, d) (d, n)
                 product, made_of = (x @ solution.left) @ solution.right, id(solution.right)
             out.add_(product, alpha=solution.weight)
         out[cells] += own[items]

@@ -39,8 +39,8 @@ class SimGCL(LightGCN):  # type: ignore[misc]
         for _ in range(self.n_layers):
             nodes = torch.sparse.mm(self.norm_adj_matrix, nodes)
             if eps:
-                noise = functional.normalize(torch.rand_like(nodes), dim=1)
-                nodes = nodes + eps * nodes.sign() * noise
+                noise = functional.normalize(torch.rand_like(nodes), dim=1)  # (n_nodes, d)
+                nodes = nodes + eps * nodes.sign() * noise  # Eq. 5 and Eq. 6
             found.append(nodes)
         return torch.stack(found)
 
@@ -51,7 +51,7 @@ class SimGCL(LightGCN):  # type: ignore[misc]
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """BPR, L2 and the contrast between two noisy views."""
         contrast = self.contrast(self._view(), self._view(), interaction)
-        return self.backbone(interaction, *self()) + self.cl_weight * contrast
+        return self.backbone(interaction, *self()) + self.cl_weight * contrast  # Eq. 1
 
     def backbone(self, interaction: Any, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """BPR and L2 on final vectors."""

@@ -19,7 +19,7 @@ from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.strata import strata, summarise_strata
 from recbole_ext.evaluator.tables import FILES, Tables
 from recbole_ext.experiment import Experiment
-from recbole_ext.pipeline.outcome import read, train
+from recbole_ext.pipeline.scored import by_model, by_run_file
 from recbole_ext.results import LeftAlone, ResultRecord, read_record
 from recbole_ext.trainer.checkpoint import save_weights
 
@@ -88,12 +88,16 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     settings, problem = experiment.settings, experiment.problem
     torch.set_num_threads(settings.run["threads"])
     environment.reset_peak_memory()
-    outcome = train(experiment, folder.parent) if experiment.run_file is None else read(experiment)
-    tables, ks = outcome.tables, settings.evaluation["ks"]
+    scored = (
+        by_model(experiment, folder.parent)
+        if experiment.run_file is None
+        else by_run_file(experiment)
+    )
+    tables, ks = scored.tables, settings.evaluation["ks"]
     begun = time.perf_counter()
     ours = [p for p in experiment.served if not protocol_of(p).by_recbole]
     metrics = tables.summarise(ours, ks)
-    seconds = outcome.seconds + time.perf_counter() - begun
+    seconds = scored.seconds + time.perf_counter() - begun
     folder.mkdir(parents=True, exist_ok=True)
     # What is large is written aside: where there is no room for it, an earlier run of this id stays as it was.
     for name in FILES:
@@ -101,10 +105,10 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     tables.write(problem.data.user_tokens, problem.data.item_tokens, folder, ".")
     weights = folder / ".weights.safetensors"
     weights.unlink(missing_ok=True)
-    flags = list(outcome.flags)
-    if outcome.model is not None and settings.run["save_weights"]:
-        flags += _save_weights(outcome.model, weights)
-    value = outcome.value
+    flags = list(scored.flags)
+    if scored.model is not None and settings.run["save_weights"]:
+        flags += _save_weights(scored.model, weights)
+    value = scored.value
     record = ResultRecord(
         run_id=experiment.run_id,
         experiment=experiment.describe(),
@@ -112,18 +116,18 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
         data=problem.sizes()
         | ({"sources": experiment.sources.sizes()} if experiment.sources else {}),
         candidates=problem.candidates,
-        metrics={**metrics, **outcome.theirs},
+        metrics={**metrics, **scored.theirs},
         unserved=experiment.unserved,
         **_of_every_item(tables, problem, ks),
         validation={
             "metric": settings.evaluation["valid_metric"],
             "value": None if value is None else round(value, 8),
         },
-        params=outcome.params,
-        tuning=outcome.tuning,
-        text=outcome.text,
+        params=scored.params,
+        tuning=scored.tuning,
+        text=scored.text,
         cost={
-            **outcome.cost,
+            **scored.cost,
             "evaluate_seconds": round(seconds, 3),
             "peak_memory_mb": environment.peak_memory_mb(),
         },

@@ -12,12 +12,14 @@ Trainer, wired so that
 from recbole_ext.recbole_compat.bench import Bench, build_model, prepare, training_pairs
 from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.folding import families, folded_in
+from recbole_ext.recbole_compat.intention import Intentions
 from recbole_ext.recbole_compat.scoring import list_scorer, pair_scorer, score_function
 from recbole_ext.recbole_compat.stack import recbole
-from recbole_ext.recbole_compat.training import diverged, make_trainer
+from recbole_ext.recbole_compat.trainers import diverged, make_trainer
 
 __all__ = [
     "Bench",
+    "Intentions",
     "build_model",
     "diverged",
     "evaluate",

@@ -20,7 +20,11 @@ _PAIRS = 1 << 17
 
 
 def score_function(
-    model: Any, bench: Bench, data: Interactions, history: tuple[Ints, Ints]
+    model: Any,
+    bench: Bench,
+    data: Interactions,
+    history: tuple[Ints, Ints],
+    by_pairs: bool = False,
 ) -> Callable[[Ints], Any]:
     """users [B] -> scores [B, n_items] of every item, without RecBole's padding column.
 
@@ -30,6 +34,7 @@ def score_function(
         data: the interactions.
         history: (user, item) pairs that a sequential model may see, put into order here; general models carry their
             training history with them, and that of other users is folded in.
+        by_pairs: each score by the model's `predict`, as a model without `full_sort_predict` gives them anyway.
     """
     import torch
 
@@ -42,9 +47,8 @@ def score_function(
         model.eval()
         batch = batch_of(users)
         with by_recbole(str(config["model"]), data.name):
-            try:
-                found = model.full_sort_predict(batch)
-            except NotImplementedError:
+            found = None if by_pairs else _score_rows(model, batch)
+            if found is None:
                 found = _score_pairs(model, batch, config["ITEM_ID_FIELD"], n_items + 1)
         return found.view(len(users), n_items + 1)[:, 1:]
 
@@ -131,8 +135,16 @@ def _batches(bench: Bench, data: Interactions, history: tuple[Ints, Ints]) -> Ca
     return batch_of
 
 
+def _score_rows(model: Any, batch: Any) -> Any:
+    """[B * n_items] scores, None by a model that only knows `predict`."""
+    try:
+        return model.full_sort_predict(batch)
+    except NotImplementedError:
+        return None
+
+
 def _score_pairs(model: Any, batch: Any, item_field: str, n_items: int) -> Any:
-    """[B * n_items] scores of a model that only knows `predict`."""
+    """[B * n_items] scores by `predict`."""
     import torch
     from recbole.data.interaction import Interaction
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from recbole_ext.leaderboard.columns import runs
-from recbole_ext.leaderboard.facts import facts, warnings
+from recbole_ext.leaderboard.notes import facts, warnings
 from recbole_ext.leaderboard.rows import sections
 from tests.leaderboard.factory import BOARD, drawn, record
 

@@ -11,11 +11,11 @@ from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.agreement import Agreement, agreements, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis
-from recbole_ext.leaderboard.beside import COMPARED
 from recbole_ext.leaderboard.columns import Column, agreement_columns
-from recbole_ext.leaderboard.facts import facts
 from recbole_ext.leaderboard.labels import first_few, listed
+from recbole_ext.leaderboard.notes import facts
 from recbole_ext.leaderboard.rows import Section, sections
+from recbole_ext.leaderboard.standings import COMPARED
 from recbole_ext.results import ResultRecord
 
 FEWEST = 4

@@ -15,8 +15,8 @@ from recbole_ext.evaluator.ranks_file import read_ranks, write_ranks
 from recbole_ext.evaluator.stats import resamples
 from recbole_ext.evaluator.summary import summarise
 from recbole_ext.leaderboard import board
-from recbole_ext.leaderboard.analyse import RESAMPLES
 from recbole_ext.leaderboard.analysis import read_analysis, verdicts
+from recbole_ext.leaderboard.from_ranks import RESAMPLES
 from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.rows import sections
 from recbole_ext.leaderboard.terminal import render_text
@@ -91,8 +91,8 @@ def test_what_was_compared_is_not_compared_again_and_needs_no_ranks(runs, tmp_pa
     assert b">b,c" in before and board.check(folder) == []
     for path in runs.rglob("ranks.parquet"):
         path.unlink()
-    monkeypatch.setattr("recbole_ext.leaderboard.analyse.paired_tests", None)
-    monkeypatch.setattr("recbole_ext.leaderboard.analyse.Correction", None)
+    monkeypatch.setattr("recbole_ext.leaderboard.from_ranks.paired_tests", None)
+    monkeypatch.setattr("recbole_ext.leaderboard.from_ranks.Correction", None)
     written, remarks = board.publish(runs, folder)
     assert not [path for path in written if path.suffix == ".json"] and remarks == []
     assert (folder / "LEADERBOARD.md").read_bytes() == before

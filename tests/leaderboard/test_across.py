@@ -6,8 +6,8 @@ import itertools
 import random
 import time
 
+from recbole_ext.leaderboard.across import _largest, over_datasets, over_splits
 from recbole_ext.leaderboard.markdown import render_markdown
-from recbole_ext.leaderboard.over import _largest, over_datasets, over_splits
 from recbole_ext.leaderboard.rows import sections
 from tests.leaderboard.factory import record
 

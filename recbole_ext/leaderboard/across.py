@@ -13,7 +13,7 @@ from recbole_ext.leaderboard.rows import HEADLINE, Section
 
 
 @dataclass(frozen=True)
-class Standing:
+class OverDatasets:
     """A model over datasets."""
 
     model: str
@@ -25,7 +25,7 @@ class Standing:
         return fmean(self.places.values())
 
 
-def over_datasets(sections: Sequence[Section]) -> list[Standing]:
+def over_datasets(sections: Sequence[Section]) -> list[OverDatasets]:
     """Standings of models that all stand on the same datasets, best mean place first; empty for fewer than two datasets.
 
     Of all such tables one with the most places is sought: a dataset on which few models ran does not keep the others
@@ -50,7 +50,7 @@ def over_datasets(sections: Sequence[Section]) -> list[Standing]:
         label = key[0] if names.count(key[0]) == 1 else f"{key[0]} {key[1][:6]}"
         for model in common:
             places[model][label] = fmean(1 + order.index(model) for order in own)
-    standings = [Standing(model, of) for model, of in places.items()]
+    standings = [OverDatasets(model, of) for model, of in places.items()]
     return sorted(standings, key=lambda s: (s.mean, s.model))
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from recbole_ext.leaderboard.beside import standings, verdicts
 from recbole_ext.leaderboard.rows import sections
+from recbole_ext.leaderboard.standings import standings, verdicts
 from tests.leaderboard.factory import BOARD, drawn, record
 
 METRIC = "ndcg_pp@10"

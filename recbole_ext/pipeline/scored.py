@@ -22,7 +22,7 @@ from recbole_ext.tune.search import Search
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Scored:
     """What came out of training and scoring, before any metric is read off it."""
 
     tables: Tables
@@ -42,7 +42,7 @@ class Outcome:
     """Protocol -> metrics by RecBole's own evaluator."""
 
 
-def read(experiment: Experiment) -> Outcome:
+def by_run_file(experiment: Experiment) -> Scored:
     """Rank by a run file."""
     assert experiment.run_file is not None
     problem = experiment.problem
@@ -50,10 +50,10 @@ def read(experiment: Experiment) -> Outcome:
     flags = listed.remarks(problem.test_task)
     begun = time.perf_counter()
     tables = full_tables(listed.scores, experiment)
-    return Outcome(tables, time.perf_counter() - begun, {}, flags=flags)
+    return Scored(tables, time.perf_counter() - begun, {}, flags=flags)
 
 
-def train(experiment: Experiment, records: Path) -> Outcome:
+def by_model(experiment: Experiment, records: Path) -> Scored:
     """Embed, tune, fit and rank; trials are kept below `records`."""
     settings = experiment.settings
     embeddings = experiment.embeddings()
@@ -93,7 +93,7 @@ def train(experiment: Experiment, records: Path) -> Outcome:
         "epochs": fitted.epochs,
     }
     text = _text(experiment, embeddings)
-    return Outcome(
+    return Scored(
         tables, seconds, params, fitted.model, fitted.value, tuning, text, cost, flags, theirs
     )
 

@@ -32,8 +32,8 @@ from recbole_ext.leaderboard.analysis import (
     rows_key,
     swapped,
 )
-from recbole_ext.leaderboard.beside import COMPARED, compared
 from recbole_ext.leaderboard.rows import Row, Section, trailing_number
+from recbole_ext.leaderboard.standings import COMPARED, compared
 
 RESAMPLES = 200
 """Of the users, for estimates and orders: each costs an EM. The ends of an interval are the 5th and 196th value."""

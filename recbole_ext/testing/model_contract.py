@@ -1,0 +1,153 @@
+"""What a model must do on data that fits it: fit, rank, repeat, survive a round trip, and know nothing of the test part."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from recbole_ext.core.arrays import Ints
+from recbole_ext.data.problem import Problem
+from recbole_ext.data.splits import TEST, Split
+from recbole_ext.experiment import Experiment
+from recbole_ext.pipeline.training import Training, rank_test
+from recbole_ext.recbole_compat import Intentions, score_function
+from recbole_ext.registry import CLOSED_FORM, INTENTION, TRANSFER, ModelSpec
+from recbole_ext.testing.contract import Contract, of_models
+from recbole_ext.testing.experiments import make_experiment, train
+from recbole_ext.testing.tiny_data import write_tiny
+from recbole_ext.trainer.checkpoint import save_weights
+from recbole_ext.trainer.closed_form import evaluate_family
+from recbole_ext.trainer.setup import Fitted
+from recbole_ext.tune.search import grid
+
+
+def _has_families(spec: ModelSpec) -> bool:
+    return spec.trainer == CLOSED_FORM and hasattr(spec.load(), "families")
+
+
+class ModelContract(Contract):
+    """What holds for every model.
+
+    On 40 users and 30 items with times and titles, which it writes itself::
+
+        class TestMine(ModelContract):
+            models = {"Mine": {"epochs": 2, "embedding_size": 8}}
+    """
+
+    @pytest.fixture(scope="class")
+    def tiny(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        """The folder of the data set."""
+        return write_tiny(tmp_path_factory.mktemp("tiny"))
+
+    def experiment(self, name: str, tiny: Path, **given: object) -> Experiment:
+        """A model's experiment with its short parameters; `given` wins."""
+        common = {"protocols": "full,uni5,expected@5", "ks": "1,5", "threads": 1}
+        keys: dict[str, object] = {**common, **self.models[name], **given}
+        return make_experiment(name, "tiny", tiny, False, **keys)
+
+    def test_fits_ranks_and_repeats(self, name: str, tiny: Path, tmp_path: Path) -> None:
+        one, two = (self.experiment(name, tiny) for _ in range(2))
+        first, second = (rank_test(train(e, tmp_path), e.problem) for e in (one, two))
+        assert len(first) == int((one.problem.split.part == TEST).sum())
+        np.testing.assert_array_equal(first.above, second.above)
+        np.testing.assert_array_equal(first.tied, second.tied)
+        for mine, other in zip(first.lists["uni5"], second.lists["uni5"], strict=True):
+            np.testing.assert_array_equal(mine, other)
+        assert one.run_id == two.run_id
+
+    def test_full_sort_predict_agrees_with_predict(
+        self, name: str, tiny: Path, tmp_path: Path
+    ) -> None:
+        experiment = self.experiment(name, tiny)
+        fitted, users = train(experiment, tmp_path), np.arange(7)
+        full = scores_of(experiment, fitted, users)
+        pairs = scores_of(experiment, fitted, users, by_pairs=True)
+        # Some reach the same number through differently shaped float32 products.
+        np.testing.assert_allclose(full, pairs, rtol=1e-4, atol=1e-5)
+
+    def test_weights_make_a_round_trip(self, name: str, tiny: Path, tmp_path: Path) -> None:
+        experiment = self.experiment(name, tiny)
+        fitted = train(experiment, tmp_path)
+        path = tmp_path / "weights.safetensors"
+        save_weights(fitted.model, path)
+        loaded = train(self.experiment(name, tiny, seed=99), tmp_path, saved=path)
+        users = np.arange(40)
+        mine, theirs = (scores_of(experiment, model, users) for model in (fitted, loaded))
+        assert torch.equal(mine, theirs)
+
+    def test_the_test_part_changes_no_score(self, name: str, tiny: Path, tmp_path: Path) -> None:
+        """Test items become others: training, validation and scores must not notice."""
+        experiment, other = (self.experiment(name, tiny, exclude="train") for _ in range(2))
+        give_other_test_items(other.problem)
+        users = np.arange(40)
+        a = scores_of(experiment, train(experiment, tmp_path), users)
+        b = scores_of(other, train(other, tmp_path), users)
+        assert torch.equal(a, b)
+
+    @of_models(_has_families)
+    def test_a_family_scores_its_points_like_separate_fits(
+        self, name: str, tiny: Path, tmp_path: Path
+    ) -> None:
+        experiment = self.experiment(name, tiny)
+        fitted = train(experiment, tmp_path)
+        points = [point for stage in experiment.settings.space for point in grid(stage)][:40]
+        task = experiment.problem.validations[0].task
+        trials = evaluate_family(fitted.model, fitted.bench, points, task, "recall@5")
+        family = {tuple(sorted(point.items())): value for point, value in trials}
+        assert len(family) == len(points)
+        for point in points[::7]:
+            alone = train(self.experiment(name, tiny, valid_metric="recall@5", **point), tmp_path)
+            # One user's near-tie may fall the other way: 1 of 40 users, 1 of at least 1 positives.
+            expected = pytest.approx(alone.value, abs=1 / 40)
+            assert family[tuple(sorted(point.items()))] == expected
+
+    @of_models(lambda spec: INTENTION in spec.offers)
+    def test_a_query_of_weight_0_changes_nothing_and_one_of_weight_1_does(
+        self, name: str, tiny: Path, tmp_path: Path
+    ) -> None:
+        experiment = self.experiment(name, tiny)
+        fitted, users = train(experiment, tmp_path), np.arange(7)
+        model = Intentions(fitted.model, fitted.bench)
+        queries = experiment.encoder.encode(["a blue chair"] * len(users))
+        plain = scores_of(experiment, fitted, users)
+        torch.testing.assert_close(model.scores(users, queries, 0.0)(users), plain)
+        assert not torch.allclose(model.scores(users, queries, 1.0)(users), plain)
+
+    @of_models(lambda spec: TRANSFER in spec.offers)
+    def test_weights_move_to_another_data_set(self, name: str, tiny: Path, tmp_path: Path) -> None:
+        experiment = self.experiment(name, tiny)
+        fitted = train(experiment, tmp_path)
+        smaller = write_tiny(tmp_path / "smaller", users=23, items=17, seed=1)
+        other = self.experiment(name, smaller)
+        setup = Training(other, other.embeddings(), tmp_path).setup
+        moved = setup.moved(fitted, other.settings.params)
+        assert len(rank_test(moved, other.problem)) == len(other.problem.test_task.pos_items)
+
+
+def scores_of(
+    experiment: Experiment, fitted: Fitted, users: Ints, by_pairs: bool = False
+) -> torch.Tensor:
+    """[B, n_items] scores of users at test."""
+    problem = experiment.problem
+    history = problem.split.pairs(problem.data, *problem.seen_at_test)
+    score = score_function(fitted.model, fitted.bench, problem.data, history, by_pairs)
+    scores: torch.Tensor = score(users)
+    return scores
+
+
+def give_other_test_items(problem: Problem) -> None:
+    """Each user's test items become ones that it does not have, nothing else of the problem changes."""
+    data, part = problem.data, problem.split.part
+    items = data.item.copy()
+    for row in np.flatnonzero(part == TEST):
+        free = np.setdiff1d(np.arange(len(data.item_tokens)), items[data.user == data.user[row]])
+        items[row] = free[int(data.user[row]) % len(free)]
+    assert (items != data.item).any()
+    order = np.lexsort((items, data.user))
+    assert data.time is not None
+    changed = dataclasses.replace(data, item=items[order], time=data.time[order])
+    problem.__dict__.update(data=changed, split=Split(part[order]))
