@@ -25,7 +25,7 @@ from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import Protocol, protocol_of
 from recbole_ext.evaluator.selection import Selection, selection, usual
-from recbole_ext.registry import TRANSFER, ModelSpec, require
+from recbole_ext.registry import TRANSFER, UNSEEN_USERS, ModelSpec, require
 from recbole_ext.results import run_id
 from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
 from recbole_ext.tune.search import Space
@@ -43,8 +43,6 @@ RARE_FILTERS = {
     "keep_label": False,
 }
 """Named in a record only where they differ from these."""
-FROM_HISTORY = ("EASE", "L3AE", "AlphaRec", "ItemKNN", "MultiVAE", "SASRec")
-"""Some of the models that score a user from what that user has, to be named where another one is asked for."""
 
 
 @dataclass(frozen=True)
@@ -289,15 +287,11 @@ def _check_users(
         )
     if run_file is not None:
         return
-    others = f"take another model, e.g. {', '.join(FROM_HISTORY[:-1])} or {FROM_HISTORY[-1]}"
-    if not model.from_history:
-        raise HarnessError(
-            f"--split=users tests users that training has not seen, and {model.name} has parameters of users: {others}"
-        )
+    require(model, UNSEEN_USERS, "--split=users: ")
     if settings.params.get("knn_method") == "user":
         raise HarnessError(
             f"--split=users tests users that training has not seen, and {model.name} with knn_method=user keeps who is like "
-            f"whom in training: --knn_method=item, or {others}"
+            f"whom in training: --knn_method=item"
         )
 
 

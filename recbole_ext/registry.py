@@ -72,6 +72,13 @@ TRANSFER = Capability(
     "has parameters of users or items, which no other dataset has",
 )
 """For a model without parameters that belong to a user or an item."""
+UNSEEN_USERS = Capability(
+    "unseen users",
+    "it scores users that training has not seen, from what they have (--split=users)",
+    "has parameters of users, and none of one that training has not seen",
+)
+"""For a model without parameters that belong to a user: it has `fold_in(dataset)`, after which its scores are made of the rows of
+`dataset`, or it reads no rows."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +97,6 @@ class ModelSpec:
     inputs: tuple[str, ...] = ()
     """`item_text`: the model reads text embeddings."""
     offers: tuple[Capability, ...] = ()
-    from_history: bool = False
-    """No parameter belongs to a user: it scores one that training has not seen, given what that user has. A model of these
-    offers `fold_in(dataset)`, after which its scores are made of the rows of `dataset`, or reads no rows."""
     revision: int = 1
     """Bumped when a change moves this model's results."""
     paper: Paper | None = None
@@ -132,20 +136,23 @@ MODELS = {
     spec.name: spec
     for spec in (
         ModelSpec(
-            name="Pop", target="recbole_ext.model.pop:Pop", trainer=CLOSED_FORM, from_history=True
+            name="Pop",
+            target="recbole_ext.model.pop:Pop",
+            trainer=CLOSED_FORM,
+            offers=(UNSEEN_USERS,),
         ),
         ModelSpec(
             name="RandomPop",
             target="recbole_ext.model.pop:RandomPop",
             trainer=CLOSED_FORM,
-            from_history=True,
+            offers=(UNSEEN_USERS,),
             paper=_ALPHAREC,
         ),
         ModelSpec(
             name="EASE",
             target="recbole_ext.model.ease:EASE",
             trainer=CLOSED_FORM,
-            from_history=True,
+            offers=(UNSEEN_USERS,),
             paper=Paper(
                 "Embarrassingly Shallow Autoencoders for Sparse Data",
                 "WWW 2019",
@@ -157,7 +164,7 @@ MODELS = {
             target="recbole_ext.model.l3ae:L3AE",
             trainer=CLOSED_FORM,
             inputs=("item_text",),
-            from_history=True,
+            offers=(UNSEEN_USERS,),
             paper=_L3AE,
         ),
         *(
@@ -166,7 +173,7 @@ MODELS = {
                 target=f"recbole_ext.model.{target}",
                 trainer=CLOSED_FORM,
                 inputs=("item_text",),
-                from_history=True,
+                offers=(UNSEEN_USERS,),
                 paper=paper,
             )
             for name, target, paper in (
@@ -183,8 +190,7 @@ MODELS = {
             target="recbole_ext.model.alpharec:AlphaRec",
             trainer=EPOCHS,
             inputs=("item_text",),
-            offers=(INTENTION, TRANSFER),
-            from_history=True,
+            offers=(INTENTION, TRANSFER, UNSEEN_USERS),
             paper=_ALPHAREC,
         ),
         ModelSpec(
@@ -192,8 +198,7 @@ MODELS = {
             target="recbole_ext.model.unisrec:UniSRec",
             trainer=EPOCHS,
             inputs=("item_text",),
-            offers=(INTENTION, TRANSFER),
-            from_history=True,
+            offers=(INTENTION, TRANSFER, UNSEEN_USERS),
             paper=Paper(
                 "Towards Universal Sequence Representation Learning for Recommender Systems",
                 "KDD 2022",
@@ -312,7 +317,7 @@ def find_model(name: str) -> ModelSpec:
             name=name,
             target=f"recbole:{plain}",
             trainer=EPOCHS,
-            from_history=scores_from_history(plain),
+            offers=(UNSEEN_USERS,) * scores_from_history(plain),
             revision=_REVISIONS.get(plain) or _REVISIONS.get(theirs[plain], 1),
         )
     if plain in LACKING:

@@ -13,16 +13,15 @@ from recbole_ext.core.recbole_package import recbole_models
 from recbole_ext.data.splits import HISTORY, TEST, TRAIN, VALID, Split
 from recbole_ext.evaluator.ranks import rank
 from recbole_ext.evaluator.summary import mean_of
-from recbole_ext.experiment import FROM_HISTORY
 from recbole_ext.pipeline.training import Training, rank_test
 from recbole_ext.recbole_compat import folded_in
-from recbole_ext.registry import MODELS, find_model
+from recbole_ext.registry import MODELS, UNSEEN_USERS, find_model
 from recbole_ext.trainer.closed_form import evaluate_family
 from tests.contract.test_nasty_data import NEEDED, SMALL
 from tests.problems import make_experiment, train
 
 THEIRS = tuple(f"{name}@recbole" if name in MODELS else name for name in recbole_models())
-ABLE = tuple(name for name in (*MODELS, *THEIRS) if find_model(name).from_history)
+ABLE = tuple(name for name in (*MODELS, *THEIRS) if UNSEEN_USERS in find_model(name).offers)
 BLIND = {"Pop", "RandomPop", "Pop@recbole", "Random"}
 """Who score without looking at the user's items."""
 LEARNERS = ("EASE", "L3AE", "AlphaRec", "EASE@recbole", "ItemKNN", "MultiVAE", "RecVAE", "SASRec")
@@ -132,7 +131,7 @@ def test_what_recboles_models_have_of_users_is_known(name, tiny_path, tmp_path):
     experiment = experiment_of(name, tiny_path, split="ratio", fold=0)
     model, _ = Training(experiment, None, tmp_path).build(experiment.settings.params)
     of_users = [key for key, value in model.state_dict().items() if 41 in value.shape]
-    assert bool(of_users) != find_model(name).from_history, of_users
+    assert bool(of_users) != (UNSEEN_USERS in find_model(name).offers), of_users
 
 
 @pytest.mark.parametrize("name", ["EASE", "L3AE", "CosineText", "LLMAddEASE"])
@@ -210,9 +209,8 @@ def test_a_model_that_moves_scores_held_out_users_of_its_target(tiny_path, tmp_p
     )
 
 
-def test_the_models_that_a_refusal_names_can():
-    assert all(find_model(name).from_history for name in FROM_HISTORY)
-    assert not any(
-        find_model(name).from_history
-        for name in ("BPR", "LightGCN", "SimGCL", "XSimGCL", "CDAE", "FPMC")
-    )
+def test_models_with_parameters_of_users_do_not_offer_it():
+    able = ("EASE", "L3AE", "AlphaRec", "ItemKNN", "MultiVAE", "SASRec")
+    unable = ("BPR", "LightGCN", "SimGCL", "XSimGCL", "CDAE", "FPMC")
+    assert all(UNSEEN_USERS in find_model(name).offers for name in able)
+    assert not any(UNSEEN_USERS in find_model(name).offers for name in unable)

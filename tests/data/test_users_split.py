@@ -148,7 +148,7 @@ def test_only_this_split_is_described_by_its_keys(tiny_path):
 @pytest.mark.parametrize(
     ("model", "keys", "said"),
     [
-        ("BPR", {"split": "users"}, "--split=users tests users that training has not seen, and BPR has parameters of users: take another model, e.g. EASE, L3AE, AlphaRec, ItemKNN, MultiVAE or SASRec"),
+        ("BPR", {"split": "users"}, "--split=users: BPR has parameters of users, and none of one that training has not seen; take Pop, RandomPop, EASE"),
         ("ItemKNN", {"split": "users", "knn_method": "user"}, "ItemKNN with knn_method=user keeps who is like whom in training: --knn_method=item"),
         ("EASE", {"split": "users", "protocols": "full,recbole-uni5"}, "recbole-uni5 asks RecBole's own evaluator, which knows no user but those of training"),
         ("EASE", {"fold": 3}, "--fold=3 is one of split=users, not of split=ratio"),
