@@ -1,6 +1,6 @@
 """ResultRecord v1: one small JSON per finished run, written atomically and named by its content.
 
-A record is the only thing that a leaderboard reads. Every key is documented on the dataclass below; a reader
+A record is the only thing that a leaderboard reads. Every key stands in `_SCHEMA` below with what it holds; a reader
 leaves one alone whose schema is newer than its own, and names and skips one that is damaged.
 """
 
@@ -24,117 +24,138 @@ SCHEMA = 1
 _RECORD_NAME = re.compile(r"record\.json|[0-9a-f]{16}\.json")
 
 
+_DATASET = {
+    "name": str,
+    "filters": {},  # what was kept; a filter is named only where it is used or has always been named
+    "split": {
+        "split": str,  # kind
+        "split_seed": int,
+        "split_held_out?": float,  # of `users` only: share of a tested user's items
+        "fold?": int,  # of `users` only: the tested tenth
+    },
+}
+_INTERVAL = {"mean": float, "low": float, "high": float}  # over test users; 95% by bootstrap
+_SCHEMA = {
+    # First 16 hex digits of sha256 over the canonical JSON of `experiment` and `fingerprints`.
+    "run_id": str,
+    # What was asked for. A new key is written only where it differs from what a record without it means.
+    "experiment": {
+        "model": str,
+        "model_revision?": int,  # of the model's row; moves with its results
+        "scoring?": str,  # of a model that does not score every item: candidates or pointwise
+        "evaluator_revision": int,
+        "dataset": _DATASET,
+        "protocols?": [str],
+        "draws?": int,  # lists per positive of drawn protocols
+        "exclude": str,  # what is no candidate at test
+        "ks?": [int],  # cut-offs
+        "valid_metric": str,  # of selection
+        "seed": int,
+        "threads": int,
+        "device": str,
+        "params": {},  # before tuning
+        "tune": Maybe(
+            {"stages?": [{}]}
+        ),  # the space of `--tune`; `trials`, `limit`, `seed`, `scheduler`, `searcher`
+        "refit?": bool,  # true: trained again on training and validation before the test
+        "train_on?": [
+            {**_DATASET, "text_fields": {}}
+        ],  # of a model that moves: where it was trained
+    },
+    # sha256 of what was read: of the interactions after filters, of the split, and `text`, `encoder` (weights, pooling), `run_file`
+    # or `sources_..` where there are any.
+    "fingerprints": {"data": str, "split": str, "*": str},
+    # Sizes.
+    "data": {
+        "users": int,
+        "items": int,
+        "interactions": int,
+        "train": int,
+        "valid": int,
+        "test": int,
+        "history?": int,  # folded in, of users that training has not seen
+        "test_users": int,
+    },
+    # Drawn protocol -> sha256 of its lists, equal for every model on the same split.
+    "candidates": {"*": str},
+    # Protocol -> metric@k.
+    "metrics": {
+        "recbole-*": {"*": {"mean": float}},  # RecBole's own evaluator tells no more
+        "*": {
+            "*": {**_INTERVAL, "draws?": [float], "users?": int}
+        },  # `users`: a mean over some of them
+    },
+    # What selection was allowed to see: `metric`, and its value at the chosen point or epoch; None for a run file.
+    "validation": {"value": Maybe(float)},
+    # Of the model that was tested, after tuning.
+    "params": {},
+    "tuning": Maybe(
+        {
+            "points": int,  # tried
+            "seconds": float,
+            "trials?": [
+                {
+                    "point": {},
+                    "value?": float,  # on validation; not of a trial that failed
+                    "seconds?": float,
+                    "epochs?": int,
+                    "error?": str,
+                }
+            ],
+        }
+    ),
+    # Of a model that reads text; with `dim`, and `coverage`, the share of items with any.
+    "text": Maybe({"encoder": str, "fields": {}}),
+    # fit_seconds, evaluate_seconds, encode_seconds, peak_memory_mb, parameters, epochs.
+    "cost": {"*": Maybe(float)},
+    # Where it ran; with `platform` and `git` (commit or null).
+    "environment": {"python": str, "cpu": str, "device": str, "packages": {"*": str}},
+    # Remarks that a reader of the numbers needs, e.g. `untuned` or `weights not saved: ..`.
+    "flags": [str],
+    # coverage@k, gini@k, popularity@k, tail@k, novelty@k of the test users' lists under full ranking.
+    "beyond": {"*": float},
+    # Part of the positives -> metrics of full ranking.
+    "strata": {"*": {"users": int, "positives": int, "metrics": {"*": _INTERVAL}}},
+    # Protocol that was asked for -> why there is no number under it.
+    "unserved": {"*": str},
+    # UTC, ISO 8601; no part of the identity of a run.
+    "created": str,
+    "schema": int,
+}
+"""Every key of a record: `?` marks one that may be missing, `*` any other. A record's id covers what was asked for and not what
+came out, so that both are looked at."""
+_RARE = {"unserved"}
+"""Keys that are written only where they hold something."""
+
+
 @dataclass(frozen=True)
 class ResultRecord:
-    """What one run did and what came out."""
+    """What one run did and what came out; `_SCHEMA` says what each key holds."""
 
     run_id: str
-    """First 16 hex digits of sha256 over the canonical JSON of `experiment` and `fingerprints`."""
     experiment: dict[str, Any]
-    """What was asked for: `model`, `model_revision`, `evaluator_revision`, `dataset` (`name`, `filters`, `split`),
-    `protocols`, `exclude`, `ks`, `valid_metric`, `seed`, `threads`, `device`, `params` (before tuning) and
-    `tune` (None, or `stages`, `trials`, and since draws from a grid exist `limit` and `seed`). Only of a model that does not score every item `scoring`: `candidates` or
-    `pointwise`."""
     fingerprints: dict[str, str]
-    """sha256 of what the run read: `data` (interactions after filters), `split`, and, for a model that reads text,
-    `text` (the item texts) and `encoder` (weights and pooling); for another system's, `run_file`."""
     data: dict[str, Any]
-    """Sizes: `users`, `items`, `interactions`, `train`, `valid`, `test`, `test_users`, and `history`, what is folded in of
-    users that training has not seen, where there are any."""
     candidates: dict[str, str]
-    """Protocol with drawn negatives -> sha256 of its lists, equal for every model on the same split."""
     metrics: dict[str, dict[str, dict[str, Any]]]
-    """Protocol -> metric@k -> `mean` over test users and the 95% bootstrap interval `low`, `high`; for protocols with
-    several draws also `draws`, the mean of each draw. Of RecBole's own evaluator there is the `mean` only. A mean over some of
-    the users says how many `users`."""
     validation: dict[str, Any]
-    """`metric` and its `value` at the chosen point or epoch (None for a run file); what selection was allowed to see."""
     params: dict[str, Any]
-    """The parameters of the model that was tested, after tuning."""
     tuning: dict[str, Any] | None
-    """None for an untuned run, else `metric`, `points` (number tried), `seconds`, `best` (the chosen values) and
-    `trials`, a list of `point`, `value` (validation; absent for a failed one), `seconds`, `epochs` and `error`."""
     text: dict[str, Any] | None
-    """For a model that reads text: `encoder`, `dim`, `fields`, `coverage` (share of items with any text)."""
     cost: dict[str, Any]
-    """`fit_seconds`, `evaluate_seconds`, `encode_seconds`, `peak_memory_mb`, `parameters`, `epochs`."""
     environment: dict[str, Any]
-    """`python`, `platform`, `cpu`, `device`, `packages` (name -> version), `git` (commit or None)."""
     flags: list[str] = field(default_factory=list)
-    """Remarks that a reader of the number needs, e.g. `untuned` or `weights not saved: ...`."""
     beyond: dict[str, float] = field(default_factory=dict)
-    """`coverage@k`, `gini@k`, `popularity@k`, `tail@k`, `novelty@k` of the test users' lists under full ranking."""
     strata: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Part of the positives -> its `users`, `positives` and `metrics` of full ranking, in the form of `metrics`."""
     unserved: dict[str, str] = field(default_factory=dict)
-    """Protocol that was asked for -> why the run has no number under it; written only where there is one."""
     created: str = ""
-    """UTC, ISO 8601. Not part of the identity of a run."""
     schema: int = SCHEMA
 
     def to_json(self) -> str:
         """Sorted, indented, one trailing newline; NaN and infinity are refused."""
-        found = dataclasses.asdict(self)
-        found = {key: value for key, value in found.items() if value or key not in _RARE}
-        return json.dumps(found, indent=1, sort_keys=True, allow_nan=False) + "\n"
-
-
-_RARE = {"unserved"}
-"""Keys that are written only where they hold something."""
-_DATASET = {
-    "name": str,
-    "filters": {},
-    "split": {"split": str, "split_seed": int, "split_held_out?": float, "fold?": int},
-}
-_INTERVAL = {"mean": float, "low": float, "high": float}
-_SHAPE = {
-    "experiment": {
-        "model": str,
-        "evaluator_revision": int,
-        "dataset": _DATASET,
-        "protocols?": [str],
-        "draws?": int,
-        "exclude": str,
-        "ks?": [int],
-        "valid_metric": str,
-        "seed": int,
-        "threads": int,
-        "device": str,
-        "params": {},
-        "scoring?": str,
-        "tune": Maybe({"stages?": [{}]}),
-        "train_on?": [{**_DATASET, "text_fields": {}}],
-    },
-    "fingerprints": {"data": str, "split": str, "*": str},
-    "data": dict.fromkeys(
-        ("users", "items", "interactions", "train", "valid", "test", "test_users", "history?"), int
-    ),
-    "candidates": {"*": str},
-    "metrics": {
-        "recbole-*": {"*": {"mean": float}},
-        "*": {"*": {**_INTERVAL, "draws?": [float]}},
-    },
-    "validation": {"value": Maybe(float)},
-    "params": {},
-    "tuning": Maybe(
-        {
-            "points": int,
-            "seconds": float,
-            "trials?": [
-                {"point": {}, "value?": float, "seconds?": float, "epochs?": int, "error?": str}
-            ],
-        }
-    ),
-    "text": Maybe({"encoder": str, "fields": {}}),
-    "cost": {"*": Maybe(float)},
-    "environment": {"python": str, "cpu": str, "device": str, "packages": {"*": str}},
-    "flags": [str],
-    "beyond": {"*": float},
-    "strata": {"*": {"users": int, "positives": int, "metrics": {"*": _INTERVAL}}},
-    "unserved": {"*": str},
-    "created": str,
-}
-"""What is taken from a record. Its id covers what was asked for and not what came out, so that has to be looked at."""
+        written = dataclasses.asdict(self)
+        written = {key: value for key, value in written.items() if value or key not in _RARE}
+        return json.dumps(written, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
 
 class LeftAlone(HarnessError):
@@ -172,7 +193,7 @@ def read_record(path: Path) -> ResultRecord:
         record = ResultRecord(**raw)
     except TypeError as error:
         raise HarnessError(f"{path}: not a version {SCHEMA} record ({error})") from None
-    wrong = flaw(vars(record), _SHAPE) or next(
+    wrong = flaw(vars(record), _SCHEMA) or next(
         (f"metrics: '{name}' is no protocol" for name in record.metrics if parsed(name) is None),
         None,
     )
