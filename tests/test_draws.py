@@ -8,7 +8,8 @@ import pytest
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.pipeline.training import rank_test
 from recbole_ext.recbole_compat.sampling import without_any_left
-from tests.contract.test_nasty_data import pairs, some, within
+from recbole_ext.testing.nasty_contract import within
+from recbole_ext.testing.tiny_data import pairs, some
 from tests.problems import make_experiment, pairs_of, random_mask, train
 
 

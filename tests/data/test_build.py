@@ -193,7 +193,7 @@ def test_2023_csv_and_json_lines_say_the_same(tmp_path, official):
         "d",
     ]
     jsonl = tmp_path / "x.jsonl.gz"
-    jsonl.write_bytes(gzip.compress(reviews_2023(ROWS)))
+    jsonl.write_bytes(gzip.compress(reviews_2023(ROWS), mtime=0))
     headless = tmp_path / "y.csv"
     headless.write_bytes(ratings_2023(ROWS).split(b"\n", 1)[1])
     read = [
@@ -259,10 +259,10 @@ def test_a_few_malformed_lines_are_counted_and_named(tmp_path, official, capsys)
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (gzip.compress(b"not json\n" * 50), "11 of 11 lines are malformed (line 1:"),
-        (gzip.compress(reviews_2018(ROWS))[:-30], "damaged or truncated"),
+        (gzip.compress(b"not json\n" * 50, mtime=0), "11 of 11 lines are malformed (line 1:"),
+        (gzip.compress(reviews_2018(ROWS), mtime=0)[:-30], "damaged or truncated"),
         (b"plain text, no gzip", "damaged or truncated"),
-        (gzip.compress(b""), "hold no interactions"),
+        (gzip.compress(b"", mtime=0), "hold no interactions"),
     ],
 )
 def test_a_bad_file_is_one_line_and_leaves_no_dataset(content, expected, tmp_path, official):
