@@ -25,22 +25,22 @@ def write_tiny(folder: Path, users: int = 40, items: int = 30, seed: int = 0) ->
     return _written(folder, "tiny", lines, titles)
 
 
-def _some(users: int, items: int) -> list[tuple[int, Iterable[int]]]:
+def some(users: int, items: int) -> list[tuple[int, Iterable[int]]]:
     """Five items for each user, none of which all have."""
     return [(u, [(u * 3 + j) % items for j in range(5)]) for u in range(users)]
 
 
-def _pairs(*histories: tuple[int, Iterable[int]]) -> list[tuple[int, int]]:
+def pairs(*histories: tuple[int, Iterable[int]]) -> list[tuple[int, int]]:
     return [(user, item) for user, items in histories for item in items]
 
 
 _BY_TIME = {"split": "global_time"}
 NASTY: Mapping[str, tuple[list[tuple[int, int]], Mapping[str, object]]] = {
-    "a user with everything": (_pairs(*_some(8, 9), (8, range(9))), _BY_TIME),
-    "an item of everybody": (_pairs(*((u, [0, *(1 + (u + j) % 8 for j in range(4))]) for u in range(8))), _BY_TIME),
-    "test users unseen in training": (_pairs(*_some(8, 9)), _BY_TIME),
-    "more users than pairs in a batch": (_pairs(*_some(12, 9)), {"train_batch_size": 8}),
-    "one item": (_pairs(*((u, [0]) for u in range(6))), _BY_TIME),
+    "a user with everything": (pairs(*some(8, 9), (8, range(9))), _BY_TIME),
+    "an item of everybody": (pairs(*((u, [0, *(1 + (u + j) % 8 for j in range(4))]) for u in range(8))), _BY_TIME),
+    "test users unseen in training": (pairs(*some(8, 9)), _BY_TIME),
+    "more users than pairs in a batch": (pairs(*some(12, 9)), {"train_batch_size": 8}),
+    "one item": (pairs(*((u, [0]) for u in range(6))), _BY_TIME),
 }  # fmt: skip
 """Name -> ((user, item) pairs, the keys that make it what it is)."""
 
