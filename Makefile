@@ -11,7 +11,7 @@ demo: $(READY)
 	$(BIN)/python run_bench.py --model=Pop,EASE,L3AE --dataset=ml-100k
 
 test: $(READY) lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 	$(MAKE) bench
 	$(BIN)/python run_bench.py board --check
 	$(BIN)/python run_bench.py board --verify=3 --model=Pop,EASE,L3AE --dataset=ml-100k

@@ -11,12 +11,28 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything that reads it is imported
+os.environ.pop(
+    "COLUMNS", None
+)  # boards are as wide as their default, whatever terminal a worker is told of
 
 from recbole_ext.registry import plugged_in
 from recbole_ext.testing import write_tiny
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
+
+
+SLOW_FILES = ("tests/tune/", "tests/test_faults", "tests/contract/", "tests/model/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that several workers end together."""
+
+    def place(item: pytest.Item) -> int:
+        slow = [i for i, name in enumerate(SLOW_FILES) if item.nodeid.startswith(name)]
+        return slow[0] if slow else len(SLOW_FILES)
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

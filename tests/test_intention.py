@@ -244,4 +244,4 @@ def test_other_models_take_no_query(tiny_path, tmp_path, capsys):
     assert main(["list", "UniSRec"]) == 0
     assert "offers intention: a query in words" in capsys.readouterr().out
     assert main(["list", "EASE"]) == 0
-    assert "offers" not in capsys.readouterr().out
+    assert "offers intention" not in capsys.readouterr().out
