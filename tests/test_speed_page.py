@@ -15,10 +15,16 @@ from benchmarks.speed.measure import (
     this_machine,
     vector_instructions,
 )
-from benchmarks.speed.page import page
+from benchmarks.speed.page import figures_of, page
 
 HERE = Machine("EPYC", "AVX2", 2, 0.01, 0.2)
 COUNTS = Figure("counts, in score products", 1.6249, "< 2", True, HERE)
+
+
+def test_a_benchmark_that_only_checks_has_no_figure(tmp_path):
+    tests = [{"extra_info": {}}, {"extra_info": {"figures": [as_line(COUNTS)]}}]
+    (tmp_path / "speed.json").write_text(json.dumps({"benchmarks": tests}))
+    assert figures_of(tmp_path / "speed.json") == [COUNTS]
 
 
 def test_a_figure_stands_under_its_machine_with_its_bound_and_whether_that_was_idle():

@@ -40,6 +40,12 @@ def page(figures: Iterable[Figure]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def figures_of(results: Path) -> list[Figure]:
+    """What the benchmarks of a file of pytest-benchmark measured; one that only checks has none."""
+    tests = json.loads(results.read_text(encoding="utf-8"))["benchmarks"]
+    return [from_line(line) for test in tests for line in test["extra_info"].get("figures", [])]
+
+
 def _instructions(vector: str) -> str:
     return "no AVX2" if vector == "neither" else vector
 
@@ -53,6 +59,4 @@ def _state(machine: Machine) -> str:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1] if len(sys.argv) > 1 else "docs/speed.md")
-    written = json.loads(RESULTS.read_text(encoding="utf-8"))["benchmarks"]
-    figures = [from_line(line) for test in written for line in test["extra_info"]["figures"]]
-    target.write_text(page(figures), encoding="utf-8")
+    target.write_text(page(figures_of(RESULTS)), encoding="utf-8")
