@@ -151,8 +151,7 @@ def score_test(fitted: Fitted, experiment: Experiment) -> Tables:
             probabilities = bool(getattr(model, "probabilities", False))
             found = pairs(labelled.user, labelled.item)
             return Tables(None, scored(labelled, found, probabilities))
-        scores = recbole_compat.score_function(model, bench, data, history)
-        return full_tables(scores, experiment)
+        return full_tables(fitted.scorer(problem, *problem.seen_at_test), experiment)
 
 
 def full_tables(scores: Callable[[Ints], torch.Tensor], experiment: Experiment) -> Tables:

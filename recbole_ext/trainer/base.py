@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.trainer.setup import Fitted, Setup
@@ -16,9 +17,10 @@ SoFar = Callable[[Trial, float], None]
 """Told of a training after each validation, as if it ended there, with that validation's score."""
 
 
-class Trainer(Protocol):
+class Trainer(ABC):
     """How models of one kind come to their weights; `registry.TrainerSpec` says what a search may do with it."""
 
+    @abstractmethod
     def fit(
         self, setup: Setup, params: dict[str, Any], what: str, report: Report | None = None
     ) -> Fitted:
@@ -31,6 +33,7 @@ class Trainer(Protocol):
             report: told of each validation.
         """
 
+    @abstractmethod
     def refit(self, setup: Setup, params: dict[str, Any], chosen: Fitted, what: str) -> Fitted:
         """The model trained anew without looking at validation, for as long as `chosen` was; it keeps that one's score.
 
@@ -48,33 +51,23 @@ class Trainer(Protocol):
         points: list[Point],
         so_far: SoFar | None = None,
     ) -> Iterator[Trial]:
-        """Trials of points, each over `params`, in their order."""
+        """Trials of points, each over `params`, in their order: a training each, where they share nothing."""
+        for point in points:
+            begun = time.perf_counter()
 
+            def report(
+                score: float, best: float, epochs: int, point: Point = point, begun: float = begun
+            ) -> None:
+                if so_far is not None:
+                    spent = round(time.perf_counter() - begun, 3)
+                    so_far(Trial(point, round(best, 8), spent, epochs), score)
 
-def one_by_one(
-    trainer: Trainer,
-    setup: Setup,
-    params: dict[str, Any],
-    points: list[Point],
-    so_far: SoFar | None = None,
-) -> Iterator[Trial]:
-    """A training for each point, where points share nothing."""
-    for point in points:
-        begun = time.perf_counter()
-
-        def report(
-            score: float, best: float, epochs: int, point: Point = point, begun: float = begun
-        ) -> None:
-            if so_far is not None:
-                spent = round(time.perf_counter() - begun, 3)
-                so_far(Trial(point, round(best, 8), spent, epochs), score)
-
-        try:
-            fitted = trainer.fit(setup, {**params, **point}, f"{setup.spec.name} {point}", report)
-        except HarnessError as error:
-            # E.g. scores that are no numbers: this point is out, the others are not
+            try:
+                fitted = self.fit(setup, {**params, **point}, f"{setup.spec.name} {point}", report)
+            except HarnessError as error:
+                # E.g. scores that are no numbers: this point is out, the others are not
+                seconds = round(time.perf_counter() - begun, 3)
+                yield Trial(point, None, seconds, error=str(error))
+                continue
             seconds = round(time.perf_counter() - begun, 3)
-            yield Trial(point, None, seconds, error=str(error))
-            continue
-        seconds = round(time.perf_counter() - begun, 3)
-        yield Trial(point, round(fitted.value, 8), seconds, fitted.epochs)
+            yield Trial(point, round(fitted.value, 8), seconds, fitted.epochs)

@@ -9,12 +9,12 @@ from typing import Any
 from recbole_ext import recbole_compat
 from recbole_ext.evaluator.ranks import RankTask, rank
 from recbole_ext.evaluator.summary import mean_of
-from recbole_ext.trainer.base import Report, SoFar, one_by_one
+from recbole_ext.trainer.base import Report, SoFar, Trainer
 from recbole_ext.trainer.setup import Fitted, Setup, saying_why
 from recbole_ext.tune.search import Point, Trial
 
 
-class ClosedForm:
+class ClosedForm(Trainer):
     """Solves and validates once.
 
     A model offers `solve()`, and, if it can be tuned, `families(points)`: groups of points that share a factorisation,
@@ -44,7 +44,7 @@ class ClosedForm:
     ) -> Iterator[Trial]:
         """Points by family, those of one together; one by one where lists or pairs are scored."""
         if setup.spec.scoring != "full":
-            yield from one_by_one(self, setup, params, points, so_far)
+            yield from super().trials(setup, params, points, so_far)
             return
         model, bench = setup.build(params)
         begun = time.perf_counter()

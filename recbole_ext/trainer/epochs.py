@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from recbole_ext import recbole_compat
 from recbole_ext.core.progress import progress, say
-from recbole_ext.trainer.base import Report, SoFar, one_by_one
+from recbole_ext.trainer.base import Report, Trainer
 from recbole_ext.trainer.setup import Fitted, Setup
-from recbole_ext.tune.search import Point, Trial
 
 
-class Epochs:
+class Epochs(Trainer):
     """RecBole's epochs, optimiser and early stopping."""
 
     def fit(
@@ -41,13 +39,3 @@ class Epochs:
         say(f"{what}: trained again on training and validation, {epochs} epochs")
         recbole_compat.make_trainer(bench, model, None).run_through(bench.train_loader)
         return Fitted(model, bench, chosen.value, epochs)
-
-    def trials(
-        self,
-        setup: Setup,
-        params: dict[str, Any],
-        points: list[Point],
-        so_far: SoFar | None = None,
-    ) -> Iterator[Trial]:
-        """A training each."""
-        return one_by_one(self, setup, params, points, so_far)

@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,9 +15,8 @@ from recbole_ext.core.canonical import canonical_json
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import locked, write_atomically
 from recbole_ext.core.progress import progress, say
-from recbole_ext.trainer.base import Report, SoFar, one_by_one
+from recbole_ext.trainer.base import Report, Trainer
 from recbole_ext.trainer.setup import Fitted, Setup
-from recbole_ext.tune.search import Point, Trial
 
 if TYPE_CHECKING:
     import torch
@@ -65,10 +64,10 @@ class Stage:
     """Of a batch."""
 
 
-class Staged:
+class Staged(Trainer):
     """Trains the stages that a model names in `stages()`, in order.
 
-    A stage is kept in `<records>/.stages/<fingerprint>/` as `weights.safetensors`, with `stage.json` for the reader. One that is
+    Points of a search share the stages that are alike. A stage is kept in `<records>/.stages/<fingerprint>/` as `weights.safetensors`, with `stage.json` for the reader. One that is
     there is loaded and not trained; one that was killed goes on from its checkpoint, and ends as if it had not been.
     Every stage begins from its own seed, so that its result does not depend on whether those before it were trained here.
     """
@@ -110,16 +109,6 @@ class Staged:
                 training = _Training(model, stage, seed, folder, title, setup.device)
                 epochs[stage.name] = training.run(identity)
         return epochs
-
-    def trials(
-        self,
-        setup: Setup,
-        params: dict[str, Any],
-        points: list[Point],
-        so_far: SoFar | None = None,
-    ) -> Iterator[Trial]:
-        """A training each; stages that points share are trained once."""
-        return one_by_one(self, setup, params, points, so_far)
 
 
 def _identity(setup: Setup, stage: Stage, seed: int, before: Mapping[str, str]) -> dict[str, Any]:
