@@ -126,6 +126,11 @@ _ALPHAREC = Paper(
     "ICLR 2025",
     "https://github.com/LehengTHU/AlphaRec",
 )
+_KNOTS = Paper(
+    "From Knots to Knobs: Towards Steerable Collaborative Filtering Using Sparse Autoencoders",
+    "preprint 2026",
+    "https://arxiv.org/abs/2601.11182",
+)
 _JEUNEN = Paper(
     "Closed-Form Models for Collaborative Filtering with Side-Information",
     "RecSys 2020",
@@ -204,6 +209,38 @@ MODELS = {
                 "KDD 2022",
                 "https://doi.org/10.1145/3534678.3539381",
             ),
+        ),
+        ModelSpec(
+            name="ELSA",
+            target="recbole_ext.model.elsa:ELSA",
+            trainer=STAGED,
+            offers=(UNSEEN_USERS,),
+            paper=Paper(
+                "Scalable Linear Shallow Autoencoder for Collaborative Filtering",
+                "RecSys 2022",
+                "https://doi.org/10.1145/3523227.3551482",
+            ),
+        ),
+        ModelSpec(
+            name="MultVAE",
+            target="recbole_ext.model.multvae:MultVAE",
+            trainer=STAGED,
+            offers=(UNSEEN_USERS,),
+            paper=Paper(
+                "Variational Autoencoders for Collaborative Filtering",
+                "WWW 2018",
+                "https://arxiv.org/abs/1802.05814",
+            ),
+        ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.knots:{name}",
+                trainer=STAGED,
+                offers=(UNSEEN_USERS,),
+                paper=_KNOTS,
+            )
+            for name in ("KnotsELSA", "KnotsMultVAE")
         ),
         ModelSpec(
             name="SimGCL",

@@ -118,13 +118,15 @@ _SCHEMA = {
     "strata": {"*": {"users": int, "positives": int, "metrics": {"*": _INTERVAL}}},
     # Protocol that was asked for -> why there is no number under it.
     "unserved": {"*": str},
+    # What a model says of itself once it is trained, e.g. `l0` and `cosine` of a sparse autoencoder.
+    "measures": {"*": float},
     # UTC, ISO 8601; no part of the identity of a run.
     "created": str,
     "schema": int,
 }
 """Every key of a record: `?` marks one that may be missing, `*` any other. A record's id covers what was asked for and not what
 came out, so that both are looked at."""
-_RARE = {"unserved"}
+_RARE = {"unserved", "measures"}
 """Keys that are written only where they hold something."""
 
 
@@ -148,6 +150,7 @@ class ResultRecord:
     beyond: dict[str, float] = field(default_factory=dict)
     strata: dict[str, dict[str, Any]] = field(default_factory=dict)
     unserved: dict[str, str] = field(default_factory=dict)
+    measures: dict[str, float] = field(default_factory=dict)
     created: str = ""
     schema: int = SCHEMA
 

@@ -6,24 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import scipy.sparse as sp
 import torch
-from recbole.model.abstract_recommender import GeneralRecommender
-from recbole.utils import InputType
 
 from recbole_ext.core.sparse import by_rows
 from recbole_ext.linear.semantics import Semantics
 from recbole_ext.linear.sides import ItemSide, UserSide, choose, invert_, side_gram
 from recbole_ext.linear.solution import Solution
+from recbole_ext.model.profiles import ProfileRecommender, Users
 
 Point = Mapping[str, Any]
 Scorer = Callable[[torch.Tensor], Iterator[torch.Tensor]]
-Users = npt.NDArray[np.int64]
 _FACTORS = ("kernel", "c", "left", "right", "own")
 
 
-class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
+class LinearAutoencoder(ProfileRecommender):
     """scores(u) = x_u B with a binary row x_u [n_items] and B [n_items, n_items], diag(B) = 0, both with the padding item 0;
     duplicated interactions count once. x_u is the row of training, or, for a user that it lacks, what is folded in.
 
@@ -32,7 +29,6 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
     (`side=users`) or there is no P, the factors that scores are made of, and nothing of n_items x n_items.
     """
 
-    input_type = InputType.POINTWISE
     keys: tuple[str, ...] = ()
     """Parameters that a point of the search space may set."""
     reads_vectors = True
@@ -50,10 +46,6 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        interactions = self.interactions = _binary(dataset)
-        """[n_users, n_items] scipy csr: what is learnt from."""
-        self.rows = interactions
-        """[n_users, n_items] what scores are made of."""
         self.precision = str(config["precision"])
         self.point: dict[str, float] = {key: float(config[key]) for key in self.keys}
         self.semantics: Semantics | None = None
@@ -63,12 +55,12 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
             self.semantics = Semantics.of(vectors)
         n, d = self.n_items, len(self.semantics.f) if self.semantics is not None else 0
         with_p = self.ridge(self.point) is not None
-        self.side = choose(str(config["side"]), *interactions.shape) if with_p else "none"
+        self.side = choose(str(config["side"]), *self.interactions.shape) if with_p else "none"
         """`items`, `users`, or `none` for a model without P."""
         if self.side == "items":
             self.register_buffer("item_matrix", torch.zeros(n, n))
             return
-        m = len(interactions.indptr) - 1 if with_p else 0
+        m = len(self.interactions.indptr) - 1 if with_p else 0
         sizes = ((m, m), (n * with_p,), (n, d), (d, n), (n,))
         for name, shape in zip(_FACTORS, sizes, strict=True):
             self.register_buffer(name, torch.zeros(shape))
@@ -158,21 +150,8 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
 
         return scores
 
-    def full_sort_predict(self, interaction: Any) -> torch.Tensor:
-        """[B * n_items] scores of every item."""
-        return self._scores(interaction[self.USER_ID].cpu().numpy()).flatten()
-
-    def predict(self, interaction: Any) -> torch.Tensor:
-        """[B] scores of the given items; computed for whole rows of distinct users, then picked."""
-        users, where = torch.unique(interaction[self.USER_ID], return_inverse=True)
-        scores = self._scores(users.cpu().numpy())
-        return scores[where.to(scores.device), interaction[self.ITEM_ID].to(scores.device)]
-
-    def fold_in(self, dataset: Any) -> None:
-        """Scores are made of the rows of `dataset` from now on: those of training, and those of users that it lacks."""
-        self.rows = _binary(dataset)
-
-    def _scores(self, users: Users) -> torch.Tensor:
+    def scores_of(self, users: Users) -> torch.Tensor:
+        """[B, n_items] of users."""
         rows = self.rows[users]
         if self.side == "items":
             x = by_rows(rows, torch.float32, self.item_matrix.device)  # (B, n)
@@ -204,13 +183,6 @@ class LinearAutoencoder(GeneralRecommender):  # type: ignore[misc]
         if not self.reads_vectors:
             return Solution(c)
         return Solution(c, self.left, self.right, float(self.weight))
-
-
-def _binary(dataset: Any) -> sp.csr_matrix:
-    """[n_users, n_items] who has what, 1 each."""
-    rows: sp.csr_matrix = dataset.inter_matrix(form="csr").astype(np.float32)
-    rows.data[:] = 1.0
-    return rows
 
 
 def _rows_of(

@@ -133,6 +133,7 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
         },
         environment=environment.describe(settings.run["device"]),
         flags=flags,
+        measures={name: round(value, 8) for name, value in scored.measures.items()},
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     )
     _replace(folder, record)

@@ -38,6 +38,8 @@ class Scored:
     text: dict[str, Any] | None = None
     cost: dict[str, Any] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
+    measures: dict[str, float] = field(default_factory=dict)
+    """What the model says of itself."""
     theirs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """Protocol -> metrics by RecBole's own evaluator."""
 
@@ -86,6 +88,10 @@ def by_model(experiment: Experiment, records: Path) -> Scored:
         }
         flags = ["untuned"] if params and experiment.space is None else []
         flags += _invalid(tables)
+        measures = recbole_compat.measures(fitted.model, fitted.bench)
+    if measures:
+        told = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
+        say(f"{experiment.model.name}: {told}")
     cost = {
         "fit_seconds": round(fit_seconds, 3),
         "encode_seconds": round(embeddings.seconds, 3) if embeddings else None,
@@ -94,7 +100,17 @@ def by_model(experiment: Experiment, records: Path) -> Scored:
     }
     text = _text(experiment, embeddings)
     return Scored(
-        tables, seconds, params, fitted.model, fitted.value, tuning, text, cost, flags, theirs
+        tables,
+        seconds,
+        params,
+        fitted.model,
+        fitted.value,
+        tuning,
+        text,
+        cost,
+        flags,
+        measures,
+        theirs,
     )
 
 

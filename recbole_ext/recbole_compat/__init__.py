@@ -9,9 +9,15 @@ Trainer, wired so that
   RecBole's.
 """
 
-from recbole_ext.recbole_compat.bench import Bench, build_model, prepare, training_pairs
+from recbole_ext.recbole_compat.bench import (
+    Bench,
+    build_model,
+    interaction_rows,
+    prepare,
+    training_pairs,
+)
 from recbole_ext.recbole_compat.evaluation import evaluate
-from recbole_ext.recbole_compat.folding import families, folded_in
+from recbole_ext.recbole_compat.folding import families, folded_in, measures
 from recbole_ext.recbole_compat.intention import Intentions
 from recbole_ext.recbole_compat.scoring import list_scorer, pair_scorer, score_function
 from recbole_ext.recbole_compat.stack import recbole
@@ -25,8 +31,10 @@ __all__ = [
     "evaluate",
     "families",
     "folded_in",
+    "interaction_rows",
     "list_scorer",
     "make_trainer",
+    "measures",
     "pair_scorer",
     "prepare",
     "recbole",

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import scipy.sparse as sp
 
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.interactions import Interactions
-from recbole_ext.data.splits import TEST, TRAIN, VALID, Split
+from recbole_ext.data.splits import HISTORY, TEST, TRAIN, VALID, Split
 from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.stack import recbole
 
@@ -27,7 +28,8 @@ class Bench:
     config: Any
     dataset: Any
     """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, and `item_blocks`
-    [n_items + 1] or None. A general model's has `labels` [N], in the order of its interactions, None where there are none."""
+    [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
+    validation part have but for their test part, the other rows empty. A general model's has `labels` [N], in the order of its interactions, None where there are none."""
     train_loader: Any
     built: tuple[Any, Any, Any] | None
     """RecBole's (train, valid, test) datasets; None for sequential models."""
@@ -101,6 +103,7 @@ def prepare(
                 part.item_vectors = torch.from_numpy(padded)
         for part in built:
             part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
+        built[0].validation_rows = functools.partial(_validation_rows, data, split)
         folded = dataset.with_histories()
         sampler = _train_sampler(config, built[0])
         loader_class = get_dataloader(config, "train")
@@ -156,6 +159,24 @@ def training_pairs(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     pairs.sum_duplicates()
     pairs = pairs.tocoo()
     return pairs.row, pairs.col
+
+
+def interaction_rows(dataset: Any) -> sp.csr_matrix:
+    """[n_users, n_items] who has what in a RecBole dataset, in its ids, 1 each."""
+    rows: sp.csr_matrix = dataset.inter_matrix(form="csr").astype(np.float32)
+    rows.data[:] = 1.0
+    return rows
+
+
+def _validation_rows(data: Interactions, split: Split) -> sp.csr_matrix:
+    """[n_users + 1, n_items + 1] all that users with a validation part have, but for their test part; other rows are empty."""
+    users, _ = split.pairs(data, VALID)
+    user, item = split.pairs(data, TRAIN, HISTORY, VALID)
+    kept = np.isin(user, users)
+    cells = np.ones(int(kept.sum()), np.float32), (user[kept] + 1, item[kept] + 1)
+    rows = sp.csr_matrix(cells, (len(data.user_tokens) + 1, len(data.item_tokens) + 1))
+    rows.data[:] = 1.0
+    return rows
 
 
 def _train_sampler(config: Any, dataset: Any) -> Any:

@@ -33,6 +33,12 @@ def folded_in(model: Any, bench: Bench) -> Any:
     return scoring
 
 
+def measures(model: Any, bench: Bench) -> dict[str, float]:
+    """What a model says of itself as it scores; nothing of one without `measures()`."""
+    scoring = folded_in(model, bench)
+    return dict(scoring.measures()) if hasattr(scoring, "measures") else {}
+
+
 def _fold_in(model: Any, dataset: Any) -> None:
     """Make a model of RecBole's read other rows; Pop and Random read none."""
     from recbole.model.abstract_recommender import AutoEncoderMixin

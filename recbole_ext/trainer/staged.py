@@ -6,15 +6,16 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from recbole_ext.core.canonical import canonical_json
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import locked, write_atomically
 from recbole_ext.core.progress import progress, say
+from recbole_ext.core.stage import Stage
 from recbole_ext.trainer.base import Report, Trainer
 from recbole_ext.trainer.setup import Fitted, Setup
 
@@ -25,43 +26,6 @@ SAVED_EVERY = 180.0
 """Seconds between checkpoints within a stage."""
 _ESTIMATED_AFTER = 10.0
 """Seconds of training after which the rest can be estimated."""
-
-
-class Loader(Protocol):
-    """The batches of an epoch. What is random about them is drawn by the generator, so that a resumed epoch is the same."""
-
-    def __len__(self) -> int: ...
-
-    def __call__(self, generator: torch.Generator) -> Iterable[Any]: ...
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One training among several that make up a model."""
-
-    name: str
-    trainable: tuple[str, ...]
-    """Modules or parameters of the model that are trained and kept; all others are frozen, and in evaluation mode."""
-    loader: Loader
-    loss: Callable[[Any], torch.Tensor]
-    """Mean over the rows of a batch. What is random in it is torch's."""
-    fingerprint: Mapping[str, Any]
-    """JSON of what it depends on beside the seed, what is read, the stages before and the fields here."""
-    epochs: int
-    learning_rate: float
-    weight_decay: float = 0.0
-    clip: float | None = None
-    """Largest norm of the gradient."""
-    validate: Callable[[], float] | None = None
-    """After each epoch, larger is better: the best epoch's weights are kept. None keeps the last."""
-    patience: int | None = None
-    """Validations in a row without a better one that end the stage."""
-    after: tuple[str, ...] | None = None
-    """Earlier stages that it reads; None for all of them. A stage that reads none is shared by models that have it."""
-    seed: int | None = None
-    """None for the run's: a stage with a seed of its own is shared by runs of all seeds."""
-    rows: Callable[[Any], int] = field(default=len)
-    """Of a batch."""
 
 
 class Staged(Trainer):
@@ -119,6 +83,8 @@ def _identity(setup: Setup, stage: Stage, seed: int, before: Mapping[str, str]) 
         "epochs": stage.epochs,
         "learning_rate": stage.learning_rate,
         "weight_decay": stage.weight_decay,
+        "betas": list(stage.betas),
+        "unit_rows": list(stage.unit_rows),
         "clip": stage.clip,
         "patience": stage.patience,
         "validated": str(setup.selection) if stage.validate else None,
@@ -181,8 +147,9 @@ class _Training:
 
         stage, trained = self.stage, self._freeze()
         optimiser = torch.optim.AdamW(
-            trained, lr=stage.learning_rate, weight_decay=stage.weight_decay
+            trained, lr=stage.learning_rate, betas=stage.betas, weight_decay=stage.weight_decay
         )
+        unit = [self.weights[name] for name in stage.unit_rows]
         torch.manual_seed(self.seed)
         epoch, step, seconds, rows, scores = self._resume(checkpoint, optimiser)
         total = stage.epochs * len(stage.loader)
@@ -209,7 +176,9 @@ class _Training:
                     loss.backward()  # type: ignore[no-untyped-call]
                     if stage.clip is not None:
                         torch.nn.utils.clip_grad_norm_(trained, stage.clip)
+                    _along_the_sphere(unit)
                     optimiser.step()
+                    _to_unit_rows(unit)
                     step, steps = step + 1, steps + 1
                     here += stage.rows(batch)
                     spent = time.monotonic() - begun
@@ -342,6 +311,22 @@ class _Training:
             torch.cuda.set_rng_state(tensors["random/cuda"])
         say(f"{self.title}: goes on after {facts['epoch']} epochs and {facts['step']:,} batches")
         return facts["epoch"], facts["step"], facts["seconds"], facts["rows"], facts["scores"]
+
+
+def _along_the_sphere(matrices: list[torch.Tensor]) -> None:
+    """Remove from each gradient what only changes the length of a row."""
+    for matrix in matrices:
+        if matrix.grad is not None:
+            unit, gradient = matrix.detach(), matrix.grad
+            gradient.sub_((gradient * unit).sum(1, keepdim=True) * unit)
+
+
+def _to_unit_rows(matrices: list[torch.Tensor]) -> None:
+    import torch
+
+    with torch.no_grad():
+        for matrix in matrices:
+            matrix.div_(matrix.norm(dim=1, keepdim=True).clamp_min(1e-12))
 
 
 def _under(prefix: str, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -35,6 +35,8 @@ SMALL = {
 NEEDED = {
     "ConvNCF": {"embedding_size": 64},
     "FEARec": {"n_layers": 2},
+    "KnotsELSA": {"k": 4, "sae_epochs": 1},
+    "KnotsMultVAE": {"k": 4, "sae_epochs": 1},
 }
 """What the small sizes must not be for a model."""
 

@@ -24,7 +24,20 @@ THEIRS = tuple(f"{name}@recbole" if name in MODELS else name for name in recbole
 ABLE = tuple(name for name in (*MODELS, *THEIRS) if UNSEEN_USERS in find_model(name).offers)
 BLIND = {"Pop", "RandomPop", "Pop@recbole", "Random"}
 """Who score without looking at the user's items."""
-LEARNERS = ("EASE", "L3AE", "AlphaRec", "EASE@recbole", "ItemKNN", "MultiVAE", "RecVAE", "SASRec")
+LEARNERS = (
+    "EASE",
+    "L3AE",
+    "AlphaRec",
+    "ELSA",
+    "MultVAE",
+    "KnotsELSA",
+    "KnotsMultVAE",
+    "EASE@recbole",
+    "ItemKNN",
+    "MultiVAE",
+    "RecVAE",
+    "SASRec",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,8 +10,8 @@ from recbole.utils import InputType
 from torch import nn
 from torch.nn import functional
 
+from recbole_ext.core.stage import Stage
 from recbole_ext.recbole_compat import training_pairs
-from recbole_ext.trainer.staged import Stage
 
 
 class Pairs:

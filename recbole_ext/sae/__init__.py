@@ -1,0 +1,1 @@
+"""Sparse autoencoders of dense representations, what their neurons mean, and steering by them."""
