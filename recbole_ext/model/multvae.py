@@ -65,4 +65,5 @@ class MultVAE(CollaborativeAutoencoder):
         return self._unlikelihood(self.encode(x), x)
 
     def _unlikelihood(self, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        return -(x * functional.log_softmax(self.decoder(z), dim=1)).mean()
+        logits: torch.Tensor = functional.log_softmax(self.decoder(z), dim=1)
+        return -(x * logits).mean()
