@@ -58,12 +58,12 @@ class MultVAE(CollaborativeAutoencoder):
         z = mean + torch.randn_like(mean) * (log_variance / 2).exp()
         divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).mean()
         beta = torch.clamp(self.steps * self.annealing, max=self.beta)
-        return self._unlikelihood(z, x) + beta * divergence
+        bound: torch.Tensor = self._unlikelihood(z, x) + beta * divergence
+        return bound
 
     def loss(self, x: torch.Tensor) -> torch.Tensor:
         """The likelihood's part for z = μ: β, which grows, would make epochs incomparable."""
         return self._unlikelihood(self.encode(x), x)
 
     def _unlikelihood(self, z: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = functional.log_softmax(self.decoder(z), dim=1)
-        return -(x * logits).mean()
+        return -(x * functional.log_softmax(self.decoder(z), dim=1)).mean()
