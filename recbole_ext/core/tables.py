@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +26,8 @@ class TableFile:
 
     path: Path
     option: ClassVar[str]
+    quotes_are_data: ClassVar[bool] = False
+    """In tab-separated files, as RecBole writes them."""
 
     @cached_property
     def fingerprint(self) -> str:
@@ -53,7 +56,11 @@ class TableFile:
             else:
                 tab = self.path.suffix in (".tsv", ".txt") or ".tsv" in self.path.suffixes
                 frame = pd.read_csv(
-                    self.path, sep="\t" if tab else ",", dtype=str, keep_default_na=False
+                    self.path,
+                    sep="\t" if tab else ",",
+                    dtype=str,
+                    keep_default_na=False,
+                    quoting=csv.QUOTE_NONE if tab and self.quotes_are_data else csv.QUOTE_MINIMAL,
                 )
         except (OSError, ValueError, ImportError) as error:
             self.refuse(" ".join(str(error).split())[:160])
