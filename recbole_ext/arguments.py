@@ -28,7 +28,11 @@ Commands (run is the default):
             data queries NAME --output=FILE makes queries in words from the items' descriptions, or
             with --writer=lm:MODEL has a language model write them from the titles (--device=cpu: not on the GPU)
   show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; a model that offers
-            intention also takes --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha
+            intention also takes --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha; one that offers
+            concepts: --user=196 --concept=Horror --alpha=0.3 turns the list (--map=characterises, unique, correlation or f1,
+            --neurons=5, --mode=redistribute, add or set), --neuron=17 says what a neuron stands for, --interpretability how
+            selective neurons are, --steering what turning every test user does; concepts are the item file's genres, categories
+            and tags, or those of --tags=FILE (columns item, tag and, where known, user; --own_users=true: the users are the data's)
   list      models, datasets and protocols; list MODEL shows what it offers, its keys, defaults and search space
   doctor    which versions are here, what is missing, what to type
 
@@ -53,7 +57,9 @@ Options of run:
   --KEY=VALUE          any key of the model, dataset or protocol (see `list MODEL`); --MODEL.KEY=VALUE for one model
 """
 
-FLAGS = ("force", "json", "tune", "resume", "publish", "check", "allow-pickle")
+FLAGS = (
+    "force", "json", "tune", "resume", "publish", "check", "allow-pickle", "interpretability", "steering"
+)  # fmt: skip
 COMMANDS = ("run", "sweep", "board", "data", "show", "list", "doctor")
 
 
@@ -119,6 +125,12 @@ def as_names(text: str | None, option: str) -> list[str]:
 def as_count(text: str, option: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise HarnessError(f"--{option}={text}: must be a whole number from 1")
+    return int(text)
+
+
+def as_index(text: str, option: str) -> int:
+    if not text.isdigit():
+        raise HarnessError(f"--{option}={text}: must be a whole number from 0")
     return int(text)
 
 

@@ -66,6 +66,12 @@ INTENTION = Capability(
     "intention", "a query in words moves its lists (show --query, --queries)", "takes no query"
 )
 """For a model with `intending`; see `recbole_compat.intention`."""
+CONCEPTS = Capability(
+    "concepts",
+    "neurons of its sparse autoencoder stand for concepts and steer its lists (show --concept, --neuron, --steering)",
+    "has no sparse autoencoder, whose neurons could stand for a concept",
+)
+"""For a model that is `recbole_compat.knobs.HasKnobs`."""
 TRANSFER = Capability(
     "transfer",
     "trained on some datasets, it ranks another one's items (--train)",
@@ -237,7 +243,7 @@ MODELS = {
                 name=name,
                 target=f"recbole_ext.model.knots:{name}",
                 trainer=STAGED,
-                offers=(UNSEEN_USERS,),
+                offers=(CONCEPTS, UNSEEN_USERS),
                 paper=_KNOTS,
             )
             for name in ("KnotsELSA", "KnotsMultVAE")

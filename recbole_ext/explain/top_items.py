@@ -104,9 +104,7 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
         HarnessError: no such user, or a model that no query reaches.
     """
     problem, data = saved.experiment.problem, saved.experiment.problem.data
-    if user not in data.user_tokens:
-        raise HarnessError(f"user '{user}' is not in {data.name}{nearest(user, data.user_tokens)}")
-    index = data.user_tokens.index(user)
+    index = user_of(problem, user)
     seen = problem.split.pairs(data, *problem.seen_at_test)
     history = seen[1][seen[0] == index]
     lines = [f"{saved.name}: user {user}, {len(history)} items in the history"]
@@ -131,6 +129,18 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
         f'after "{query}" (alpha {alpha:g}{retrieval}):',
         *_listed(saved, index, history, after, k),
     ]
+
+
+def user_of(problem: Problem, user: str) -> int:
+    """The index of a user's token.
+
+    Raises:
+        HarnessError: no such user.
+    """
+    data = problem.data
+    if user not in data.user_tokens:
+        raise HarnessError(f"user '{user}' is not in {data.name}{nearest(user, data.user_tokens)}")
+    return data.user_tokens.index(user)
 
 
 def alpha_table(saved: Saved, queries: Path, alphas: list[float]) -> list[str]:
@@ -168,7 +178,7 @@ def _listed(
     """The k best items that are not in the history."""
     problem, task = saved.experiment.problem, saved.experiment.problem.test_task
     held_out = set(task.pos_items[task.users[task.row_of_positive] == index].tolist())
-    labels = _labels(problem)
+    labels = labels_of(problem)
     order = np.argsort(-row, kind="stable")
     lines = []
     for place, item in enumerate(order[~np.isin(order, history)][:k], 1):
@@ -177,7 +187,7 @@ def _listed(
     return lines
 
 
-def _labels(problem: Problem) -> list[str]:
+def labels_of(problem: Problem) -> list[str]:
     """Item token, with its text where there is any."""
     tokens = problem.data.item_tokens
     try:

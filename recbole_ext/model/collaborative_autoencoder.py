@@ -94,6 +94,10 @@ class CollaborativeAutoencoder(ProfileRecommender):
         """[B, n] of users' rows [n_users, n + 1], without the padding item."""
         return by_rows(rows[users], torch.float32, self.device).to_dense()[:, 1:]
 
+    def profiles(self, users: Users) -> torch.Tensor:
+        """x [B, n] that users are scored from."""
+        return self.dense(self.rows, users)
+
     def mean_over(
         self, measured: Callable[[torch.Tensor], torch.Tensor], rows: sp.csr_matrix
     ) -> float:
@@ -106,6 +110,6 @@ class CollaborativeAutoencoder(ProfileRecommender):
 
     def scores_of(self, users: Users) -> torch.Tensor:
         """[B, n_items] of users (RecBole's ids), 0 for the padding item."""
-        x = self.dense(self.rows, users)
+        x = self.profiles(users)
         scores = self.decode(self.represent(x), x)
         return torch.cat([scores.new_zeros(len(scores), 1), scores], dim=1)

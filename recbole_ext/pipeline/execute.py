@@ -23,7 +23,13 @@ from recbole_ext.pipeline.scored import by_model, by_run_file
 from recbole_ext.results import LeftAlone, ResultRecord, read_record
 from recbole_ext.trainer.checkpoint import save_weights
 
-_MADE_FROM_WEIGHTS = ("weights.safetensors", "intention.csv", "intention.svg")
+_MADE_FROM_WEIGHTS = (
+    "weights.safetensors",
+    "intention.*",
+    "interpretability.*",
+    "steering-*.*",
+    "movement.svg",
+)
 """Beside a record; what `show` writes there too."""
 _UNWRITABLE = {
     errno.ENOSPC,
@@ -148,8 +154,9 @@ def _replace(folder: Path, record: ResultRecord) -> None:
     """
     text = record.to_json()
     (folder / "record.json").unlink(missing_ok=True)
-    for name in _MADE_FROM_WEIGHTS:
-        (folder / name).unlink(missing_ok=True)
+    for pattern in _MADE_FROM_WEIGHTS:
+        for made in folder.glob(pattern):
+            made.unlink(missing_ok=True)
     for name in ("weights.safetensors", *FILES):
         if (folder / f".{name}").is_file():
             (folder / f".{name}").replace(folder / name)

@@ -19,6 +19,7 @@ from recbole_ext.recbole_compat.bench import (
 from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.folding import families, folded_in, measures
 from recbole_ext.recbole_compat.intention import Intentions
+from recbole_ext.recbole_compat.knobs import Knobs
 from recbole_ext.recbole_compat.scoring import list_scorer, pair_scorer, score_function
 from recbole_ext.recbole_compat.stack import recbole
 from recbole_ext.recbole_compat.trainers import diverged, make_trainer
@@ -26,6 +27,7 @@ from recbole_ext.recbole_compat.trainers import diverged, make_trainer
 __all__ = [
     "Bench",
     "Intentions",
+    "Knobs",
     "build_model",
     "diverged",
     "evaluate",

@@ -23,8 +23,8 @@ MOST_USERS = 150
 
 
 def written(table: SteeringTable, title: str, folder: Path) -> list[Path]:
-    """The table as steering.csv and steering.svg in a folder."""
-    numbers, plot = folder / "steering.csv", folder / "steering.svg"
+    """The table as steering-SOURCE.csv and .svg in a folder, SOURCE being what the desired tags are taken from."""
+    numbers, plot = (folder / f"steering-{table.tag_from}.{kind}" for kind in ("csv", "svg"))
     table.to_csv(numbers)
     write_atomically(plot, curves(table, title))
     return [numbers, plot]

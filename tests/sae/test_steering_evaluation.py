@@ -554,7 +554,7 @@ def test_the_curves_are_one_picture_of_every_system(tmp_path):
     assert text == curves(table, "a title")
     assert all(words in text for words in ("a title", "map, 1", "without the autoencoder", "segment NDCG@3", "α = 0.5"))  # fmt: skip
     paths = written(table, "a title", tmp_path)
-    assert [p.name for p in paths] == ["steering.csv", "steering.svg"]
+    assert [p.name for p in paths] == ["steering-targets.csv", "steering-targets.svg"]
     assert paths[1].read_text() == text and paths[0].read_text() == table.csv_text()
 
 
