@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ def read_suite(name: str, over: Arguments) -> list[Arguments]:
     """The runs of a suite, in order, each of them checked: a mistake in the last is said before the first has begun.
 
     Args:
-        name: of a file in benchmarks/suites, or a path. Its `runs` are mappings of options, over those in `common`.
+        name: of a file in benchmarks/suites, or a path. Its `runs` are mappings of options, over those in `common`; a run's `grid` is
+            a mapping of options to lists, and stands for a run with each of their combinations, the last varying fastest.
         over: options and flags that win over those of the file.
 
     Raises:
@@ -36,7 +38,9 @@ def read_suite(name: str, over: Arguments) -> list[Arguments]:
     runs, common = suite.get("runs"), suite.get("common") or {}
     if not isinstance(runs, list) or not all(isinstance(run, Mapping) for run in runs) or not runs:
         raise HarnessError(f"{path}: no list of `runs`")
-    steps = [_arguments({**common, **run}, over) for run in runs]
+    steps = [
+        _arguments({**common, **one}, over) for run in runs for one in _points(path, dict(run))
+    ]
     for number, step in enumerate(steps, 1):
         asked = deepcopy(step)
         asked.take("records")
@@ -45,6 +49,15 @@ def read_suite(name: str, over: Arguments) -> list[Arguments]:
         except HarnessError as error:
             raise HarnessError(f"{path}, run {number} of {len(steps)}: {error}") from None
     return steps
+
+
+def _points(path: Path, run: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The runs that one of a grid stands for."""
+    grid = run.pop("grid", {})
+    if not isinstance(grid, Mapping) or not all(isinstance(v, list) for v in grid.values()):
+        raise HarnessError(f"{path}: `grid` must map options to lists of their values")
+    for values in itertools.product(*grid.values()):
+        yield {**run, **dict(zip(grid, values, strict=True))}
 
 
 def _arguments(run: Mapping[str, Any], over: Arguments) -> Arguments:

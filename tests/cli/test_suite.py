@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -56,7 +57,21 @@ def test_every_run_of_our_suites_is_known(path, tmp_path):
             (tmp_path / name).mkdir(exist_ok=True)
             (tmp_path / name / f"{name}.inter").touch()
     here = Arguments("run", options={"data-path": str(tmp_path)})
-    assert len(read_suite(str(path), here)) == len(suite["runs"])
+    points = [math.prod(map(len, run.get("grid", {}).values())) for run in suite["runs"]]
+    assert len(read_suite(str(path), here)) == sum(points)
+
+
+def test_a_grid_stands_for_its_combinations(tiny_path, tmp_path):
+    suite = write(
+        tmp_path,
+        "runs: [{model: EASE, dataset: tiny, grid: {split_seed: [1, 2], reg_weight: [3, 4, 5]}}, {model: Pop, dataset: tiny}]",
+    )
+    steps = read_suite(suite, Arguments("run", options={"data-path": str(tiny_path)}))
+    points = [
+        tuple(step.options.get(key) for key in ("split_seed", "reg_weight")) for step in steps
+    ]
+    assert points == [*((a, b) for a in "12" for b in "345"), (None, None)]
+    assert not any("grid" in step.options for step in steps)
 
 
 def test_a_mistake_in_the_last_run_is_said_before_the_first_begins(tiny_path, tmp_path, capsys):
@@ -76,6 +91,7 @@ def test_a_mistake_in_the_last_run_is_said_before_the_first_begins(tiny_path, tm
         (None, "runs: 5", "no list of `runs`"),
         (None, "runs: []", "no list of `runs`"),
         (None, "runs: [{model: Pop}]", "--dataset=NAME is missing"),
+        (None, "runs: [{model: Pop, dataset: tiny, grid: {seed: 3}}]", "`grid` must map options"),
     ],
 )
 def test_a_bad_suite_is_one_line(name, text, said, tmp_path, capsys):
