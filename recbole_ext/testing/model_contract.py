@@ -14,8 +14,8 @@ from recbole_ext.data.problem import Problem
 from recbole_ext.data.splits import TEST, Split
 from recbole_ext.experiment import Experiment
 from recbole_ext.pipeline.training import Training, rank_test
-from recbole_ext.recbole_compat import Intentions, score_function
-from recbole_ext.registry import CLOSED_FORM, INTENTION, TRANSFER, ModelSpec
+from recbole_ext.recbole_compat import Intentions, Knobs, score_function
+from recbole_ext.registry import CLOSED_FORM, CONCEPTS, INTENTION, TRANSFER, ModelSpec
 from recbole_ext.testing.contract import Contract, of_models
 from recbole_ext.testing.experiments import make_experiment, train
 from recbole_ext.testing.tiny_data import write_tiny
@@ -123,6 +123,18 @@ class ModelContract(Contract):
         plain = scores_of(experiment, fitted, users)
         torch.testing.assert_close(model.scores(users, queries, 0.0)(users), plain)
         assert not torch.allclose(model.scores(users, queries, 1.0)(users), plain)
+
+    @of_models(lambda spec: CONCEPTS in spec.offers)
+    def test_its_own_codes_give_its_own_scores_and_others_do_not(
+        self, name: str, tiny: Path, tmp_path: Path
+    ) -> None:
+        experiment = self.experiment(name, tiny)
+        fitted, users = train(experiment, tmp_path), np.arange(7)
+        knobs = Knobs(fitted.model, fitted.bench)
+        plain, codes = scores_of(experiment, fitted, users), knobs.codes(users)
+        assert bool((codes >= 0).all()) and bool((codes > 0).any())
+        torch.testing.assert_close(knobs.scores(users, codes), plain)
+        assert not torch.allclose(knobs.scores(users, codes.roll(1, dims=1)), plain)
 
     @of_models(lambda spec: TRANSFER in spec.offers)
     def test_weights_move_to_another_data_set(self, name: str, tiny: Path, tmp_path: Path) -> None:
