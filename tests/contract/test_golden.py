@@ -19,6 +19,10 @@ GOLDEN = {
     ("AlphaRec", 1): [0.988021, 0.971589, 0.990484, 0.966638, 0.994047, 0.979059],
     ("SimGCL", 1): [0.03911, 0.000878, 0.021422, 2.1e-05, 0.011245, 0.004469],
     ("SASRec", 2): [0.088752, -0.029057, 0.130522, 0.120778, -0.001925, 0.033504],
+    ("ELSA", 1): [0.435201, 0.396052, 1.605767, 1.045944, 0.938027, 1.181141],
+    ("MultVAE", 1): [-0.183525, -0.178232, 0.374054, -0.108168, -0.128391, 0.204349],
+    ("KnotsELSA", 1): [-3.322093, -1.486279, -0.376455, 0.401549, -0.399648, -1.428325],
+    ("KnotsMultVAE", 1): [-0.153579, -0.151728, 0.311072, -0.14913, -0.167306, 0.315563],
     ("XSimGCL", 1): [0.039789, 0.002644, 0.022712, 0.001291, 0.012791, 0.005853],
 }
 """(Model, revision) -> scores of users 0 and 7 for items 0, 3 and 11 of the tiny dataset."""
@@ -32,6 +36,10 @@ GIVEN: dict[str, dict[str, object]] = {
     "SimGCL": {"epochs": 2},
     "XSimGCL": {"epochs": 2},
     "SASRec": {"epochs": 2, "hidden_size": 16, "inner_size": 16},
+    "ELSA": {"epochs": 5, "embedding_size": 8},
+    "MultVAE": {"epochs": 5, "embedding_size": 8},
+    "KnotsELSA": {"relu": False, "epochs": 5, "embedding_size": 8, "sae_epochs": 5, "k": 4},
+    "KnotsMultVAE": {"epochs": 5, "embedding_size": 8, "sae_epochs": 5, "k": 4},
 }
 EVALUATOR = (
     1,
