@@ -145,11 +145,13 @@ class _Embeddings:
         model = self.model
         for users in self.users(generator):
             if self.left_out:
-                x = model.dense(model.interactions, users)
-                share = torch.rand(len(x), 1, generator=generator) * self.left_out
-                kept = torch.rand(x.shape, generator=generator) >= share
+                rows = model.interactions[users]
+                share = torch.rand(len(users), generator=generator).numpy() * self.left_out
+                drawn = torch.rand(rows.nnz, generator=generator).numpy()
+                kept = drawn >= share.repeat(np.diff(rows.indptr))
+                rows.data = kept.astype(np.float32)
                 with torch.no_grad():
-                    z = model.encode(x * kept.to(x.device))
+                    z = model.encode(model.dense(rows, np.arange(len(users))))
                 yield z
             else:
                 yield self._all()[users]
