@@ -194,7 +194,8 @@ def neuron_card(view: Labelled, neuron: int) -> list[str]:
         r, f1 = mapping.correlation[label, neuron], mapping.f1[label, neuron]
         lines.append(f"{by}: {view.concepts.names[label]} (correlation {r:.2f}, F1 {f1:.2f})")
     code, labels = view.item_codes[:, neuron].cpu().numpy(), labels_of(view.problem)
-    lines.append(f"{int((code > 0).sum()):,} items excite it, most:")
+    count = int((code > 0).sum())
+    lines.append(f"{count:,} items excite it, most:" if count > 1 else "1 item excites it:")
     lines += [f"{code[i]:9.4f}  {labels[i]:<60.60}".rstrip() for i in strongest(code)]
     return lines
 
@@ -224,13 +225,13 @@ def interpretability(view: Labelled) -> list[str]:
     table = [",".join(["system", *keys])]
     lines = [f"{view.saved.name}: {len(view.concepts)} concepts"]
     width = max(map(len, keys))
-    for name, measures in found.items():
-        means = measures.means()
-        table.append(",".join([name, *(f"{means[key]:.6g}" for key in keys)]))
+    lines.append(f"{'':<{width}}  " + "  ".join(f"{name:>10}" for name in found))
+    means = {name: measures.means() for name, measures in found.items()}
+    for name, values in means.items():
+        table.append(",".join([name, *(f"{values[key]:.6g}" for key in keys)]))
     for key in keys:
-        values = "  ".join(f"{measures.means()[key]:10.4f}" for measures in found.values())
-        lines.append(f"{key:<{width}}  {values}")
-    lines.insert(1, f"{'':<{width}}  " + "  ".join(f"{name:>10.10}" for name in found))
+        shown = (f"{means[name][key]:{max(10, len(name))}.4f}" for name in found)
+        lines.append(f"{key:<{width}}  " + "  ".join(shown))
     tags = extremes(view.concepts, found["neurons"].concepts)
     lines += ["concepts, most selective first, the least last:"]
     lines += [f"  {t.name:<30} entropy {t.entropy:.3f}  KL {t.divergence:.2f}" for t in tags]
