@@ -321,7 +321,7 @@ def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
     return 0
 
 
-_OF_CONCEPTS = ("concept", "neuron", "interpretability", "steering")
+_OF_CONCEPTS = ("html", "concept", "neuron", "interpretability", "steering")
 """What `show` is asked of a model that offers concepts, one at a time."""
 
 

@@ -10,6 +10,9 @@ from recbole_ext.core.errors import HarnessError, one_of
 from recbole_ext.core.values import parse_value
 from recbole_ext.explain import knobs
 from recbole_ext.explain.intention import alphas_of
+from recbole_ext.explain.page.data import STRENGTHS, Board
+from recbole_ext.explain.page.make import page_of
+from recbole_ext.explain.page.write import checked_path, write_page
 from recbole_ext.explain.steering import steering
 from recbole_ext.explain.top_items import saved_run
 from recbole_ext.sae.mapping import MAPS
@@ -29,6 +32,8 @@ def answered(arguments: Arguments, asked: list[str]) -> list[str]:
     Raises:
         HarnessError: two questions, an option that the question does not take, or what the answer says.
     """
+    if asked[:1] == ["html"]:  # the concept is the one that is seen first
+        asked = [what for what in asked if what != "concept"]
     if len(asked) > 1:
         raise HarnessError(f"--{asked[0]} and --{asked[1]} are two questions: ask one at a time")
     records = Path(arguments.take("records") or "runs").expanduser()
@@ -62,6 +67,28 @@ def _turned(arguments: Arguments) -> tuple[Answer, list[str]]:
     return lambda view: knobs.steered_list(view, user, turn, k), options
 
 
+def _page(arguments: Arguments) -> tuple[Answer, list[str]]:
+    path = Path(str(arguments.take("html"))).expanduser()
+    user, opened = arguments.take("user"), arguments.take("concept")
+    k, mode = as_count(arguments.take("k") or "20", "k"), _mode(arguments)
+    alphas, by, count = arguments.take("alpha"), _map(arguments), _neurons(arguments)
+    options = ["html", "user", "concept", "alpha", "map", "neurons", "mode", "k"]
+    arguments.finish(*options, "tags", "own_users")
+    if user is None:
+        raise HarnessError("--user=TOKEN is missing: whose list is to be turned?")
+    if alphas is None:
+        if mode not in STRENGTHS:
+            raise HarnessError(
+                f"--mode={mode} has no strengths of its own, for they are in the units of the code: name the slider's, e.g. --alpha=0,1,2,5,10"
+            )
+        strengths = STRENGTHS[mode]
+    else:
+        strengths = tuple(as_share(alpha, "alpha") for alpha in alphas.split(","))
+    board = Board(strengths, by, count, mode, k)
+    checked_path(path)
+    return lambda view: write_page(page_of(view, user, board, opened), path), options
+
+
 def _neuron(arguments: Arguments) -> tuple[Answer, list[str]]:
     neuron = as_index(str(arguments.take("neuron")), "neuron")
     return lambda view: knobs.neuron_card(view, neuron), ["neuron"]
@@ -77,6 +104,7 @@ def _steering(arguments: Arguments) -> tuple[Answer, list[str]]:
 
 
 _ANSWERS = {
+    "html": _page,
     "concept": _turned,
     "neuron": _neuron,
     "interpretability": _interpretability,

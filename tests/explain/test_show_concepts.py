@@ -257,7 +257,7 @@ def test_data_without_concepts_say_where_they_could_come_from(tmp_path, capsys):
     assert "tiny has no concepts" in said and "--tags=FILE" in said
 
 
-def test_a_user_without_items_has_a_list_that_turns(tmp_path, capsys):
+def test_a_user_without_items_has_a_list_that_turns_and_a_page(tmp_path, capsys):
     """By global time a user may be in the test part alone."""
     path = write_shop(tmp_path)
     inter = path / "shop" / "shop.inter"
@@ -273,3 +273,5 @@ def test_a_user_without_items_has_a_list_that_turns(tmp_path, capsys):
     assert main([*show, "--concept=red", "--alpha=0.5"]) == 0
     found = blocks(capsys.readouterr().out.splitlines())
     assert len(found["before"]) == len(found["after"]) == 10
+    assert main([*show, f"--html={tmp_path / 'late.html'}"]) == 0
+    assert "user late, 0 items in the history" in capsys.readouterr().out
