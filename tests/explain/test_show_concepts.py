@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from recbole_ext.cli import main
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.explain.knobs import Turn, best_of, neuron_card, steered_list
+from recbole_ext.explain.steering import steering
 from recbole_ext.explain.top_items import user_of
 from tests.conftest import write_tiny
 from tests.explain.conftest import GENRES, MODEL, SPLIT, write_shop
@@ -143,8 +146,6 @@ def test_a_neuron_says_what_it_stands_for_and_how_surely(run, view, capsys):
 
 def test_a_neuron_whose_items_have_no_concept_has_no_label(view):
     """A concept is on ten items or more; here it is on none that this neuron fires for."""
-    from dataclasses import replace
-
     live = int(np.flatnonzero(view.mapping.live)[0])
     silent = view.item_codes[:, live].numpy() == 0
     counts = view.concepts.counts.multiply(silent[:, None]).tocsr()
@@ -196,6 +197,15 @@ def test_turning_everybody_is_printed_and_written(run, capsys):
         assert str(run.folder / f"steering-{source}.csv") in lines
     assert lines[-1] == str(run.folder / "movement.svg")
     assert "</svg>" in (run.folder / "movement.svg").read_text()
+
+
+def test_turning_everybody_needs_a_concept_with_ten_neurons(view):
+    """One item alone makes six fire."""
+    counts = view.concepts.counts.tolil()
+    counts[1:] = 0
+    few = replace(view, concepts=replace(view.concepts, counts=counts.tocsr()))
+    with pytest.raises(HarnessError, match=r"no concept has 10 neurons .*; train with more: --k, --width_ratio"):  # fmt: skip
+        steering(few, "redistribute")
 
 
 @pytest.mark.parametrize(
