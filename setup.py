@@ -15,7 +15,10 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["recbole_ext", "recbole_ext.*"]), "recbole_ext.properties"],
     package_dir={"recbole_ext.properties": "properties"},
-    package_data={"recbole_ext.properties": ["*.yaml", "*/*.yaml"]},
+    package_data={
+        "recbole_ext.properties": ["*.yaml", "*/*.yaml"],
+        "recbole_ext.explain.page": ["page.*"],
+    },
     install_requires=[
         "torch>=2.6",
         "numpy>=2.0",

@@ -30,9 +30,11 @@ Commands (run is the default):
   show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; a model that offers
             intention also takes --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha; one that offers
             concepts: --user=196 --concept=Horror --alpha=0.3 turns the list (--map=characterises, unique, correlation or f1,
-            --neurons=5, --mode=redistribute, add or set), --neuron=17 says what a neuron stands for, --interpretability how
-            selective neurons are, --steering what turning every test user does; concepts are the item file's genres, categories
-            and tags, or those of --tags=FILE (columns item, tag and, where known, user; --own_users=true: the users are the data's)
+            --neurons=5, --mode=redistribute, add or set), --user=196 --html=FILE makes a page on which every concept is turned by
+            a slider (--k=20, --concept=Horror seen first, --alpha=0,0.1,0.2 its stops), --neuron=17 says what a neuron stands for,
+            --interpretability how selective neurons are, --steering what turning every test user does; concepts are the item
+            file's genres, categories and tags, or those of --tags=FILE (columns item, tag and, where known, user;
+            --own_users=true: the users are the data's)
   list      models, datasets and protocols; list MODEL shows what it offers, its keys, defaults and search space
   doctor    which versions are here, what is missing, what to type
 

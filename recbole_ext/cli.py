@@ -12,7 +12,6 @@ from recbole_ext.arguments import (
     HELP,
     Arguments,
     as_count,
-    as_index,
     as_names,
     as_path,
     as_share,
@@ -322,14 +321,17 @@ def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
     return 0
 
 
-_OF_CONCEPTS = ("concept", "neuron", "interpretability", "steering")
+_OF_CONCEPTS = ("html", "concept", "neuron", "interpretability", "steering")
 """What `show` is asked of a model that offers concepts, one at a time."""
 
 
 def _show(arguments: Arguments) -> int:
     asked = [name for name in _OF_CONCEPTS if name in {*arguments.options, *arguments.flags}]
     if asked:
-        return _show_concepts(arguments, asked)
+        from recbole_ext.explain.questions import answered
+
+        print("\n".join(answered(arguments, asked)))
+        return 0
     from recbole_ext.explain.intention import alphas_of
     from recbole_ext.explain.top_items import alpha_table, saved_run, top_items
 
@@ -353,55 +355,6 @@ def _show(arguments: Arguments) -> int:
             lines = alpha_table(saved, queries, weights)
         else:
             lines = top_items(saved, str(user), k, query, weights[0])
-    print("\n".join(lines))
-    return 0
-
-
-def _show_concepts(arguments: Arguments, asked: list[str]) -> int:
-    from recbole_ext.core.values import parse_value
-    from recbole_ext.explain import knobs
-    from recbole_ext.explain.intention import alphas_of
-    from recbole_ext.explain.steering import steering
-    from recbole_ext.explain.top_items import saved_run
-    from recbole_ext.sae.mapping import MAPS
-    from recbole_ext.sae.steering import MODES
-
-    if len(asked) > 1:
-        raise HarnessError(f"--{asked[0]} and --{asked[1]} are two questions: ask one at a time")
-    (what,) = asked
-    records = Path(arguments.take("records") or "runs").expanduser()
-    model = as_names(arguments.take("model"), "model")[0]
-    dataset = as_names(arguments.take("dataset"), "dataset")[0]
-    data_path, tags = as_path(arguments.take("data-path")), as_path(arguments.take("tags"))
-    own = arguments.take("own_users")
-    own_users = None if own is None else bool(parse_value("own_users", own, False))
-    mode = one_of("--mode", arguments.take("mode") or MODES[0], MODES)
-    if what == "concept":
-        user, k = arguments.take("user"), as_count(arguments.take("k") or "10", "k")
-        alpha = arguments.take("alpha") or "0.3"
-        turn = knobs.Turn(
-            concept=str(arguments.take("concept")),
-            alpha=alphas_of(alpha)[0] if mode == MODES[0] else as_share(alpha, "alpha"),
-            by=one_of("--map", arguments.take("map") or MAPS[0], MAPS),
-            count=as_count(arguments.take("neurons") or "5", "neurons"),
-            mode=mode,
-        )
-        arguments.finish("user", "concept", "alpha", "map", "neurons", "mode", "tags", "own_users")
-        if user is None:
-            raise HarnessError("--user=TOKEN is missing: whose list is to be turned?")
-    elif what == "neuron":
-        neuron = as_index(str(arguments.take("neuron")), "neuron")
-    arguments.finish(what, *(["mode"] if what == "steering" else []), "tags", "own_users")
-    with saved_run(records, model, dataset, data_path) as saved:
-        view = knobs.Labelled.of(saved, tags, own_users)
-        if what == "concept":
-            lines = knobs.steered_list(view, str(user), turn, k)
-        elif what == "neuron":
-            lines = knobs.neuron_card(view, neuron)
-        elif what == "interpretability":
-            lines = knobs.interpretability(view)
-        else:
-            lines = steering(view, mode)
     print("\n".join(lines))
     return 0
 

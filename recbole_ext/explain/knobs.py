@@ -15,7 +15,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import write_atomically
 from recbole_ext.data.problem import Problem
 from recbole_ext.data.splits import TRAIN
-from recbole_ext.explain.top_items import Saved, labels_of, user_of
+from recbole_ext.explain.top_items import Saved, history_of, labels_of, user_of
 from recbole_ext.recbole_compat import Knobs
 from recbole_ext.registry import CONCEPTS, require
 from recbole_ext.sae.concepts import Concepts, TagFile, concepts_of_columns
@@ -145,12 +145,24 @@ def _told_of(view: Labelled, neurons: Ints, concept: int, names: Sequence[str | 
 
 def best_of(view: Labelled, user: int, scores: torch.Tensor, k: int) -> Ints:
     """[k] the best items of a user's scores [1, n_items] that are not in its history."""
-    problem = view.problem
-    seen = problem.split.pairs(problem.data, *problem.seen_at_test)
-    row: Floats = scores[0].double().cpu().numpy()
-    row[seen[1][seen[0] == user]] = -np.inf
-    order = np.argsort(-row, kind="stable")[:k]
-    return np.asarray(order[np.isfinite(row[order])])
+    (found,) = best_lists(scores, history_of(view.problem, user), k)
+    return found
+
+
+def best_lists(scores: torch.Tensor, history: Ints, k: int) -> list[Ints]:
+    """For each row of scores [B, n_items] its k best items, best first, equal ones by index; fewer where fewer are not in the
+    history or have a finite score."""
+    rows: Floats = scores.double().cpu().numpy().copy()
+    rows[~np.isfinite(rows)] = -np.inf
+    rows[:, history] = -np.inf
+    k = min(k, rows.shape[1])
+    # Sorting what reaches the k-th score alone: sorting all for every strength of every concept would take minutes.
+    edge = -np.partition(-rows, k - 1, axis=1)[:, k - 1]
+    lists = []
+    for row, least in zip(rows, edge, strict=True):
+        reaching = np.flatnonzero((row >= least) & (row > -np.inf))
+        lists.append(reaching[np.argsort(-row[reaching], kind="stable")[:k]])
+    return lists
 
 
 def _rows(view: Labelled, items: Ints, before: Ints | None, concept: int) -> list[str]:
@@ -194,7 +206,8 @@ def neuron_card(view: Labelled, neuron: int) -> list[str]:
         r, f1 = mapping.correlation[label, neuron], mapping.f1[label, neuron]
         lines.append(f"{by}: {view.concepts.names[label]} (correlation {r:.2f}, F1 {f1:.2f})")
     code, labels = view.item_codes[:, neuron].cpu().numpy(), labels_of(view.problem)
-    lines.append(f"{int((code > 0).sum()):,} items excite it, most:")
+    count = int((code > 0).sum())
+    lines.append(f"{count:,} items excite it, most:" if count > 1 else "1 item excites it:")
     lines += [f"{code[i]:9.4f}  {labels[i]:<60.60}".rstrip() for i in strongest(code)]
     return lines
 
@@ -224,13 +237,13 @@ def interpretability(view: Labelled) -> list[str]:
     table = [",".join(["system", *keys])]
     lines = [f"{view.saved.name}: {len(view.concepts)} concepts"]
     width = max(map(len, keys))
-    for name, measures in found.items():
-        means = measures.means()
-        table.append(",".join([name, *(f"{means[key]:.6g}" for key in keys)]))
+    lines.append(f"{'':<{width}}  " + "  ".join(f"{name:>10}" for name in found))
+    means = {name: measures.means() for name, measures in found.items()}
+    for name, values in means.items():
+        table.append(",".join([name, *(f"{values[key]:.6g}" for key in keys)]))
     for key in keys:
-        values = "  ".join(f"{measures.means()[key]:10.4f}" for measures in found.values())
-        lines.append(f"{key:<{width}}  {values}")
-    lines.insert(1, f"{'':<{width}}  " + "  ".join(f"{name:>10.10}" for name in found))
+        shown = (f"{means[name][key]:{max(10, len(name))}.4f}" for name in found)
+        lines.append(f"{key:<{width}}  " + "  ".join(shown))
     tags = extremes(view.concepts, found["neurons"].concepts)
     lines += ["concepts, most selective first, the least last:"]
     lines += [f"  {t.name:<30} entropy {t.entropy:.3f}  KL {t.divergence:.2f}" for t in tags]

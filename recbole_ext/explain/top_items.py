@@ -105,8 +105,7 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
     """
     problem, data = saved.experiment.problem, saved.experiment.problem.data
     index = user_of(problem, user)
-    seen = problem.split.pairs(data, *problem.seen_at_test)
-    history = seen[1][seen[0] == index]
+    history = history_of(problem, index)
     lines = [f"{saved.name}: user {user}, {len(history)} items in the history"]
     scores = saved.fitted.scorer(problem, *problem.seen_at_test)
     row = scores(np.array([index]))[0].double().cpu().numpy()
@@ -143,6 +142,18 @@ def user_of(problem: Problem, user: str) -> int:
     return data.user_tokens.index(user)
 
 
+def history_of(problem: Problem, user: int) -> Ints:
+    """The items that a user is scored from, ascending."""
+    users, items = problem.split.pairs(problem.data, *problem.seen_at_test)
+    return np.asarray(items[users == user])
+
+
+def held_out_of(problem: Problem, user: int) -> Ints:
+    """The user's items of the test part, ascending."""
+    task = problem.test_task
+    return np.asarray(task.pos_items[task.users[task.row_of_positive] == user])
+
+
 def alpha_table(saved: Saved, queries: Path, alphas: list[float]) -> list[str]:
     """HR@5 and NDCG@5 of queries from a file for each alpha, written beside the run too.
 
@@ -176,8 +187,8 @@ def _listed(
     saved: Saved, index: int, history: Ints, row: npt.NDArray[np.float64], k: int
 ) -> list[str]:
     """The k best items that are not in the history."""
-    problem, task = saved.experiment.problem, saved.experiment.problem.test_task
-    held_out = set(task.pos_items[task.users[task.row_of_positive] == index].tolist())
+    problem = saved.experiment.problem
+    held_out = set(held_out_of(problem, index).tolist())
     labels = labels_of(problem)
     order = np.argsort(-row, kind="stable")
     lines = []

@@ -54,14 +54,15 @@ class Knobs:
         return self._model.sae.code(z)[0].detach()
 
     def made(self, users: Ints, codes: torch.Tensor) -> torch.Tensor:
-        """ẑ [B, d] of codes [B, h] with the users' own mean and deviation."""
+        """ẑ [B, d] of codes [B, h] with the users' own mean and deviation; one user [1] may have many codes."""
         z, sae = self.embeddings(users), self._model.sae
         _, mean, deviation = sae.standardised(z)
         made = sae.decoded(codes, mean, deviation)
         return (sae.resized(made, z) if sae.rescale else made).detach()
 
     def scores(self, users: Ints, codes: torch.Tensor) -> torch.Tensor:
-        """[B, n_items] of codes [B, h]; those of `codes` give the scores that the model is ranked by."""
+        """[B, n_items] of codes [B, h]; those of `codes` give the scores that the model is ranked by. One user [1] may have many
+        codes, and is encoded once."""
         return self.decoded(users, self.made(users, codes))
 
     def decoded(self, users: Ints, z: torch.Tensor) -> torch.Tensor:
