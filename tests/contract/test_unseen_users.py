@@ -163,13 +163,13 @@ def test_folding_in_the_items_of_a_training_user_gives_its_scores(name, side, ti
         rows = scoring.rows.tolil()
         rows[stranger + 1] = fitted.model.interactions[user + 1].tolil()
         scoring.rows = rows.tocsr()
-        one = fitted.model._scores(np.array([user + 1]))
-        two = scoring._scores(np.array([stranger + 1]))
+        one = fitted.model.scores_of(np.array([user + 1]))
+        two = scoring.scores_of(np.array([stranger + 1]))
         if side == "items" or name == "CosineText":
             assert torch.equal(one, two)
         else:  # x P by K of the user, or by K and the items: sums of float32 in another order
             assert float((one - two).abs().max()) < 1e-5 * spread
-    alone = fitted.model._scores(training + 1)[:, 1:]
+    alone = fitted.model.scores_of(training + 1)[:, 1:]
     assert torch.equal(alone, scores_of(fitted, problem, training))
 
 

@@ -23,7 +23,7 @@ def solved(model, tmp_path, dataset="ml-100k", data_path=None, **given):
 
 
 def scores(model, users=slice(1, 200)):
-    return model._scores(np.arange(model.n_users)[users])[:, 1:]
+    return model.scores_of(np.arange(model.n_users)[users])[:, 1:]
 
 
 @pytest.mark.parametrize("model", SIDED)
