@@ -68,7 +68,7 @@ def test_the_chosen_point_is_that_of_separate_fits(tmp_path):
     for i, point in enumerate(points):
         fitted = training.fit({**params, **point}, "alone")
         values[i] = fitted.value
-        alone = fitted.model._scores(users.numpy())
+        alone = fitted.model.scores_of(users.numpy())
         spread = float(alone.max() - alone.min())
         assert float((alone - ours[i]).abs().max()) < 1e-4 * spread
     assert max(values, key=lambda i: values[i]) == max(family, key=lambda i: family[i])

@@ -1,0 +1,1 @@
+"""What inserting a sparse coder costs in accuracy, from the records of `--suite=knots`."""
