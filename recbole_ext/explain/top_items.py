@@ -205,4 +205,7 @@ def labels_of(problem: Problem) -> list[str]:
         texts = problem.texts[1]
     except HarnessError:
         return tokens
-    return [f"{token} {text}".rstrip() for token, text in zip(tokens, texts, strict=True)]
+    return [
+        f"{token} {text.removeprefix('Title: ')}".rstrip()
+        for token, text in zip(tokens, texts, strict=True)
+    ]
