@@ -32,7 +32,7 @@ class _Basis:
         """[n, width] orthonormal, orthogonal to the basis."""
         n = len(self.q)
         drawn = torch.randn(n, width, dtype=torch.float64, generator=self._generator)
-        return self._cleaned(drawn.to(self.q.device))
+        return self._cleaned(drawn.to(self.q.device), passes=2)
 
     def extend(self, block: torch.Tensor) -> torch.Tensor:
         """Takes a block [n, w] in; what A makes of it that is new [n, at most w], without columns where nothing is."""
@@ -42,9 +42,6 @@ class _Basis:
         w = self.apply(block)
         h = basis.T @ w
         w = w - basis @ h
-        again = basis.T @ w  # once is not enough in floating point
-        w -= basis @ again
-        h += again
         self.h[:last, first:last] = h
         self.h[first:last, :last] = h.T
         q, r = torch.linalg.qr(w)
@@ -66,10 +63,10 @@ class _Basis:
         self.h.zero_()
         self.h[: self.size, : self.size] = torch.diag(values)
 
-    def _cleaned(self, block: torch.Tensor) -> torch.Tensor:
-        """Orthogonal to the basis, and orthonormal, to rounding."""
+    def _cleaned(self, block: torch.Tensor, passes: int = 1) -> torch.Tensor:
+        """Orthogonal to the basis, and orthonormal, to rounding: in floating point it takes two passes, one of which may be made."""
         basis = self.q[:, : self.size]
-        for _ in range(2):
+        for _ in range(passes):
             block = torch.linalg.qr(block - basis @ (basis.T @ block))[0]
         return block
 

@@ -72,11 +72,13 @@ class _Powers:
             made.append(turned if len(made) == 1 else turned.mul_(2.0).sub_(made[-2]))
         return made[j]
 
-    def add_to(self, out: torch.Tensor, coefficients: Coefficients) -> None:
-        """out += Σ_j c_j T_j y."""
+    def summed(self, coefficients: Coefficients) -> torch.Tensor:
+        """Σ_j c_j T_j y [n, B]."""
+        out = torch.zeros_like(self[0])
         for j, c in enumerate(coefficients):
             if c:
                 out.add_(self[j], alpha=c)
+        return out
 
 
 def responses(
@@ -93,24 +95,35 @@ def responses(
         x: binary.
     """
     rows = by_rows(x, vectors.dtype, vectors.device)
-    of_rows: dict[float, _Powers] = {}
-    low: tuple[tuple[int, float], _Powers] | None = None
+    width = graph.panel or max(1, x.shape[0])
     out = torch.empty(x.shape, dtype=vectors.dtype, device=vectors.device)
-    columns = torch.empty(x.shape[::-1], dtype=vectors.dtype, device=vectors.device)
+    of_rows: dict[float, list[_Powers]] = {}
+    low, made = out, (0, 0.0)
+    of_low: list[_Powers] = []
     for each in filters:
         e = each.scale
         if e not in of_rows:
-            of_rows[e] = _Powers(graph, _scaled(graph, rows, -e).to_dense().T.contiguous())
-        columns.zero_()
-        of_rows[e].add_to(columns, each.p)
+            of_rows[e] = _panels(graph, _scaled(graph, rows, -e).to_dense(), width)
+        for powers, some in zip(of_rows[e], torch.split(out, width), strict=True):
+            some.copy_(powers.summed(each.p).T)
         if e:
-            columns.mul_(graph.scale(e)[:, None])
+            out.mul_(graph.scale(e))  # (B, n) by (n,)
         if each.low is not None and each.low.k and any(each.low.q):
-            which = (each.low.k, each.low.scale)
-            if low is None or low[0] != which:
-                low = which, _Powers(graph, _low_pass(graph, rows, vectors, *which))
-            low[1].add_to(columns, each.low.q)
-        yield out.copy_(columns.T)
+            if made != (each.low.k, each.low.scale):
+                made = each.low.k, each.low.scale
+                low, of_low = _low_pass(graph, rows, vectors, *made), []
+            if len(each.low.q) == 1:
+                out.add_(low, alpha=each.low.q[0])
+            else:
+                of_low = of_low or _panels(graph, low, width)
+                for powers, some in zip(of_low, torch.split(out, width), strict=True):
+                    some.add_(powers.summed(each.low.q).T)
+        yield out
+
+
+def _panels(graph: Graph, rows: torch.Tensor, width: int) -> list[_Powers]:
+    """Of rows [B, n], some at a time."""
+    return [_Powers(graph, some.T.contiguous()) for some in torch.split(rows, width)]
 
 
 def _scaled(graph: Graph, rows: torch.Tensor, power: float) -> torch.Tensor:
@@ -123,7 +136,7 @@ def _scaled(graph: Graph, rows: torch.Tensor, power: float) -> torch.Tensor:
 def _low_pass(
     graph: Graph, rows: torch.Tensor, vectors: torch.Tensor, k: int, scale: float
 ) -> torch.Tensor:
-    """((x D^-s) V_k V_kᵀ D^s)ᵀ [n, B]."""
+    """(x D^-s) V_k V_kᵀ D^s [B, n]."""
     v = vectors[:, :k]
     inner = _scaled(graph, rows, -scale) @ v  # (B, n) (n, k)
-    return (v @ inner.T).mul_(graph.scale(scale)[:, None])
+    return (inner @ v.T).mul_(graph.scale(scale))

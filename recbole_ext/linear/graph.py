@@ -13,6 +13,9 @@ from recbole_ext.core.arrays import Floats
 from recbole_ext.core.sparse import by_rows
 from recbole_ext.linear.eigen import leading
 
+_PANEL = 32
+"""Users that are scored together on a CPU: n of their numbers stay in its last cache, where P̃ y costs half of what 200 users do."""
+
 
 @dataclass(frozen=True)
 class Factor:
@@ -82,6 +85,16 @@ class Graph:
     def times(self, y: torch.Tensor) -> torch.Tensor:
         """P̃ y [n, B] of y [n, B]."""
         return self.columns @ (self.rows @ y)
+
+    @property
+    def panel(self) -> int | None:
+        """Columns that are best multiplied together, None for any number."""
+        return _PANEL if self.degree.device.type == "cpu" else None
+
+    def times_rows(self, rows: torch.Tensor) -> torch.Tensor:
+        """rows P̃ [B, n] of rows [B, n]."""
+        some = torch.split(rows, self.panel or max(1, len(rows)))
+        return torch.cat([self.times(part.T.contiguous()).T for part in some])
 
     def scale(self, power: float) -> torch.Tensor:
         """[n] degrees to a power, in the precision of R̃; 0 of an item without interactions."""

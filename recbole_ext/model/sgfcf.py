@@ -108,7 +108,7 @@ class SGFCF(GraphFilter):
         # (B, n) (n, k): R̂V; that over S, times s^β_u, is U s^β_u up to a factor for each user
         left = (x @ right[:, k:]) * s ** (power[:, None] - 1.0)
         low = _by_sums(left @ right[:, :k].T)  # (B, k) (k, n)
-        twice = _by_sums(graph.times(x.to_dense().T.contiguous()).T)
+        twice = _by_sums(graph.times_rows(x.to_dense()))
         for gamma in gammas:
             yield torch.add(low, twice, alpha=gamma)
 
