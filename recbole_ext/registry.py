@@ -196,6 +196,49 @@ MODELS = {
                 ("LLMAddEASE", "cease:AddEASE", _L3AE),
             )
         ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.{name.lower()}:{name}",
+                trainer=CLOSED_FORM,
+                offers=(UNSEEN_USERS,),
+                paper=paper,
+            )
+            for name, paper in (
+                (
+                    "GFCF",
+                    Paper(
+                        "How Powerful is Graph Convolution for Recommendation?",
+                        "CIKM 2021",
+                        "https://github.com/yshenaw/GF_CF",
+                    ),
+                ),
+                (
+                    "BSPM",
+                    Paper(
+                        "Blurring-Sharpening Process Models for Collaborative Filtering",
+                        "SIGIR 2023",
+                        "https://github.com/jeongwhanchoi/BSPM",
+                    ),
+                ),
+                (
+                    "SGFCF",
+                    Paper(
+                        "How Powerful is Graph Filtering for Recommendation",
+                        "KDD 2024",
+                        "https://github.com/tanatosuu/sgfcf",
+                    ),
+                ),
+                (
+                    "ChebyCF",
+                    Paper(
+                        "Graph Spectral Filtering with Chebyshev Interpolation for Recommendation",
+                        "SIGIR 2025",
+                        "https://github.com/chanwoo0806/ChebyCF",
+                    ),
+                ),
+            )
+        ),
         ModelSpec(
             name="AlphaRec",
             target="recbole_ext.model.alpharec:AlphaRec",

@@ -1,1 +1,1 @@
-"""The closed-form algebra of linear autoencoders: Gram matrix, ridge inverse, zero-diagonal lemma."""
+"""The closed-form algebra of linear autoencoders (Gram matrix, ridge inverse, zero-diagonal lemma) and of graph filters."""

@@ -14,6 +14,10 @@ OURS = tuple(MODELS)
 RECBOLE = ("Pop@recbole", "BPR", "LightGCN", "ItemKNN", "MultiVAE", "NeuMF", "SASRec")
 SMALL = {
     "L3AE": {"encoder": "hash:32"},
+    "GFCF": {"k": 6},
+    "BSPM": {"k": 6},
+    "SGFCF": {"k": 6},
+    "ChebyCF": {"eta": 6},
     "AlphaRec": {"epochs": 5, "encoder": "hash:16", "num_neg": 8},
     "UniSRec": {"epochs": 5, "encoder": "hash:16", "num_neg": 8},
     "ELSA": {"epochs": 5, "embedding_size": 8},
@@ -31,8 +35,20 @@ SMALL = {
 }
 
 
+SPACES = {
+    "GFCF": [{"k": [0, 3, 8], "alpha": [0, 0.3, 1]}],
+    "BSPM": [
+        {"k": [3, 8], "merge": ["early", "late"], "combine": [False, True]},
+        {"K_s": [1, 2], "solver": ["rk4", "euler"], "T_s": [1, 2.5], "sharpen": [True, False]},
+    ],
+    "SGFCF": [{"eps": [0.3, 0.5], "k": [3, 8], "gamma": [0, 2], "beta": [0.5, 1], "individual": [True, False]}],
+    "ChebyCF": [{"beta": [0, 0.4], "degree": [4, 8], "eta": [0, 3, 8], "alpha": [0.1, 0.5]}],
+}  # fmt: skip
+
+
 class TestEveryModel(ModelContract):
     models = {name: SMALL.get(name, {}) for name in (*OURS, *RECBOLE)}  # noqa: RUF012
+    spaces = SPACES
 
 
 def test_the_minimum_set_is_there():

@@ -35,6 +35,10 @@ SMALL = {
 NEEDED = {
     "ConvNCF": {"embedding_size": 64},
     "FEARec": {"n_layers": 2},
+    "GFCF": {"k": 3},
+    "BSPM": {"k": 3},
+    "SGFCF": {"k": 3},
+    "ChebyCF": {"eta": 3},
     "KnotsELSA": {"k": 4, "sae_epochs": 1},
     "KnotsMultVAE": {"k": 4, "sae_epochs": 1},
 }

@@ -27,6 +27,10 @@ BLIND = {"Pop", "RandomPop", "Pop@recbole", "Random"}
 LEARNERS = (
     "EASE",
     "L3AE",
+    "GFCF",
+    "BSPM",
+    "SGFCF",
+    "ChebyCF",
     "AlphaRec",
     "ELSA",
     "MultVAE",

@@ -9,6 +9,8 @@ import torch
 
 from recbole_ext.evaluator.candidates import draw_lists
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
+from recbole_ext.linear.filters import Filter, LowPass, responses
+from recbole_ext.linear.graph import Graph
 from recbole_ext.linear.ridge import gram, ridge_inverse_
 from recbole_ext.linear.semantics import Semantics, ease_teacher
 from recbole_ext.linear.solution import Distillation
@@ -45,6 +47,29 @@ def small_task() -> RankTask:
 def test_the_closed_form_is_the_same_on_the_gpu(dtype, close):
     # Entries are below 1; float32 products of 1,500 terms in another order.
     assert float((solve("cuda", dtype) - solve("cpu", dtype)).abs().max()) < close
+
+
+def filtered(device: str, dtype: torch.dtype) -> list[torch.Tensor]:
+    """Scores by two filters, on the CPU in the end."""
+    x = sp.csr_matrix((np.random.default_rng(3).random((600, 400)) < 0.03).astype(np.float32))
+    v = Graph.of(x, dtype=torch.float64, device=device).factor(20).vectors.to(dtype)
+    assert v.device.type == device
+    both = [Filter((0.5, -0.3, 0.2), 0.4, LowPass(20, (0.3,), 0.4)), Filter((0.5, -0.5), 0.0, LowPass(9, (0.3, 0.1)))]  # fmt: skip
+    made = responses(Graph.of(x, dtype=dtype, device=device), v, both, x[:70])
+    return [scores.double().cpu().clone() for scores in made]  # one memory for all
+
+
+@needs_gpu
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 1e-5), (torch.float64, 1e-8)])
+def test_filters_are_the_same_on_the_gpu(dtype, close):
+    # Scores of order 1; the factor has converged to 1e-8.
+    for one, two in zip(filtered("cuda", dtype), filtered("cpu", dtype), strict=True):
+        assert float((one - two).abs().max()) < close
+
+
+def test_filters_in_float32_are_near_those_in_float64():
+    for one, two in zip(filtered("cpu", torch.float32), filtered("cpu", torch.float64), strict=True):  # fmt: skip
+        assert float((one - two).abs().max()) < 1e-5
 
 
 @needs_gpu
