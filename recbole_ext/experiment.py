@@ -30,7 +30,7 @@ from recbole_ext.results import run_id
 from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
 from recbole_ext.tune.search import Space
 
-_EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "pointwise"}
+_EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "ctr"}
 """Scoring -> a protocol that it serves."""
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _USERS_KEYS = ("split", "split_seed", "split_held_out", "fold")
@@ -41,6 +41,8 @@ RARE_FILTERS = {
     "min_label": None,
     "columns": None,
     "keep_label": False,
+    "duplicates": "latest",
+    "history_field": None,
 }
 """Named in a record only where they differ from these."""
 
@@ -238,6 +240,11 @@ def prepare(
         raise HarnessError(f"{model.name}: {error}") from None
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
+    if settings.dataset["duplicates"] == "keep" and not all(p.labelled for p in asked):
+        raise HarnessError(
+            "--duplicates=keep leaves pairs that stand several times, but an item is ranked once: --protocols=ctr, or "
+            "--duplicates=latest"
+        )
     _check_users(model, settings, asked, run_file, sources)
     if sources is not None:
         require(model, TRANSFER, "--train: ")

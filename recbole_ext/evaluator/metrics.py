@@ -80,7 +80,7 @@ class PointwiseMetric:
     of_probabilities: bool = False
     """Defined where scores are probabilities only."""
 
-    anchor = "labelled-pairs-pointwise"
+    anchor = "labelled-pairs-ctr"
 
 
 JOINT: Mapping[str, JointMetric] = {

@@ -188,7 +188,7 @@ def pointwise_columns(section: Section) -> tuple[Column[Row], ...]:
 
     def column(name: str, metric: PointwiseMetric) -> Column[Row]:
         def value(row: Row) -> tuple[Cell, int | None] | None:
-            cell = row.cell("pointwise", name)
+            cell = row.cell("ctr", name)
             return None if cell is None else (cell, _users(row, name))
 
         def show(shown: tuple[Cell, int | None]) -> Parts:
@@ -202,14 +202,14 @@ def pointwise_columns(section: Section) -> tuple[Column[Row], ...]:
         *(
             column(name, metric)
             for name, metric in POINTWISE.items()
-            if any(row.cell("pointwise", name) is not None for row in section.rows)
+            if any(row.cell("ctr", name) is not None for row in section.rows)
         ),
     )
 
 
 def _users(row: Row, name: str) -> int | None:
     """Over how many users a metric of labelled pairs is a mean."""
-    users = row.first.metrics["pointwise"][name].get("users")
+    users = row.first.metrics["ctr"][name].get("users")
     return None if users is None else int(users)
 
 

@@ -63,7 +63,7 @@ def _lines(section: Section, row: Row, known: Analysis) -> Iterator[_Line]:
         for protocol, metrics in record.metrics.items()
         for metric in metrics
     }
-    protocols = ["full", *section.sampled, "pointwise"]
+    protocols = ["full", *section.sampled, "ctr"]
     for protocol, metric in sorted(
         names, key=lambda n: (protocols.index(n[0]), n[1].partition("@")[0], trailing_number(n[1]))
     ):
