@@ -140,6 +140,19 @@ POINTWISE: Mapping[str, PointwiseMetric] = {
     )
 }
 
+MORE_THAN = 3
+"""Training rows of a warm user and of a warm item (CoLLM's files of MovieLens-1M)."""
+WARM, SEEN, COLD, UNSEEN = "warm", "seen", "cold", "both unseen"
+PARTS = {
+    WARM: f"user and item have more than {MORE_THAN} training rows each",
+    SEEN: "user and item are both in training",
+    COLD: "user or item is not in training",
+    UNSEEN: "neither user nor item is in training",
+}
+"""Part of the labelled pairs -> whose rows it holds. `warm` is the rule for MovieLens-1M, `seen` that for Amazon-Book and of the flag
+`not_cold`; `cold` is what `seen` leaves, and some rows are neither warm nor cold. `both unseen` is what one of CoLLM's scripts
+calls cold."""
+
 Metric = JointMetric | RankMetric | OutputMetric | PointwiseMetric
 _METRICS: Mapping[str, Metric] = {**JOINT, **PER_POSITIVE, **OUTPUT, **POINTWISE}
 

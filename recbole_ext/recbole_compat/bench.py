@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.interactions import Interactions
-from recbole_ext.data.splits import HISTORY, TEST, TRAIN, VALID, Split
+from recbole_ext.data.splits import HISTORY, TEST, TRAIN, UNUSED, VALID, Split
 from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.stack import recbole
 
@@ -323,7 +323,7 @@ def _dataset_class(sequential: bool) -> type:
             rows = (
                 np.flatnonzero(split.part == TRAIN)
                 if sequential
-                else np.argsort(split.part, kind="stable")
+                else np.argsort(split.part, kind="stable")[: int((split.part != UNUSED).sum())]
             )
             columns: dict[str, npt.NDArray[Any]] = {
                 self.uid_field: data.user[rows] + 1,
