@@ -150,7 +150,7 @@ def score_test(fitted: Fitted, experiment: Experiment) -> Tables:
             assert labelled is not None
             pairs = recbole_compat.pair_scorer(model, bench, data, history)
             probabilities = bool(getattr(model, "probabilities", False))
-            found = pairs(labelled.user, labelled.item)
+            found = pairs(labelled.user, labelled.item, labelled.row)
             return Tables(None, scored(labelled, found, probabilities))
         return full_tables(fitted.scorer(problem, *problem.seen_at_test), experiment)
 
