@@ -259,12 +259,20 @@ MODELS = {
             trainer=CLOSED_FORM,
             scoring="pointwise",
         ),
-        ModelSpec(
-            name="MF",
-            target="recbole_ext.model.mf:MF",
-            trainer=STAGED,
-            scoring="pointwise",
-            paper=_COLLM,
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.{module}:{name}",
+                trainer=STAGED,
+                scoring="pointwise",
+                paper=_COLLM,
+            )
+            for name, module in (
+                ("MF", "mf"),
+                ("DIN", "din"),
+                ("SASRecBCE", "sasrec_bce"),
+                ("LightGCNBCE", "lightgcn_bce"),
+            )
         ),
         ModelSpec(
             name="SimGCL",

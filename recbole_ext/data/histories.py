@@ -1,8 +1,9 @@
-"""Running histories of labelled rows: what a user had liked before each of its rows, whichever part those lie in.
+"""Running histories of labelled rows: what a user had liked before each of its rows.
 
-A row's history grows with the rows of validation and test (SeLLa-Rec and CoLLM, their files of MovieLens-1M: the list beside a
-row names every earlier row with label 1, those of later parts included). No row's own label is in its history, and none that
-comes after it.
+A row's history grows with the rows of its own part: that of a tested row holds earlier tested rows too (SeLLa-Rec and CoLLM, their
+files of MovieLens-1M: the list beside a row names every earlier row with label 1). No row's own label is in its history, and none
+that comes after it. Ours: none of a later part either, which a split by time never has and others have, so that training
+sees no label of what is tested.
 """
 
 from __future__ import annotations
@@ -21,12 +22,13 @@ class Histories:
     otherwise.
     """
 
-    def __init__(self, data: Interactions, places: Ints | None) -> None:
+    def __init__(self, data: Interactions, places: Ints | None, level: Ints) -> None:
         """Put the liked rows of every user in order.
 
         Args:
             data: with labels, of which 1 is liked.
             places: [N] of each row among its user's, by time; read where the source has no lists.
+            level: [N] from 0, smaller for earlier parts: a row's history has rows of its own level and of smaller ones.
 
         Raises:
             HarnessError: no labels, or neither lists nor times.
@@ -40,20 +42,26 @@ class Histories:
             raise HarnessError(
                 f"{data.name}: histories need a timestamp column, or lists (--history_field)"
             )
-        liked = np.flatnonzero(data.label == 1)
         width = int(before.max(initial=0)) + 2
         key = data.user * width + before
-        order = liked[np.argsort(key[liked], kind="stable")]
+        order = np.flatnonzero(data.label == 1)
+        order = order[np.argsort(key[order], kind="stable")]
         if data.liked_before is not None and (np.diff(key[order]) == 0).any():
             row = order[:-1][np.diff(key[order]) == 0][0]
             raise HarnessError(
                 f"{data.name}: user '{data.user_tokens[data.user[row]]}' has two liked rows with equally long histories, so "
                 "that they are no running ones; set history_field=null"
             )
-        self._item = data.item[order]
-        self._end = np.searchsorted(key[order], key)
-        self._begin = np.searchsorted(key[order], data.user * width)
-        """Of each row's history among `_item`."""
+        self._begin, self._end = np.empty_like(key), np.empty_like(key)
+        """[N] of each row's history among `_item`, in which every level has its own stretch."""
+        items, offset = [], 0
+        for own in np.unique(level):
+            known, rows = order[level[order] <= own], level == own
+            self._begin[rows] = offset + np.searchsorted(key[known], data.user[rows] * width)
+            self._end[rows] = offset + np.searchsorted(key[known], key[rows])
+            items.append(data.item[known])
+            offset += len(known)
+        self._item: Ints = np.concatenate(items) if items else np.empty(0, dtype=np.int64)
 
     @property
     def lengths(self) -> Ints:

@@ -24,7 +24,8 @@ from recbole_ext.data.interactions import Interactions
 TRAIN, VALID, TEST, HISTORY = 0, 1, 2, 3
 """What is learnt from, chosen by, tested, and, of users that training never sees, what a model is told of them when it scores."""
 UNUSED = 4
-"""A part that is neither learnt from nor tested: rows before which the user had liked too little (`min_history`)."""
+"""From here on: what is neither learnt from nor tested, rows before which the user had liked too little (`min_history`); 4 more than the
+part that they would be in."""
 TENTHS = 10
 """Groups of users of the split `users`."""
 _ROUNDING = 1e-9
@@ -38,7 +39,7 @@ class Split:
     """Which part each interaction belongs to."""
 
     part: npt.NDArray[np.int8]
-    """[N] TRAIN, VALID, TEST, HISTORY or UNUSED."""
+    """[N] TRAIN, VALID, TEST or HISTORY, or UNUSED and one of these."""
     seed: int = 0
     """Of the random order, here that of interactions of one time."""
 
@@ -54,7 +55,9 @@ class Split:
             HarnessError: the data has no labels, or nothing that puts them in order.
         """
         ordered = data.liked_before is not None or data.time is None
-        return Histories(data, None if ordered else self.places(data))
+        part = self.part % UNUSED
+        level = np.where(part == HISTORY, TRAIN, part).astype(np.int64)
+        return Histories(data, None if ordered else self.places(data), level)
 
     def pairs(self, data: Interactions, *parts: int) -> tuple[Ints, Ints]:
         """(user [.], item [.]) of the interactions in any of `parts`."""
@@ -100,7 +103,7 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
     split = Split(kinds[kind](data, spec), int(spec["split_seed"]))
     if least := int(spec.get("min_history") or 0):
         short = split.histories(data).lengths < least
-        split = Split(np.where(short, UNUSED, split.part).astype(np.int8), split.seed)
+        split = Split(np.where(short, UNUSED + split.part, split.part).astype(np.int8), split.seed)
     for part, what in ((TRAIN, "training"), (VALID, "validation"), (TEST, "test")):
         if not (split.part == part).any():
             raise HarnessError(

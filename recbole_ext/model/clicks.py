@@ -14,6 +14,7 @@ from torch.nn import functional
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Stage
+from recbole_ext.data.histories import Histories
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """Users [B], items [B], labels [B] float, and rows [B] of the interactions."""
@@ -150,3 +151,17 @@ class SteppedPairModel(PairModel):
             return found
         squares = torch.stack([p.square().sum() for p in self.parameters() if p.requires_grad])
         return found + self.penalty / 2 * squares.sum()
+
+
+class HistoryPairModel(SteppedPairModel):
+    """A stepped pair model that reads the latest `MAX_ITEM_LIST_LENGTH` items that the user had liked before the row."""
+
+    def __init__(self, config: Any, dataset: Any) -> None:
+        super().__init__(config, dataset)
+        self.longest = int(config["MAX_ITEM_LIST_LENGTH"])
+        self.histories: Histories = dataset.histories()
+
+    def before(self, row: torch.Tensor) -> torch.Tensor:
+        """[B, longest] liked items before rows [B] in RecBole's ids, the latest at the right, 0 in front of shorter ones."""
+        found = self.histories.latest(row.cpu().numpy(), self.longest) + 1
+        return torch.from_numpy(found).to(self.device)

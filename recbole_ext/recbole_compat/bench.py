@@ -326,7 +326,7 @@ def _dataset_class(sequential: bool) -> type:
             rows = (
                 np.flatnonzero(split.part == TRAIN)
                 if sequential
-                else np.argsort(split.part, kind="stable")[: int((split.part != UNUSED).sum())]
+                else np.argsort(split.part, kind="stable")[: int((split.part < UNUSED).sum())]
             )
             columns: dict[str, npt.NDArray[Any]] = {
                 self.uid_field: data.user[rows] + 1,
