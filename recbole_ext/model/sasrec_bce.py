@@ -21,12 +21,22 @@ class Block(nn.Module):
             nn.Linear(width, width), nn.Dropout(dropout), nn.ReLU(), nn.Linear(width, width), nn.Dropout(dropout)
         )  # fmt: skip
 
-    def forward(self, x: torch.Tensor, later: torch.Tensor, there: torch.Tensor) -> torch.Tensor:
-        """[B, L, d] of x [B, L, d]; `later` [L, L] is what a place does not see, `there` [B, L, 1] is 0 for padding."""
-        query = self.before_attention(x)
+    def forward(self, x: torch.Tensor, there: torch.Tensor, asked: int) -> torch.Tensor:
+        """[B, asked, d] of the last places of x [B, L, d], each of which sees itself and what is earlier.
+
+        Args:
+            x: [B, L, d].
+            there: [B, L, 1], 0 for padding.
+            asked: places, of which the last block needs one only.
+        """
+        length = x.shape[1]
+        query = self.before_attention(x[:, length - asked :])
+        later = torch.ones(asked, length, dtype=torch.bool, device=x.device).triu(
+            length - asked + 1
+        )
         x = query + self.attention(query, x, x, attn_mask=later, need_weights=False)[0]
         x = self.before_units(x)
-        found: torch.Tensor = (x + self.units(x)) * there
+        found: torch.Tensor = (x + self.units(x)) * there[:, length - asked :]
         return found
 
 
@@ -52,8 +62,6 @@ class SASRecBCE(HistoryPairModel):
             Block(width, int(config["n_heads"]), share) for _ in range(int(config["n_layers"]))
         )
         self.last = nn.LayerNorm(width, eps=1e-8)
-        later = torch.ones(longest, longest, dtype=torch.bool).triu(1)
-        self.register_buffer("later", later, persistent=False)
 
     def state(self, before: torch.Tensor) -> torch.Tensor:
         """[B, d] of histories [B, L], padded in front by 0."""
@@ -63,8 +71,8 @@ class SASRecBCE(HistoryPairModel):
         x = self.items(before) * scale + self.places.weight
         self.dropout.train(self.blocks.training)
         x = self.dropout(x) * there
-        for block in self.blocks:
-            x = block(x, self.later, there)
+        for number, block in enumerate(self.blocks, 1):
+            x = block(x, there, 1 if number == len(self.blocks) else self.longest)
         found: torch.Tensor = self.last(x[:, -1])
         return found
 

@@ -252,6 +252,83 @@ def test_a_step_is_that_of_adam_with_its_own_weight_decay(clicks, tmp_path):
     torch.testing.assert_close(one.users.weight, two.users.weight, atol=1e-4, rtol=1e-4)
 
 
+def slow_block(block, x, there):
+    """Every place of one history [L, d] by loops in double precision, nothing dropped."""
+    weight, bias = block.attention.in_proj_weight.double(), block.attention.in_proj_bias.double()
+    width = x.shape[1]
+    out = torch.zeros_like(x)
+    for place in range(len(x)):
+        query = block.before_attention.double()(x[place])
+        q, k, v = (
+            of @ weight[n * width : (n + 1) * width].T + bias[n * width : (n + 1) * width]
+            for n, of in enumerate((query[None], x[: place + 1], x[: place + 1]))
+        )
+        weights = torch.softmax(q @ k.T / width**0.5, dim=1)
+        found = query + block.attention.out_proj.double()((weights @ v)[0])
+        found = block.before_units.double()(found)
+        out[place] = (found + block.units.double()(found)) * there[place]
+    return out
+
+
+@pytest.mark.parametrize("history", [[1, 2, 3, 4, 5], [0, 0, 0, 7, 3], [0, 0, 0, 0, 0]])
+def test_the_state_of_sasrec_is_that_of_a_loop_over_all_places(history, clicks, tmp_path):
+    model = untrained(experiment("SASRecBCE", clicks), tmp_path).model.eval()
+    before = torch.tensor([history])
+    with torch.no_grad():
+        fast = model.state(before)[0]
+        x = model.items.weight.double()[before[0]] * 8**0.5 + model.places.weight.double()
+        there = (before[0] > 0).double()
+        x = x * there[:, None]
+        for block in model.blocks:
+            x = slow_block(block, x, there)
+        slow = model.last.double()(x[-1])
+    # Single precision, two layers of 8 units.
+    torch.testing.assert_close(fast.double(), slow, atol=1e-5, rtol=1e-4)
+
+
+def test_the_taste_of_din_is_a_sum_over_what_was_liked_and_padding_adds_nothing(clicks, tmp_path):
+    model = untrained(experiment("DIN", clicks), tmp_path).model.eval()
+    seen = []
+    model.head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    rows = torch.from_numpy(model.row[:40])
+    user, item = torch.from_numpy(model.user[:40]), torch.from_numpy(model.item[:40])
+    with torch.no_grad():
+        model.logits(user, item, rows)
+        width = model.items.embedding_dim
+        for place, row in enumerate(rows.tolist()):
+            target, taste = model.items.weight[item[place]], torch.zeros(width)
+            for liked in (model.histories.of(row)[-10:] + 1).tolist():
+                h = model.liked.weight[liked]
+                taste += (
+                    model.attention(torch.cat([target, h, target - h, target * h])[None])[0] * h
+                )
+            torch.testing.assert_close(
+                seen[0][place, width : 2 * width], taste, atol=1e-6, rtol=1e-4
+            )
+    assert any(len(model.histories.of(row)) == 0 for row in rows.tolist())
+
+
+def test_a_batch_of_one_row_does_not_stop_din(clicks, tmp_path):
+    model = untrained(experiment("DIN", clicks), tmp_path).model.train()
+    one = [torch.from_numpy(of[:1]) for of in (model.user, model.item, model.row)]
+    assert torch.isfinite(model.logits(*one)).all()
+
+
+def test_a_pair_liked_twice_is_one_edge_and_a_disliked_one_none(tmp_path):
+    (tmp_path / "twice").mkdir()
+    rows = ["u\ti\t1\t1", "u\ti\t1\t2", "u\tj\t0\t3", "v\tj\t1\t4", "v\ti\t0\t5", "u\tj\t1\t6", "v\ti\t1\t7", "v\tj\t0\t8"]  # fmt: skip
+    head = "user_id:token\titem_id:token\tlabel:float\ttimestamp:float"
+    (tmp_path / "twice" / "twice.inter").write_text("\n".join([head, *rows]) + "\n")
+    given = {"keep_label": "true", "duplicates": "keep", "split": "global_time", "split_ratio": "[0.6,0.2,0.2]"}  # fmt: skip
+    of = make_experiment("LightGCNBCE", "twice", tmp_path, **given, threads=1)
+    model = untrained(of, tmp_path).model
+    assert len(model.label) == 4 and model.label.sum() == 3
+    users, items = model.graph.convolve(model.users.weight, model.items.weight, 1)
+    # u and i have each other alone, as v and j have: (start + the other's) / 2
+    torch.testing.assert_close(users[1], (model.users.weight[1] + model.items.weight[1]) / 2)
+    torch.testing.assert_close(items[2], (model.items.weight[2] + model.users.weight[2]) / 2)
+
+
 def test_selection_by_fewer_rows_trains_another_stage_and_keeps_the_section(real_data, tmp_path):
     given = {"epochs": 1, "embedding_size": 2, "threads": 1}
     small, whole = (
