@@ -14,8 +14,10 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.splits import TEST, TRAIN, VALID
 from recbole_ext.model.bias import ridge_logistic
 from recbole_ext.model.clicks import LabelledRows
+from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.pipeline.training import score_test
 from recbole_ext.registry import find_model
+from recbole_ext.results import read_record
 from recbole_ext.trainer.checkpoint import save_weights
 from tests.problems import make_experiment, train
 
@@ -356,6 +358,8 @@ def test_bias_on_the_official_split_is_where_it_was_measured(real_data, tmp_path
     assert found["uauc"]["users"] == 224
     sizes = {name: of["rows"] for name, of in record["parts"].items()}
     assert sizes == {"warm": 3_522, "seen": 4_153, "cold": 3_178, "both unseen": 26}
+    again = experiment_of(read_record(path), real_data)
+    assert again.run_id == record["run_id"]
     told = capsys.readouterr().out
     assert "(224 users)" in told and "warm (3,522 rows)" in told
 
