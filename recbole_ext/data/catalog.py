@@ -19,10 +19,10 @@ class DatasetSpec:
     folder: Path | None
     """Of atomic files; None for one that is built from `source`."""
     options: dict[str, Any] = field(default_factory=dict)
-    labelled_options: dict[str, Any] | None = None
-    """In place of `options` where labelled pairs are told apart and nothing is ranked; None for the same."""
     source: Source | None = None
     supply: Supply = field(default_factory=Supply)
+    labelled_options: dict[str, Any] | None = None
+    """In place of `options` where labelled pairs are told apart and nothing is ranked; None for the same."""
 
 
 def dataset_names(data_path: Path | None = None) -> list[str]:
@@ -61,12 +61,13 @@ def find_dataset(
         if find_atomic(folder, f"{name}.inter") is None:
             options = {"split": "files", **options}  # the source brings nothing but its own split
         local = (found or {}).get("local_labelled_options") or {}
-        return DatasetSpec(name, folder, options, {**labelled, **local} if labelled else None)
+        both = {**labelled, **local} if labelled else None
+        return DatasetSpec(name, folder, options, labelled_options=both)
     source = (found or {}).get("source")
     if source == "recbole":
-        return DatasetSpec(name, bundled_ml_100k(), options, labelled)
+        return DatasetSpec(name, bundled_ml_100k(), options, labelled_options=labelled)
     if isinstance(source, Source):
-        return DatasetSpec(name, None, options, labelled, source, supply or Supply())
+        return DatasetSpec(name, None, options, source, supply or Supply(), labelled)
     known = dataset_names(data_path)
     hint = nearest(name, known) or f" (here: {', '.join(known)});"
     raise HarnessError(
