@@ -46,7 +46,7 @@ Options of run:
   --allow-pickle       read official files that are pickles (CoLLM's): tables only, nothing that could run
   --mirror=URL         take official files from here (or set RECBOLE_EXT_MIRROR)
   --protocols=A,B      full, uniM (M frozen negatives), popM (drawn by popularity), expected@M (uniM's mean over all
-                       draws), recbole-uniM (RecBole's own evaluator, slow), pointwise (labelled pairs)
+                       draws), recbole-uniM (RecBole's own evaluator, slow), ctr (labelled pairs)
   --run-file=FILE      csv or parquet (user, item, score or rank) of another system, named by --model, as a row here
   --train=A,B          train on these datasets together and rank --dataset's items, which they have not, with what was
                        learned there (models that offer transfer); --NAME.KEY=VALUE is a key of one dataset

@@ -10,6 +10,7 @@ from recbole_ext.core.errors import HarnessError, nearest
 from recbole_ext.core.recbole_package import recbole_root
 from recbole_ext.core.values import Rule, Rules, check, parse_value
 from recbole_ext.core.yaml_files import properties, read_yaml
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.registry import ModelSpec
 
 
@@ -109,13 +110,17 @@ def _hint(key: str, known: Iterable[str]) -> str:
 
 
 def resolve(
-    specs: list[ModelSpec], dataset_options: Mapping[str, Any], given: Mapping[str, str]
+    specs: list[ModelSpec],
+    dataset_options: Mapping[str, Any],
+    given: Mapping[str, str],
+    labelled_options: Mapping[str, Any] | None = None,
 ) -> list[Settings]:
     """Apply `--key=value` to the models of a command.
 
     Args:
         specs: the models.
         dataset_options: what the dataset's YAML sets, over the defaults.
+        labelled_options: what it sets instead where labelled pairs are told apart and nothing is ranked; None for the same.
         given: key -> text. `MODEL.key` reaches one model only; a plain key must be known to a shared section or to at
             least one of the models, and reaches those that know it.
 
@@ -125,6 +130,13 @@ def resolve(
     overall = read_yaml(properties() / "overall.yaml")
     shared = {name: dict(overall[name]) for name in ("run", "evaluation", "dataset")}
     rules = _rules(overall, "overall.yaml")
+    if all(spec.scoring == "pointwise" for spec in specs):
+        shared["evaluation"]["protocols"] = ["ctr"]  # the only one that they serve
+    protocols = shared["evaluation"]["protocols"]
+    if "protocols" in given:
+        protocols = _read("protocols", given["protocols"], protocols, rules)
+    if labelled_options is not None and all(protocol_of(name).labelled for name in protocols):
+        dataset_options = labelled_options
     _update_known(shared["dataset"], dataset_options, rules)
     models = {spec.name: model_defaults(spec) for spec in specs}
     for key, text in given.items():

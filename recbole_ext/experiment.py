@@ -30,7 +30,7 @@ from recbole_ext.results import run_id
 from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
 from recbole_ext.tune.search import Space
 
-_EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "pointwise"}
+_EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "ctr"}
 """Scoring -> a protocol that it serves."""
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _USERS_KEYS = ("split", "split_seed", "split_held_out", "fold")
@@ -41,6 +41,8 @@ RARE_FILTERS = {
     "min_label": None,
     "columns": None,
     "keep_label": False,
+    "duplicates": "latest",
+    "history_field": None,
 }
 """Named in a record only where they differ from these."""
 
@@ -84,6 +86,8 @@ class Experiment:
         }
         if run["refit"]:
             found["refit"] = True
+        if evaluation["valid_rows"] != "all":
+            found["valid_rows"] = evaluation["valid_rows"]
         if self.model.scoring != "full":
             found["scoring"] = self.model.scoring
         if self.sources is not None:
@@ -97,7 +101,8 @@ class Experiment:
     def selection(self) -> Selection:
         """What validation reads."""
         evaluation = self.settings.evaluation
-        return selection(evaluation["valid_metric"], self.model.scoring, evaluation["protocols"])
+        found = selection(evaluation["valid_metric"], self.model.scoring, evaluation["protocols"])
+        return dataclasses.replace(found, rows=evaluation["valid_rows"])
 
     @cached_property
     def unserved(self) -> dict[str, str]:
@@ -238,6 +243,16 @@ def prepare(
         raise HarnessError(f"{model.name}: {error}") from None
     if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
         raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
+    if evaluation["valid_rows"] != "all" and model.scoring != "pointwise":
+        raise HarnessError(
+            f"--valid_rows={evaluation['valid_rows']} is of labelled rows, by which {model.name} is not selected: "
+            "--valid_rows=all"
+        )
+    if settings.dataset["duplicates"] == "keep" and not all(p.labelled for p in asked):
+        raise HarnessError(
+            "--duplicates=keep leaves pairs that stand several times, but an item is ranked once: --protocols=ctr, or "
+            "--duplicates=latest"
+        )
     _check_users(model, settings, asked, run_file, sources)
     if sources is not None:
         require(model, TRANSFER, "--train: ")
@@ -307,7 +322,10 @@ def _unserved(protocol: Protocol, model: ModelSpec, run_file: RunFile | None) ->
 
 def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
     rare = {key: dataset[key] for key, usual in RARE_FILTERS.items() if dataset[key] != usual}
-    keys = _USERS_KEYS if dataset["split"] == "users" else _SPLIT_KEYS
+    keys = (
+        *(_USERS_KEYS if dataset["split"] == "users" else _SPLIT_KEYS),
+        *(("min_history",) if dataset["min_history"] else ()),
+    )
     return {
         "name": name,
         "filters": {**{key: dataset[key] for key in _FILTER_KEYS}, **rare},

@@ -137,6 +137,11 @@ _KNOTS = Paper(
     "preprint 2026",
     "https://arxiv.org/abs/2601.11182",
 )
+_COLLM = Paper(
+    "CoLLM: Integrating Collaborative Embeddings into Large Language Models for Recommendation",
+    "TKDE 2025",
+    "https://github.com/zyang1580/CoLLM",
+)
 _JEUNEN = Paper(
     "Closed-Form Models for Collaborative Filtering with Side-Information",
     "RecSys 2020",
@@ -290,6 +295,27 @@ MODELS = {
                 paper=_KNOTS,
             )
             for name in ("KnotsELSA", "KnotsMultVAE")
+        ),
+        ModelSpec(
+            name="Bias",
+            target="recbole_ext.model.bias:Bias",
+            trainer=CLOSED_FORM,
+            scoring="pointwise",
+        ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.{module}:{name}",
+                trainer=STAGED,
+                scoring="pointwise",
+                paper=_COLLM,
+            )
+            for name, module in (
+                ("MF", "mf"),
+                ("DIN", "din"),
+                ("SASRecBCE", "sasrec_bce"),
+                ("LightGCNBCE", "lightgcn_bce"),
+            )
         ),
         ModelSpec(
             name="SimGCL",

@@ -32,6 +32,7 @@ _DATASET = {
         "split_seed": int,
         "split_held_out?": float,  # of `users` only: share of a tested user's items
         "fold?": int,  # of `users` only: the tested tenth
+        "min_history?": int,  # liked items before a row that is used
     },
 }
 _INTERVAL = {"mean": float, "low": float, "high": float}  # over test users; 95% by bootstrap
@@ -57,6 +58,7 @@ _SCHEMA = {
         "tune": Maybe(
             {"stages?": [{}]}
         ),  # the space of `--tune`; `trials`, `limit`, `seed`, `scheduler`, `searcher`
+        "valid_rows?": str,  # small: the source's smaller validation part, of labelled rows
         "refit?": bool,  # true: trained again on training and validation before the test
         "train_on?": [
             {**_DATASET, "text_fields": {}}
@@ -116,6 +118,8 @@ _SCHEMA = {
     "beyond": {"*": float},
     # Part of the positives -> metrics of full ranking.
     "strata": {"*": {"users": int, "positives": int, "metrics": {"*": _INTERVAL}}},
+    # Part of the labelled pairs of the test -> metrics of `ctr`.
+    "parts": {"*": {"users": int, "rows": int, "metrics": {"*": {**_INTERVAL, "users?": int}}}},
     # Protocol that was asked for -> why there is no number under it.
     "unserved": {"*": str},
     # What a model says of itself once it is trained, e.g. `l0` and `cosine` of a sparse autoencoder.
@@ -126,7 +130,7 @@ _SCHEMA = {
 }
 """Every key of a record: `?` marks one that may be missing, `*` any other. A record's id covers what was asked for and not what
 came out, so that both are looked at."""
-_RARE = {"unserved", "measures"}
+_RARE = {"unserved", "measures", "parts"}
 """Keys that are written only where they hold something."""
 
 
@@ -149,6 +153,7 @@ class ResultRecord:
     flags: list[str] = field(default_factory=list)
     beyond: dict[str, float] = field(default_factory=dict)
     strata: dict[str, dict[str, Any]] = field(default_factory=dict)
+    parts: dict[str, dict[str, Any]] = field(default_factory=dict)
     unserved: dict[str, str] = field(default_factory=dict)
     measures: dict[str, float] = field(default_factory=dict)
     created: str = ""

@@ -23,7 +23,7 @@ from recbole_ext.leaderboard.terminal import render_text
 from recbole_ext.pipeline.replay import experiment_of
 from tests.problems import make_experiment
 
-PROTOCOLS = "--protocols=full,uni5,expected@5,pointwise", "--split_ratio=0.4,0.2,0.4"
+PROTOCOLS = "--protocols=full,uni5,expected@5,ctr", "--split_ratio=0.4,0.2,0.4"
 LISTS, PAIRS = "the model scores given lists only", "the model scores single pairs only"
 
 
@@ -65,12 +65,12 @@ def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, la
     code, told, found = run("TwoStages,Chooser,Clicks,Pop", *PROTOCOLS)
     assert code == 0, told.err
     assert {name: set(r.metrics) for name, r in found.items()} == {
-        "TwoStages": {"full", "uni5", "expected@5", "pointwise"},
-        "Pop": {"full", "uni5", "expected@5", "pointwise"},
+        "TwoStages": {"full", "uni5", "expected@5", "ctr"},
+        "Pop": {"full", "uni5", "expected@5", "ctr"},
         "Chooser": {"uni5"},
-        "Clicks": {"pointwise"},
+        "Clicks": {"ctr"},
     }
-    assert found["Chooser"].unserved == dict.fromkeys(["full", "expected@5", "pointwise"], LISTS)
+    assert found["Chooser"].unserved == dict.fromkeys(["full", "expected@5", "ctr"], LISTS)
     assert found["Clicks"].unserved == dict.fromkeys(["full", "uni5", "expected@5"], PAIRS)
     assert {n: r.validation["metric"] for n, r in found.items()} == {
         "TwoStages": "recall@20",
@@ -83,7 +83,7 @@ def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, la
     assert "unserved" not in written["Pop"] and "scoring" not in written["Pop"]["experiment"]
     assert found["Chooser"].beyond == {} and found["Clicks"].strata == {} and found["Pop"].strata
     reasons = (
-        f"no expected@5, full and pointwise: {LISTS} (Chooser)",
+        f"no ctr, expected@5 and full: {LISTS} (Chooser)",
         f"no expected@5, full and uni5: {PAIRS} (Clicks)",
     )
     page = render_markdown(found.values())
@@ -102,8 +102,8 @@ def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, la
     for name in ("Pop", "Clicks"):
         assert row_of(page, labelled, name)[1].startswith("0.")
     assert row_of(page, labelled, "Pop")[-1] == "–"  # its scores are no probabilities
-    assert "log_loss" in found["Clicks"].metrics["pointwise"]
-    assert found["Clicks"].metrics["pointwise"]["auc"]["mean"] > 0.6 > 0.55
+    assert "log_loss" in found["Clicks"].metrics["ctr"]
+    assert found["Clicks"].metrics["ctr"]["auc"]["mean"] > 0.6 > 0.55
     lines = [line.split(",") for line in render_csv(found.values()).splitlines()]
     assert any(line[4] == "Chooser" and line[7:9] == ["full", "unserved"] and LISTS in line for line in lines)  # fmt: skip
 
@@ -127,9 +127,9 @@ def test_rows_are_compared_only_where_both_have_numbers(run, labels, tmp_path):
             ("Chooser", "Clicks"),
         ]
     }
-    assert {p for p, _ in pairs["Pop", "EASE"]} == {"full", "uni5", "expected@5", "pointwise"}
+    assert {p for p, _ in pairs["Pop", "EASE"]} == {"full", "uni5", "expected@5", "ctr"}
     assert {p for p, _ in pairs["Pop", "Chooser"]} == {"uni5"}
-    assert pairs["Pop", "Clicks"] == {("pointwise", "uauc")}
+    assert pairs["Pop", "Clicks"] == {("ctr", "uauc")}
     assert pairs["Chooser", "Clicks"] == set()
     ids = {row: rows[row].first.run_id for row in rows}
     assert {key[0] for key in made.corrected} == {ids["Pop"], ids["EASE"]}
@@ -143,20 +143,20 @@ def test_rows_are_compared_only_where_both_have_numbers(run, labels, tmp_path):
 
 
 def test_without_labels_a_model_of_every_item_has_a_dash_and_one_of_pairs_is_a_line(run):
-    code, told, found = run("Pop", "--protocols=full,pointwise")
-    assert code == 0 and found["Pop"].unserved == {"pointwise": "the data has no labels"}
-    assert "no pointwise: the data has no labels (Pop)" in " ".join(told.out.split())
-    code, told, _ = run("Clicks", "--protocols=pointwise")
+    code, told, found = run("Pop", "--protocols=full,ctr")
+    assert code == 0 and found["Pop"].unserved == {"ctr": "the data has no labels"}
+    assert "no ctr: the data has no labels (Pop)" in " ".join(told.out.split())
+    code, told, _ = run("Clicks", "--protocols=ctr")
     assert code == 2
     line = told.err.strip().splitlines()[-1]
-    assert line == "error: Clicks on tiny has no number under --protocols=pointwise: the data has no labels"  # fmt: skip
+    assert line == "error: Clicks on tiny has no number under --protocols=ctr: the data has no labels"  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("model", "given", "told"),
     [
         ("Chooser", ["--protocols=full,expected@5"], f"Chooser has no number under --protocols=full,expected@5: {LISTS}; ask for e.g. --protocols=uni19"),
-        ("Clicks", [], f"{PAIRS}; ask for e.g. --protocols=pointwise"),
+        ("Clicks", ["--protocols=full"], f"{PAIRS}; ask for e.g. --protocols=ctr"),
         ("Chooser", ["--protocols=uni5", "--valid_metric=recall@20"], "Chooser: valid_metric 'recall@20' must be hit_pp@20, ndcg_pp@20 or mrr_pp"),
         ("Pop", ["--protocols=uni5", "--valid_metric=hit_pp@1"], "Pop: valid_metric 'hit_pp@1' must be recall@1"),
         ("Generator", ["--protocols=uni5", "--valid_metric=hit_pp@3"], "answers with one item of a list, of which hit_pp@3 says nothing"),

@@ -112,6 +112,8 @@ def _that_do_something(filters: Mapping[str, Any]) -> dict[str, Any]:
         }
     if filters.get("min_label") is not None:
         asked["min_label"] = filters["min_label"]
+    if filters.get("duplicates", "latest") != "latest":
+        asked["duplicates"] = filters["duplicates"]
     if asked.keys() & {"min_user", "min_item"} and filters.get("k_core") is False:
         asked["k_core"] = False
     return asked

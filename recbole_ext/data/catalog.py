@@ -21,6 +21,8 @@ class DatasetSpec:
     options: dict[str, Any] = field(default_factory=dict)
     source: Source | None = None
     supply: Supply = field(default_factory=Supply)
+    labelled_options: dict[str, Any] | None = None
+    """In place of `options` where labelled pairs are told apart and nothing is ranked; None for the same."""
 
 
 def dataset_names(data_path: Path | None = None) -> list[str]:
@@ -48,6 +50,7 @@ def find_dataset(
     """
     found = described(name)
     options = (found or {}).get("options") or {}
+    labelled = (found or {}).get("labelled_options")
     if data_path is not None and not data_path.is_dir():
         raise HarnessError(f"--data-path={data_path}: no such folder")
     if data_path is not None and _has_files(data_path / name):
@@ -57,12 +60,14 @@ def find_dataset(
             options = (found or {}).get("local_options") or {}
         if find_atomic(folder, f"{name}.inter") is None:
             options = {"split": "files", **options}  # the source brings nothing but its own split
-        return DatasetSpec(name, folder, options)
+        local = (found or {}).get("local_labelled_options") or {}
+        both = {**labelled, **local} if labelled else None
+        return DatasetSpec(name, folder, options, labelled_options=both)
     source = (found or {}).get("source")
     if source == "recbole":
-        return DatasetSpec(name, bundled_ml_100k(), options)
+        return DatasetSpec(name, bundled_ml_100k(), options, labelled_options=labelled)
     if isinstance(source, Source):
-        return DatasetSpec(name, None, options, source, supply or Supply())
+        return DatasetSpec(name, None, options, source, supply or Supply(), labelled)
     known = dataset_names(data_path)
     hint = nearest(name, known) or f" (here: {', '.join(known)});"
     raise HarnessError(

@@ -27,7 +27,7 @@ PARTS = ("train", "valid", "test")
 
 @dataclass(frozen=True)
 class Interactions:
-    """m users, n items, N distinct (user, item) pairs."""
+    """m users, n items, N (user, item) pairs: distinct ones, unless `duplicates: keep` was asked for."""
 
     name: str
     user_tokens: list[str]
@@ -50,13 +50,17 @@ class Interactions:
     """Rows that each filter removed."""
     label: Floats | None = None
     """[N] what was said of the pair, e.g. 0 or 1, as the file has it; None where it is not kept (`keep_label`)."""
+    liked_before: Ints | None = None
+    """[N] how many liked items the row's own history in the file names (`history_field`); None where that is not read."""
+    valid_small: npt.NDArray[np.bool_] | None = None
+    """[N] whether a row is in the source's smaller validation part; None for a source without one, or without labels."""
 
     def __len__(self) -> int:
         return len(self.user)
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over tokens, pairs, times, and labels where they are kept; equal for any order of rows and any split."""
+        """sha256 over tokens, pairs, times, and labels and histories where they are kept; equal for any order of rows and any split."""
         digest = hashlib.sha256()
         for tokens in (self.user_tokens, self.item_tokens):
             digest.update(f"{len(tokens)}\n".encode())
@@ -69,6 +73,8 @@ class Interactions:
             digest.update(self.time.astype("<f8").tobytes())
         if self.label is not None:
             digest.update(b"label" + self.label.astype("<f8").tobytes())
+        if self.liked_before is not None:
+            digest.update(b"liked before" + self.liked_before.astype("<i8").tobytes())
         return digest.hexdigest()
 
 
@@ -82,11 +88,12 @@ def canonical(
 
     Args:
         name: of the dataset, for messages.
-        rows: columns `user_id`, `item_id` (str, or categories of them), and optionally `rating`, `label`, `timestamp`, and `part` (the source's split).
+        rows: columns `user_id`, `item_id` (str, or categories of them), and optionally `rating`, `label`, `timestamp`, `part` (the source's split),
+            `liked_before` and `valid_small`.
         items: item features with `item_id`, or None.
         filters: `min_rating` and `min_label` (keep what is at least that), `min_user` and `min_item` (interactions, to a fixed point: the
             k-core when equal; with `k_core` false in one pass over the counts), each None or 0 for off; `keep_label` keeps
-            the column `label`, which removes nothing.
+            the column `label`, which removes nothing; with `duplicates: keep` a pair may stand several times.
 
     Raises:
         HarnessError: nothing is left, a filter needs a column that is not there, a time or a kept label is missing.
@@ -98,7 +105,9 @@ def canonical(
     rows, dropped = filtered(name, rows, filters)
     user_tokens, user = still_used(user_tokens, rows["user_id"].to_numpy())
     item_tokens, item = still_used(item_tokens, rows["item_id"].to_numpy())
-    order = np.lexsort((item, user))
+    # Where a pair stands several times, its rows are told apart by what they say, not by the order of the file.
+    said = [rows[c].to_numpy() for c in ("liked_before", "label", "timestamp") if c in rows]
+    order = np.lexsort((*said, item, user) if filters.get("duplicates") == "keep" else (item, user))
     time = (
         _filled(name, rows, "timestamp", "remove the column")[order]
         if "timestamp" in rows
@@ -118,7 +127,14 @@ def canonical(
         item_columns=_item_columns(name, items, item_tokens),
         dropped=dropped,
         label=label,
+        liked_before=_column(rows, "liked_before", np.int64, order),
+        valid_small=_column(rows, "valid_small", np.bool_, order) if kept else None,
     )
+
+
+def _column(rows: pd.DataFrame, name: str, kind: Any, order: Ints) -> Any:
+    """[rows] in canonical order, None where there is none."""
+    return rows[name].to_numpy(dtype=kind)[order] if name in rows else None
 
 
 def _filled(name: str, rows: pd.DataFrame, column: str, otherwise: str) -> Floats:
@@ -147,7 +163,7 @@ def filtered(
 
     The latest of duplicates is what a user thinks of an item: an old 5 does not outlive a later 1. It is taken within
     each part, so that what is tested changes nothing of what is trained on; a pair that is then left in two parts stays
-    in the earlier one: what is trained on is not tested.
+    in the earlier one: what is trained on is not tested. `duplicates: keep` leaves them all, as rows of clicks are.
 
     Returns:
         (the rows that are left, how many each filter removed).
@@ -156,13 +172,14 @@ def filtered(
     thresholds = _thresholds(name, rows, filters)
     before = len(rows)
     read = [column for _, column, _ in thresholds] + ["label"] * bool(filters.get("keep_label"))
-    rows = _latest(rows, read)
+    keep = filters.get("duplicates") == "keep"
+    rows = rows if keep else _latest(rows, read)
     dropped = {"duplicates": before - len(rows)}
     for key, column, least in thresholds:
         kept = rows[column] >= least
         dropped[key] = int((~kept).sum())
         rows = rows[kept]
-    if "part" in rows and rows.duplicated(_PAIR).any():
+    if not keep and "part" in rows and rows.duplicated(_PAIR).any():
         before = len(rows)
         rows = rows.sort_values("part", kind="stable").drop_duplicates(_PAIR)
         dropped["duplicates"] += before - len(rows)
@@ -206,6 +223,8 @@ def zeros_as_positives(name: str, rows: pd.DataFrame, filters: Mapping[str, Any]
     import pandas as pd
 
     columns = _columns(filters)
+    if filters.get("keep_label"):
+        return None  # they are told apart by it
     if any(filters.get(key) is not None for key in columns):
         return None
     # The last key of a column has its best name: `min_label` for a `label` that `rating_field` names too.

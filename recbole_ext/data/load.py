@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from recbole_ext.core.errors import HarnessError, nearest
 from recbole_ext.core.progress import say
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 _OURS = ("user_id", "item_id", "timestamp")
 """Columns that `columns` may name otherwise."""
+SMALL = "valid_small"
+"""Name of the file of some rows of the validation part, which may be chosen by in place of all (`valid_rows`)."""
 
 
 def load_dataset(spec: DatasetSpec, options: Mapping[str, Any]) -> Interactions:
@@ -41,9 +44,14 @@ def load_dataset(spec: DatasetSpec, options: Mapping[str, Any]) -> Interactions:
             raise HarnessError(
                 f"{spec.name}: its official files have columns of their own; --columns is for atomic files under --data-path"
             )
-        if options.get("keep_label"):
+        if options.get("keep_label") and not getattr(spec.source.reader(), "LABELLED", False):
             raise HarnessError(
-                f"{spec.name}: its official files are read without labels; --keep_label is for atomic files under --data-path"
+                f"{spec.name}: its official files have no labels; --keep_label is for files that have"
+            )
+        if options.get("history_field"):
+            raise HarnessError(
+                f"{spec.name}: its official files are read without histories; --history_field is for atomic files under "
+                "--data-path"
             )
         built = build(spec.source, options, spec.supply)
         as_built = {"split": options.get("split")}  # its filters have run
@@ -54,8 +62,11 @@ def load_dataset(spec: DatasetSpec, options: Mapping[str, Any]) -> Interactions:
             built = build(spec.source, options, spec.supply)
             rows, items = _read(built.folder, spec.name, as_built)
         _say_zeros(spec.name, rows, options)
+        if options.get("keep_label"):
+            rows = rows.assign(label=rows["rating"])  # which is what these files rate by
         # One-pass counts must not run twice.
-        data = canonical(spec.name, rows, items, {})
+        kept = {key: options.get(key) for key in ("keep_label", "duplicates")}
+        data = canonical(spec.name, rows, items, kept)
         return dataclasses.replace(data, dropped=built.manifest["dropped"])
     assert spec.folder is not None
     rows, items = _read(spec.folder, spec.name, options)
@@ -179,7 +190,31 @@ def _rows(folder: Path, name: str, options: Mapping[str, Any]) -> pd.DataFrame:
     if options.get("split") != "files":
         return rows
     numbers_of_parts = np.array([number for number, _ in files], dtype=np.int8)
-    return rows.assign(part=np.repeat(numbers_of_parts, [len(part) for part in parts]))
+    rows = rows.assign(part=np.repeat(numbers_of_parts, [len(part) for part in parts]))
+    small = find_atomic(folder, f"{name}.{SMALL}.inter")
+    if small is None or not options.get("keep_label"):
+        return rows
+    return rows.assign(valid_small=_within(rows, _interactions(small, options), small))
+
+
+def _within(rows: pd.DataFrame, small: pd.DataFrame, path: Path) -> npt.NDArray[np.bool_]:
+    """[rows] whether a row of the validation part is one of `small` too.
+
+    Raises:
+        HarnessError: some of those are no rows of the validation part.
+    """
+    told = [c for c in (*_OURS, "label") if c in small and c in rows]
+    found = set(small[told].astype(object).itertuples(index=False, name=None))
+    valid = (rows["part"] == PARTS.index("valid")).to_numpy()
+    inside = np.zeros(len(rows), dtype=np.bool_)
+    named = rows.loc[valid, told].astype(object).itertuples(index=False, name=None)
+    inside[valid] = [row in found for row in named]
+    if len(found) > inside.sum():
+        raise HarnessError(
+            f"{path}: {len(found) - inside.sum():,} of its rows are not in the validation part; remove the file, or make it "
+            "from that part"
+        )
+    return inside
 
 
 def _joined(columns: list[pd.Series]) -> Any:
@@ -222,4 +257,19 @@ def _interactions(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
             )
         kinds[rating] = "number"
     kinds[names["timestamp"]] = "time"
-    return _renamed(read_atomic(path, kinds), {theirs: ours for ours, theirs in names.items()})
+    history = options.get("history_field")
+    if history:
+        if history not in types or history in kinds:
+            raise HarnessError(
+                f"{path}: history_field needs a column '{history}' of item tokens (columns: {', '.join(types)})"
+                f"{nearest(history, types)}; set history_field=null"
+            )
+        kinds[history] = "text"
+    rows = _renamed(read_atomic(path, kinds), {theirs: ours for ours, theirs in names.items()})
+    return rows.assign(liked_before=_lengths(rows.pop(history))) if history else rows
+
+
+def _lengths(lists: pd.Series) -> npt.NDArray[np.int64]:
+    """[rows] how many items each list names; a 0 in front of the others is padding."""
+    named = [row.split() for row in lists]
+    return np.array([len(row) - (row[:1] == ["0"]) for row in named], dtype=np.int64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -22,6 +23,8 @@ from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTask, make_task
 from recbole_ext.text import choose_fields, item_texts
 
+SMALL = "small"
+"""`valid_rows` for the source's smaller validation part."""
 _PARTS = {TRAIN: "training", VALID: "validation", TEST: "test"}
 
 
@@ -57,7 +60,10 @@ class Problem:
 
     @cached_property
     def fingerprints(self) -> dict[str, str]:
-        return {"data": self.data.fingerprint, "split": self.split.fingerprint}
+        found = {"data": self.data.fingerprint, "split": self.split.fingerprint}
+        if self.valid_rows == SMALL and self.data.valid_small is not None:
+            found["valid_rows"] = hashlib.sha256(self.data.valid_small.tobytes()).hexdigest()
+        return found
 
     @property
     def seen_at_validation(self) -> tuple[int, ...]:
@@ -95,10 +101,20 @@ class Problem:
         ]
 
     def labelled(self, part: int) -> LabelledPairs | str:
-        """The rows of a part with their labels, or why a model cannot be judged by those."""
+        """The rows of a part with their labels, or why a model cannot be judged by those; of validation those that it may read."""
         data, chosen = self.data, self.split.part == part
+        if part == VALID and self.valid_rows == SMALL:
+            if data.valid_small is None:
+                return f"{data.name} has no {data.name}.valid_small.inter: --valid_rows=all"
+            chosen &= data.valid_small
         label = None if data.label is None else data.label[chosen]
-        return LabelledPairs.of(data.user[chosen], data.item[chosen], label, _PARTS[part])
+        row = np.flatnonzero(chosen)
+        return LabelledPairs.of(data.user[row], data.item[row], label, _PARTS[part], row)
+
+    @property
+    def valid_rows(self) -> str:
+        """`all`, or `small`: which labelled rows of the validation part are chosen by."""
+        return str(self.evaluation.get("valid_rows", "all"))
 
     @property
     def blocks(self) -> Ints | None:

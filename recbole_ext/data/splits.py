@@ -18,10 +18,14 @@ from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError, nearest
 from recbole_ext.core.hashing import Words, pair_hashes, token_hashes
 from recbole_ext.core.progress import say
+from recbole_ext.data.histories import Histories
 from recbole_ext.data.interactions import Interactions
 
 TRAIN, VALID, TEST, HISTORY = 0, 1, 2, 3
 """What is learnt from, chosen by, tested, and, of users that training never sees, what a model is told of them when it scores."""
+UNUSED = 4
+"""From here on: what is neither learnt from nor tested, rows before which the user had liked too little (`min_history`); 4 more than the
+part that they would be in."""
 TENTHS = 10
 """Groups of users of the split `users`."""
 _ROUNDING = 1e-9
@@ -35,7 +39,7 @@ class Split:
     """Which part each interaction belongs to."""
 
     part: npt.NDArray[np.int8]
-    """[N] TRAIN, VALID, TEST or HISTORY."""
+    """[N] TRAIN, VALID, TEST or HISTORY, or UNUSED and one of these."""
     seed: int = 0
     """Of the random order, here that of interactions of one time."""
 
@@ -43,6 +47,17 @@ class Split:
         """[N] how many of its user's interactions are earlier; equal times stand in random order. `data` has times."""
         from_end, length = _in_time(data, self.seed)
         return length - 1 - from_end
+
+    def histories(self, data: Interactions) -> Histories:
+        """What was liked before each row.
+
+        Raises:
+            HarnessError: the data has no labels, or nothing that puts them in order.
+        """
+        ordered = data.liked_before is not None or data.time is None
+        part = self.part % UNUSED
+        level = np.where(part == HISTORY, TRAIN, part).astype(np.int64)
+        return Histories(data, None if ordered else self.places(data), level)
 
     def pairs(self, data: Interactions, *parts: int) -> tuple[Ints, Ints]:
         """(user [.], item [.]) of the interactions in any of `parts`."""
@@ -68,7 +83,7 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
         data: the interactions.
         spec: `split`: `ratio` (random within each user), `leave_one_out`, `global_time`, `files` (the source's own) or
             `users` (those of validation and test are not trained on); `split_ratio`, `split_seed`, `split_held_out` and
-            `fold` for what they need of it.
+            `fold` for what they need of it; `min_history`, liked items that a row needs before it to be used at all.
 
     Raises:
         HarnessError: unknown kind, ratios that do not fit, no times where they are needed, or an empty part.
@@ -86,6 +101,9 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
             f"split '{kind}' is unknown (one of {', '.join(kinds)}){nearest(kind, kinds)}"
         )
     split = Split(kinds[kind](data, spec), int(spec["split_seed"]))
+    if least := int(spec.get("min_history") or 0):
+        short = split.histories(data).lengths < least
+        split = Split(np.where(short, UNUSED + split.part, split.part).astype(np.int8), split.seed)
     for part, what in ((TRAIN, "training"), (VALID, "validation"), (TEST, "test")):
         if not (split.part == part).any():
             raise HarnessError(

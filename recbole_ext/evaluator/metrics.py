@@ -80,7 +80,7 @@ class PointwiseMetric:
     of_probabilities: bool = False
     """Defined where scores are probabilities only."""
 
-    anchor = "labelled-pairs-pointwise"
+    anchor = "labelled-pairs-ctr"
 
 
 JOINT: Mapping[str, JointMetric] = {
@@ -139,6 +139,19 @@ POINTWISE: Mapping[str, PointwiseMetric] = {
         ),
     )
 }
+
+MORE_THAN = 3
+"""Training rows of a warm user and of a warm item (CoLLM's files of MovieLens-1M)."""
+WARM, SEEN, COLD, UNSEEN = "warm", "seen", "cold", "both unseen"
+PARTS = {
+    WARM: f"user and item have more than {MORE_THAN} training rows each",
+    SEEN: "user and item are both in training",
+    COLD: "user or item is not in training",
+    UNSEEN: "neither user nor item is in training",
+}
+"""Part of the labelled pairs -> whose rows it holds. `warm` is the rule for MovieLens-1M, `seen` that for Amazon-Book and of the flag
+`not_cold`; `cold` is what `seen` leaves, and some rows are neither warm nor cold. `both unseen` is what one of CoLLM's scripts
+calls cold."""
 
 Metric = JointMetric | RankMetric | OutputMetric | PointwiseMetric
 _METRICS: Mapping[str, Metric] = {**JOINT, **PER_POSITIVE, **OUTPUT, **POINTWISE}

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.core.errors import HarnessError
@@ -24,15 +25,19 @@ _LEAST = 1e-12
 
 @dataclass(frozen=True)
 class LabelledPairs:
-    """Rows of one part of the data; N pairs in the order of (user, item)."""
+    """Rows of one part of the data; N pairs in the order of (user, item), some of them several times where those are kept."""
 
     user: Ints
     item: Ints
     label: Ints
     """[N] 0 or 1."""
+    row: Ints | None = None
+    """[N] of each pair among the interactions, for models that read what was before it."""
 
     @classmethod
-    def of(cls, user: Ints, item: Ints, label: Floats | None, part: str) -> LabelledPairs | str:
+    def of(
+        cls, user: Ints, item: Ints, label: Floats | None, part: str, row: Ints | None = None
+    ) -> LabelledPairs | str:
         """The rows, or why they cannot be told apart by their labels.
 
         Args:
@@ -40,6 +45,7 @@ class LabelledPairs:
             item: [N].
             label: [N], None where the data has none.
             part: what they are of, for the reason.
+            row: [N] of each among the interactions.
         """
         if label is None:
             return "the data has no labels"
@@ -48,7 +54,7 @@ class LabelledPairs:
             return f"its labels are not 0 or 1, e.g. {others[0]:g}"
         if len(np.unique(label)) < 2:
             return f"the {len(label):,} labels of the {part} part are all the same"
-        return cls(user, item, label.astype(np.int64))
+        return cls(user, item, label.astype(np.int64), row)
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,11 @@ class ScoreTable:
 
     def __len__(self) -> int:
         return len(self.user)
+
+    def of(self, mask: npt.NDArray[np.bool_]) -> ScoreTable:
+        """Some of the rows, by a mask [N]."""
+        user, item, label = self.user[mask], self.item[mask], self.label[mask]
+        return ScoreTable(user, item, label, self.score[mask], self.probabilities)
 
 
 def scored(pairs: LabelledPairs, score: Any, probabilities: bool = False) -> ScoreTable:

@@ -26,7 +26,7 @@ KINDS = {
     "pop": "popM",
     "expected@": "expected@M",
     "recbole-uni": "recbole-uniM",
-    "pointwise": "pointwise",
+    "ctr": "ctr",
 }
 """Kind, which is how its names begin -> the form of its names."""
 _NAME = re.compile(rf"({'|'.join(map(re.escape, KINDS))})([1-9]\d*)?")
@@ -34,7 +34,7 @@ _NUMBERLESS = {kind for kind, form in KINDS.items() if kind == form}
 _SERVED_BY: dict[str, tuple[Scoring, ...]] = {
     "uni": ("full", "candidates"),
     "pop": ("full", "candidates"),
-    "pointwise": ("full", "pointwise"),
+    "ctr": ("full", "pointwise"),
 }
 """Kind -> what scores can serve it; the others need a score of every item."""
 _EXAMPLES = (
@@ -45,7 +45,7 @@ _EXAMPLES = (
     "expected@19",
     "expected@100",
     "recbole-uni100",
-    "pointwise",
+    "ctr",
 )
 
 
@@ -82,7 +82,7 @@ class Protocol:
     @property
     def labelled(self) -> bool:
         """Pairs of the test part are told apart by their labels, and nothing is ranked among other items."""
-        return self.kind == "pointwise"
+        return self.kind == "ctr"
 
     @property
     def sampled(self) -> bool:
@@ -99,7 +99,7 @@ class Protocol:
     def anchor(self) -> str:
         """Where docs/protocols.md explains it."""
         if self.labelled:
-            return "labelled-pairs-pointwise"
+            return "labelled-pairs-ctr"
         if self.closed:
             return "expected-sampled-metric"
         return "recboles-own-sampled-protocol" if self.by_recbole else "who-is-ranked-against-whom"

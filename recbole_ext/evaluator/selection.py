@@ -20,9 +20,12 @@ class Selection:
 
     metric: str
     protocol: Protocol
+    rows: str = "all"
+    """Of labelled rows of the validation part, those that are read: `all` or `small`."""
 
     def __str__(self) -> str:
-        return f"{self.metric} of {self.protocol.name}" if self.protocol.drawn else self.metric
+        told = f" of {self.protocol.name}" if self.protocol.drawn else ""
+        return f"{self.metric}{told}{'' if self.rows == 'all' else f' of {self.rows} rows'}"
 
 
 def usual(metric: str, scoring: Scoring) -> str:

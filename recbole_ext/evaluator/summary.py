@@ -1,7 +1,7 @@
 """The lists that protocols need, and the numbers that each reads off a RankTable or a ListTable.
 
 `full` ranks among all negatives, `uniM` among M frozen ones drawn uniformly, `popM` in proportion to popularity,
-`expected@M` is the mean of `uniM` over all draws. `recbole-uniM` is RecBole's own evaluator and reads no table; `pointwise`
+`expected@M` is the mean of `uniM` over all draws. `recbole-uniM` is RecBole's own evaluator and reads no table; `ctr`
 is in its own module.
 """
 

@@ -9,12 +9,13 @@ from statistics import fmean
 from typing import Any, Generic, TypeVar
 
 from recbole_ext.evaluator.findings import Corrected
-from recbole_ext.evaluator.metrics import POINTWISE, PointwiseMetric, heading_of
+from recbole_ext.evaluator.metrics import PARTS, POINTWISE, PointwiseMetric, heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, Agreement, estimates
 from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts, row_ids
 from recbole_ext.leaderboard.rows import Cell, Row, Section, places
 from recbole_ext.leaderboard.standings import Standing, standings
+from recbole_ext.results import ResultRecord
 
 MISSING = "–"
 
@@ -188,7 +189,7 @@ def pointwise_columns(section: Section) -> tuple[Column[Row], ...]:
 
     def column(name: str, metric: PointwiseMetric) -> Column[Row]:
         def value(row: Row) -> tuple[Cell, int | None] | None:
-            cell = row.cell("pointwise", name)
+            cell = row.cell("ctr", name)
             return None if cell is None else (cell, _users(row, name))
 
         def show(shown: tuple[Cell, int | None]) -> Parts:
@@ -202,14 +203,39 @@ def pointwise_columns(section: Section) -> tuple[Column[Row], ...]:
         *(
             column(name, metric)
             for name, metric in POINTWISE.items()
-            if any(row.cell("pointwise", name) is not None for row in section.rows)
+            if any(row.cell("ctr", name) is not None for row in section.rows)
         ),
     )
 
 
+def parts_columns(section: Section, metric: str) -> tuple[Column[Row], ...]:
+    """A metric of labelled pairs within each part of them; one column alone where no row has any."""
+
+    def column(part: str) -> Column[Row]:
+        def value(row: Row) -> tuple[float, float] | None:
+            found = [r.parts.get(part, {}).get("metrics", {}).get(metric) for r in row.records]
+            if any(entry is None for entry in found):
+                return None
+            half = fmean((entry["high"] - entry["low"]) / 2 for entry in found)
+            return fmean(entry["mean"] for entry in found), half
+
+        of = next(r.parts[part] for r in section.records if metric in _metrics(r, part))
+        users = of["metrics"][metric].get("users")
+        heading = f"{part} ({of['rows']:,} rows{'' if users is None else f', {users:,} users'})"
+        return Column(part, heading, value, lambda v: (f"{v[0]:.4f}", f"±{v[1]:.4f}"))
+
+    names = [name for name in PARTS if any(metric in _metrics(r, name) for r in section.records)]
+    return (MODEL, *map(column, names))
+
+
+def _metrics(record: ResultRecord, part: str) -> Mapping[str, Any]:
+    found: Mapping[str, Any] = record.parts.get(part, {}).get("metrics", {})
+    return found
+
+
 def _users(row: Row, name: str) -> int | None:
     """Over how many users a metric of labelled pairs is a mean."""
-    users = row.first.metrics["pointwise"][name].get("users")
+    users = row.first.metrics["ctr"][name].get("users")
     return None if users is None else int(users)
 
 

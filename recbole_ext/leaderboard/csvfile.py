@@ -63,7 +63,7 @@ def _lines(section: Section, row: Row, known: Analysis) -> Iterator[_Line]:
         for protocol, metrics in record.metrics.items()
         for metric in metrics
     }
-    protocols = ["full", *section.sampled, "pointwise"]
+    protocols = ["full", *section.sampled, "ctr"]
     for protocol, metric in sorted(
         names, key=lambda n: (protocols.index(n[0]), n[1].partition("@")[0], trailing_number(n[1]))
     ):
@@ -83,11 +83,15 @@ def _lines(section: Section, row: Row, known: Analysis) -> Iterator[_Line]:
     for metric in sorted({name for r in row.records for name in r.beyond}, key=_by_name):
         values = [r.beyond[metric] for r in row.records if metric in r.beyond]
         yield "full", metric, "", "", (fmean(values), None, None, None, None)
-    for part in sorted({name for r in row.records for name in r.strata}):
-        of = [r.strata[part]["metrics"] for r in row.records if part in r.strata]
-        for metric in sorted(set(of[0]).intersection(*of[1:]), key=_by_name):
-            ends = (fmean(found[metric][end] for found in of) for end in ("mean", "low", "high"))
-            yield "full", metric, "", part, (*ends, None, None)
+    for protocol, parts in (
+        ("full", [r.strata for r in row.records]),
+        ("ctr", [r.parts for r in row.records]),
+    ):
+        for part in sorted({name for of_record in parts for name in of_record}):
+            of = [of_record[part]["metrics"] for of_record in parts if part in of_record]
+            for metric in sorted(set(of[0]).intersection(*of[1:]), key=_by_name):
+                ends = (fmean(found[metric][e] for found in of) for e in ("mean", "low", "high"))
+                yield protocol, metric, "", part, (*ends, None, None)
 
 
 def _by_name(metric: str) -> tuple[str, int]:

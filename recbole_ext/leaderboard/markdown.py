@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
 from recbole_ext.evaluator.findings import effective_k
-from recbole_ext.evaluator.metrics import heading_of
+from recbole_ext.evaluator.metrics import POINTWISE, heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.across import OverDatasets, OverSplits, over_datasets, over_splits
@@ -23,6 +23,7 @@ from recbole_ext.leaderboard.columns import (
     corrected_columns,
     difference_columns,
     main_columns,
+    parts_columns,
     pointwise_columns,
     strata_columns,
 )
@@ -158,6 +159,13 @@ def _section(section: Section, known: Analysis) -> list[str]:
             "### Labelled pairs of the test part",
             "\n".join(table.markdown(labelled, section.rows)),
         ]
+    for of in POINTWISE.values():
+        parts = parts_columns(section, of.key)
+        if len(parts) > 1:
+            blocks += [
+                f"### {of.heading} within parts of the labelled pairs",
+                "\n".join(table.markdown(parts, section.rows)),
+            ]
     if not section.sampled:
         blocks.append("No sampled protocol was asked for.")
     for metric in (*compared(section), *BY_RECBOLE):

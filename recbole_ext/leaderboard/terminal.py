@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from recbole_ext.evaluator.metrics import heading_of
+from recbole_ext.evaluator.metrics import POINTWISE, heading_of
 from recbole_ext.leaderboard.analysis import Analysis, Verdicts
 from recbole_ext.leaderboard.analysis import verdicts as verdicts_of
-from recbole_ext.leaderboard.columns import beside_full, main_columns, pointwise_columns
+from recbole_ext.leaderboard.columns import (
+    beside_full,
+    main_columns,
+    parts_columns,
+    pointwise_columns,
+)
 from recbole_ext.leaderboard.labels import flat
 from recbole_ext.leaderboard.notes import remarks, warnings
 from recbole_ext.leaderboard.rows import Section, sections
@@ -64,4 +69,9 @@ def _section(section: Section, found: Verdicts, width: int) -> list[list[str]]:
             wrapped("Labelled pairs of the test part (± half the 95% interval over users)", width),
             plain(labelled, section.rows, width),
         ]
+    for of in POINTWISE.values():
+        parts = parts_columns(section, of.key)
+        if len(parts) > 1:
+            heading = f"{of.heading} within parts of the labelled pairs"
+            blocks += [wrapped(heading, width), plain(parts, section.rows, width)]
     return blocks

@@ -18,6 +18,7 @@ from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.strata import strata, summarise_strata
 from recbole_ext.evaluator.tables import FILES, Tables
+from recbole_ext.evaluator.warmth import summarise_parts
 from recbole_ext.experiment import Experiment
 from recbole_ext.pipeline.scored import by_model, by_run_file
 from recbole_ext.results import LeftAlone, ResultRecord, read_record
@@ -125,6 +126,9 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
         metrics={**metrics, **scored.theirs},
         unserved=experiment.unserved,
         **_of_every_item(tables, problem, ks),
+        parts={}
+        if tables.scored is None
+        else summarise_parts(tables.scored, problem.activity, problem.popularity),
         validation={
             "metric": settings.evaluation["valid_metric"],
             "value": None if value is None else round(value, 8),

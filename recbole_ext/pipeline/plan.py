@@ -68,7 +68,9 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
     train_on = arguments.take("train")
     others = [] if train_on is None else as_names(train_on, "train")
     given, special = _by_dataset(arguments.options, [dataset.name, *others])
-    settings = resolve(specs, dataset.options, given | special[dataset.name])
+    settings = resolve(
+        specs, dataset.options, given | special[dataset.name], dataset.labelled_options
+    )
 
     from recbole_ext.data.problem import Problem
     from recbole_ext.data.run_file import RunFile

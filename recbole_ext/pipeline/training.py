@@ -17,6 +17,7 @@ from recbole_ext.core.progress import progress
 from recbole_ext.data.problem import Problem
 from recbole_ext.evaluator.lists import ListScorer, ListTable, rank_lists
 from recbole_ext.evaluator.pointwise import picked, scored
+from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable, rank
 from recbole_ext.evaluator.tables import Tables
 from recbole_ext.experiment import Experiment
@@ -149,14 +150,17 @@ def score_test(fitted: Fitted, experiment: Experiment) -> Tables:
             assert labelled is not None
             pairs = recbole_compat.pair_scorer(model, bench, data, history)
             probabilities = bool(getattr(model, "probabilities", False))
-            found = pairs(labelled.user, labelled.item)
+            found = pairs(labelled.user, labelled.item, labelled.row)
             return Tables(None, scored(labelled, found, probabilities))
         return full_tables(fitted.scorer(problem, *problem.seen_at_test), experiment)
 
 
 def full_tables(scores: Callable[[Ints], torch.Tensor], experiment: Experiment) -> Tables:
     """What scores of every item say: the ranks, and the scores of labelled pairs where they are asked for."""
-    ranked, labelled = rank_scores(scores, experiment.problem), experiment.test_labels
+    labelled = experiment.test_labels
+    if labelled is not None and all(protocol_of(name).labelled for name in experiment.served):
+        return Tables(None, scored(labelled, picked(labelled, scores)))
+    ranked = rank_scores(scores, experiment.problem)
     if labelled is None:
         return Tables(ranked)
     return Tables(ranked, scored(labelled, picked(labelled, scores)))

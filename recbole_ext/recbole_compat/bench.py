@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.interactions import Interactions
-from recbole_ext.data.splits import HISTORY, TEST, TRAIN, VALID, Split
+from recbole_ext.data.splits import HISTORY, TEST, TRAIN, UNUSED, VALID, Split
 from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.stack import recbole
 
@@ -29,7 +29,8 @@ class Bench:
     dataset: Any
     """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, and `item_blocks`
     [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
-    validation part have but for their test part, the other rows empty. A general model's has `labels` [N], in the order of its interactions, None where there are none."""
+    validation part have but for their test part, the other rows empty. A general model's has `labels` [N], in the order of its interactions, None where there are none, `rows` [N], their places among all
+    interactions, and `histories()`, a `data.histories.Histories` of all of those, items counted from 0."""
     train_loader: Any
     built: tuple[Any, Any, Any] | None
     """RecBole's (train, valid, test) datasets; None for sequential models."""
@@ -114,6 +115,8 @@ def prepare(
             loader.transform = _user_uniform(config, built[0])
         if not sequential:
             built[0].labels = None if data.label is None else data.label[split.part == TRAIN]
+            built[0].rows = np.flatnonzero(split.part == TRAIN)
+            built[0].histories = functools.partial(split.histories, data)
         parts = None if sequential else (built[0], built[1], built[2])
         return Bench(config, built[0], loader, parts, places, folded)
 
@@ -323,7 +326,7 @@ def _dataset_class(sequential: bool) -> type:
             rows = (
                 np.flatnonzero(split.part == TRAIN)
                 if sequential
-                else np.argsort(split.part, kind="stable")
+                else np.argsort(split.part, kind="stable")[: int((split.part < UNUSED).sum())]
             )
             columns: dict[str, npt.NDArray[Any]] = {
                 self.uid_field: data.user[rows] + 1,

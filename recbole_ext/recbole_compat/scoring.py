@@ -15,6 +15,7 @@ from recbole_ext.recbole_compat.bench import Bench
 from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.folding import folded_in
 
+PairScorer = Callable[[Ints, Ints, Ints | None], Any]
 _PAIRS = 1 << 17
 """Scored at once by a model that scores pairs only."""
 
@@ -91,8 +92,11 @@ def list_scorer(
 
 def pair_scorer(
     model: Any, bench: Bench, data: Interactions, history: tuple[Ints, Ints]
-) -> Callable[[Ints, Ints], Any]:
-    """users [N], items [N] -> scores [N] by the model's `predict`; arguments are those of `score_function`."""
+) -> PairScorer:
+    """users [N], items [N] -> scores [N] by the model's `predict`; arguments are those of `score_function`.
+
+    `row` [N], where it is given, is a column of what the model is handed: the pairs' places among the interactions.
+    """
     import torch
     from recbole.data.interaction import Interaction
 
@@ -101,12 +105,14 @@ def pair_scorer(
     batch_of = _batches(bench, data, history)
 
     @torch.no_grad()
-    def score(users: Ints, items: Ints) -> Any:
+    def score(users: Ints, items: Ints, row: Ints | None = None) -> Any:
         model.eval()
         found = []
         for first in range(0, len(users), _PAIRS):
             rows = slice(first, first + _PAIRS)
             batch, columns = batch_of(users[rows]), {config["ITEM_ID_FIELD"]: items[rows] + 1}
+            if row is not None:
+                columns["row"] = row[rows]
             batch.update(Interaction(columns).to(config["device"]))
             with by_recbole(str(config["model"]), data.name):
                 found.append(model.predict(batch).view(-1).double().cpu())

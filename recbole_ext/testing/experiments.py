@@ -20,7 +20,7 @@ def make_experiment(
     """The experiment of `--model --dataset --key=value ..`."""
     spec, described = find_model(model), find_dataset(dataset, data_path)
     texts = {key: str(value) for key, value in given.items()}
-    (settings,) = resolve([spec], described.options, texts)
+    (settings,) = resolve([spec], described.options, texts, described.labelled_options)
     space = Space(settings.space) if tune else None
     problem = Problem(described, settings.dataset, settings.evaluation)
     return prepare(spec, settings, problem, space)

@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 import torch
 
-from recbole_ext.core.arrays import Ints
+from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.data.problem import Problem
 from recbole_ext.data.splits import TEST, Split
 from recbole_ext.experiment import Experiment
-from recbole_ext.pipeline.training import Training, rank_test
+from recbole_ext.pipeline.training import Training, rank_test, score_test
 from recbole_ext.recbole_compat import Intentions, Knobs, score_function
 from recbole_ext.registry import CLOSED_FORM, CONCEPTS, INTENTION, TRANSFER, ModelSpec
 from recbole_ext.testing.contract import Contract, of_models
 from recbole_ext.testing.experiments import make_experiment, train
-from recbole_ext.testing.tiny_data import write_tiny
+from recbole_ext.testing.tiny_data import labelled, write_tiny
 from recbole_ext.trainer.checkpoint import save_weights
 from recbole_ext.trainer.closed_form import evaluate_family
 from recbole_ext.trainer.setup import Fitted
@@ -32,6 +32,7 @@ def _has_families(spec: ModelSpec) -> bool:
 
 
 _scores_every_item = of_models(lambda spec: spec.scoring == "full")
+_scores_pairs = of_models(lambda spec: spec.scoring == "pointwise")
 
 
 class ModelContract(Contract):
@@ -100,6 +101,37 @@ class ModelContract(Contract):
         b = scores_of(other, train(other, tmp_path), users)
         assert torch.equal(a, b)
 
+    @_scores_pairs
+    def test_scores_of_pairs_repeat_and_their_weights_make_a_round_trip(
+        self, name: str, tmp_path: Path
+    ) -> None:
+        folder = labelled(write_tiny(tmp_path), "tiny")
+        given = {"keep_label": "true", "protocols": "ctr"}
+        one, two, other = (
+            self.experiment(name, folder, **given, seed=seed) for seed in (2026, 2026, 99)
+        )
+        fitted = train(one, tmp_path / "one")
+        first, second = pairs_of(one, fitted), pairs_of(two, train(two, tmp_path / "two"))
+        np.testing.assert_array_equal(first, second)
+        assert len(first) == int((one.problem.split.part == TEST).sum())
+        path = tmp_path / "weights.safetensors"
+        save_weights(fitted.model, path)
+        np.testing.assert_array_equal(first, pairs_of(other, train(other, tmp_path, saved=path)))
+
+    @_scores_pairs
+    def test_labels_of_the_test_part_change_no_weight(self, name: str, tmp_path: Path) -> None:
+        folder = labelled(write_tiny(tmp_path), "tiny")
+        given = {"keep_label": "true", "protocols": "ctr"}
+        one, two = (self.experiment(name, folder, **given) for _ in range(2))
+        data, part = two.problem.data, two.problem.split.part
+        assert data.label is not None
+        flipped = np.where(part == TEST, 1 - data.label, data.label)
+        two.problem.__dict__["data"] = dataclasses.replace(data, label=flipped)
+        first, second = train(one, tmp_path / "one"), train(two, tmp_path / "two")
+        assert first.value == second.value
+        for key, value in first.model.state_dict().items():
+            assert torch.equal(value, second.model.state_dict()[key]), key
+
     @of_models(_has_families)
     def test_a_family_scores_its_points_like_separate_fits(
         self, name: str, tiny: Path, tmp_path: Path
@@ -151,6 +183,13 @@ class ModelContract(Contract):
         setup = Training(other, other.embeddings(), tmp_path).setup
         moved = setup.moved(fitted, other.settings.params)
         assert len(rank_test(moved, other.problem)) == len(other.problem.test_task.pos_items)
+
+
+def pairs_of(experiment: Experiment, fitted: Fitted) -> Floats:
+    """[N] scores of the labelled pairs of the test part."""
+    table = score_test(fitted, experiment).scored
+    assert table is not None
+    return table.score
 
 
 def scores_of(

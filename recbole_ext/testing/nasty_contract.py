@@ -14,12 +14,13 @@ import torch
 
 from recbole_ext.config import model_defaults
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.pipeline.training import rank_test
+from recbole_ext.data.splits import TEST
+from recbole_ext.pipeline.training import rank_test, score_test
 from recbole_ext.recbole_compat import recbole
 from recbole_ext.registry import find_model
-from recbole_ext.testing.contract import Contract
+from recbole_ext.testing.contract import Contract, of_models
 from recbole_ext.testing.experiments import make_experiment, train
-from recbole_ext.testing.tiny_data import NASTY, write_nasty
+from recbole_ext.testing.tiny_data import NASTY, labelled, write_nasty
 
 SECONDS = 60
 REMEDIES = ("leave that", "lower --", "raise --")
@@ -51,6 +52,27 @@ class NastyDataContract(Contract):
         yield
         torch.set_num_threads(before)
 
+    @of_models(lambda spec: spec.scoring == "pointwise")
+    @pytest.mark.parametrize("data", NASTY)
+    def test_it_tells_labelled_pairs_apart_or_says_in_one_line_what_to_change(
+        self, name: str, data: str, tmp_path: Path
+    ) -> None:
+        known = {"split", *model_defaults(find_model(name)).params}
+        of_data = {key: value for key, value in NASTY[data][1].items() if key in known}
+        keys: dict[str, object] = {"keep_label": "true", **self.small(name), **of_data}
+        with within(SECONDS):
+            folder = labelled(write_nasty(data, tmp_path), "nasty")
+            experiment = make_experiment(name, "nasty", folder, False, **keys)
+            try:
+                table = score_test(train(experiment, tmp_path), experiment).scored
+            except HarnessError as error:  # one row of validation has one label
+                assert data == "one item" and "labels of the validation part are all" in str(error)
+                return
+        assert table is not None and len(table) == int(
+            (experiment.problem.split.part == TEST).sum()
+        )
+
+    @of_models(lambda spec: spec.scoring == "full")
     @pytest.mark.parametrize("data", NASTY)
     def test_it_ranks_or_says_in_one_line_what_to_change(
         self, name: str, data: str, folders: dict[str, Path], tmp_path: Path

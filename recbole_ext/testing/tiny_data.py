@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -57,6 +58,16 @@ def write_nasty(name: str, folder: Path) -> Path:
         lines.append(f"u{user}\ti{item}\t{time}.5")
     titles = [f"i{item}\tlamp {item}" for item in sorted({item for _, item in pairs})]
     return _written(folder, "nasty", lines, titles)
+
+
+def labelled(folder: Path, name: str) -> Path:
+    """The same data set with labels of 0 and 1, by a hash of each pair, in its file below `folder`."""
+    path = folder / name / f"{name}.inter"
+    head, *rows = path.read_text().splitlines()
+    labels = (zlib.crc32("|".join(row.split("\t")[:2]).encode()) >> 7 & 1 for row in rows)
+    told = [f"{row}\t{label}" for row, label in zip(rows, labels, strict=True)]
+    path.write_text("\n".join([f"{head}\tlabel:float", *told]) + "\n")
+    return folder
 
 
 def _written(folder: Path, name: str, interactions: list[str], titles: list[str]) -> Path:

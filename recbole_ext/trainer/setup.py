@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -82,7 +83,10 @@ class Setup:
             item_vectors=self.embeddings.vectors if self.embeddings is not None else None,
             item_blocks=self.problem.blocks,
         )
-        return recbole_compat.build_model(cls, bench), bench
+        model = recbole_compat.build_model(cls, bench)
+        # For a stage that is stopped by what validation chooses by.
+        model.validation_score = functools.partial(self.validate, model, bench)
+        return model, bench
 
     def load(self, params: dict[str, Any], weights: Path) -> Fitted:
         """A model with saved weights."""
@@ -156,7 +160,7 @@ class Setup:
         history = problem.split.pairs(problem.data, *problem.seen_at_validation)
         scores = recbole_compat.pair_scorer(model, bench, problem.data, history)
         with saying_why(model, bench, problem):
-            table = scored(pairs, scores(pairs.user, pairs.item))
+            table = scored(pairs, scores(pairs.user, pairs.item, pairs.row))
         return value_of(table, self.selection.metric)
 
 

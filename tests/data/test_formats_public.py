@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 
+import numpy as np
 import pytest
 
 from recbole_ext.core.errors import HarnessError
@@ -214,6 +215,25 @@ def test_collms_pickles_are_read_only_when_that_is_asked_for(tmp_path):
     assert len(data) == 54 and [int((data.part == p).sum()) for p in range(3)] == [18, 18, 18]
     titles = dict(zip(data.item_tokens, data.item_columns["title"], strict=True))
     assert titles["14"] == "Film & 14" and titles["15"] == ""
+
+
+def test_collms_labels_are_kept_of_official_files_where_they_are_asked_for(tmp_path):
+    import pandas as pd
+
+    twice = pd.concat([liked(1), liked(1).assign(label=1, timestamp=5000)], ignore_index=True)
+    frame_zip(tmp_path / "ml-1m.zip", train=twice, valid=liked(7), test=liked(13))
+    asked = {"split": "files", "keep_label": True, "duplicates": "keep"}
+    for _ in range(2):  # built, and read again
+        data = load_dataset(collm(tmp_path), asked)
+        assert [int((data.part == p).sum()) for p in range(3)] == [72, 36, 36]
+        user, item = (
+            np.array([int(tokens[i]) for i in of])
+            for tokens, of in ((data.user_tokens, data.user), (data.item_tokens, data.item))
+        )
+        wanted = np.where(data.time == 5000, 1, (user + item) % 2)
+        np.testing.assert_array_equal(data.label, wanted)
+    with pytest.raises(HarnessError, match="official files are read without histories"):
+        load_dataset(collm(tmp_path), {**asked, "history_field": "his"})
 
 
 class Evil:

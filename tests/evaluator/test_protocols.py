@@ -11,7 +11,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.protocols import KINDS, parsed, protocol_of
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"
-NAMES = ("full", "uni19", "pop100", "expected@7", "recbole-uni100", "pointwise")
+NAMES = ("full", "uni19", "pop100", "expected@7", "recbole-uni100", "ctr")
 
 
 def test_every_kind_has_a_name_that_says_it():
@@ -27,7 +27,7 @@ def test_every_kind_has_a_name_that_says_it():
 
 
 @pytest.mark.parametrize(
-    "name", ["", "uni", "uni0", "uni019", "full1", "pointwise2", "uni-5", "expected19", "Uni5"]
+    "name", ["", "uni", "uni0", "uni019", "full1", "ctr2", "uni-5", "expected19", "Uni5"]
 )
 def test_what_is_no_protocol_is_one_line_with_the_nearest(name):
     assert parsed(name) is None

@@ -8,7 +8,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.protocols import SCORINGS, protocol_of
 from recbole_ext.evaluator.selection import selection, usual
 
-PROTOCOLS = ("full", "expected@19", "pop5", "uni19", "pointwise")
+PROTOCOLS = ("full", "expected@19", "pop5", "uni19", "ctr")
 
 
 @pytest.mark.parametrize(
@@ -53,5 +53,5 @@ def test_every_protocol_is_served_by_a_model_of_every_item_and_says_what_else_se
     assert served == {
         "full": set(PROTOCOLS),
         "candidates": {"pop5", "uni19"},
-        "pointwise": {"pointwise"},
+        "pointwise": {"ctr"},
     }

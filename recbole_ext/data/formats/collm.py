@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 REVISION = 2
 PICKLED = True
+LABELLED = True
+"""What it gives as ratings are labels."""
 PARTS = ("train", "valid", "test")
 _ADMITTED = {
     "builtins": {"slice"},
