@@ -386,10 +386,11 @@ def _list(arguments: Arguments) -> int:
             )
         return 0
     print("models")
+    width = max(map(len, (*MODELS, *plugged_in())))
     for spec in MODELS.values():
-        print(f"  {spec.name:<10} {spec.paper.title if spec.paper else ''}")
+        print(f"  {spec.name:<{width}} {spec.paper.title if spec.paper else ''}".rstrip())
     for name, entry in plugged_in().items():
-        print(f"  {name:<10} of package {entry.dist.name if entry.dist else entry.module}")
+        print(f"  {name:<{width}} of package {entry.dist.name if entry.dist else entry.module}")
     theirs = recbole_models()
     for kind in ("general", "sequential"):
         names = [name for name, of in theirs.items() if of == kind]
