@@ -133,9 +133,7 @@ def relative(lines: Sequence[Line]) -> tuple[float, float]:
 def page(lines: Sequence[Line]) -> str:
     """Markdown: a table for each autoencoder of one fold, and what several folds say together."""
     out = [_HEAD]
-    plain = [
-        line for line in lines if line["augment"] in ("0.0", "0") and line["rescale"] == "False"
-    ]
+    plain = [line for line in lines if not _is_switched(line)]
     groups: dict[tuple[str, ...], list[Line]] = defaultdict(list)
     for line in plain:
         if line["fold"] == "0":
@@ -190,11 +188,16 @@ def _folds(lines: Sequence[Line]) -> list[str]:
     ]
 
 
+def _is_switched(line: Line) -> bool:
+    """Whether a switch of ours is on."""
+    return line["rescale"] == "True" or float(line["augment"]) > 0
+
+
 def _switched(lines: Sequence[Line]) -> list[str]:
     """Lines with a switch of ours, and the same without it."""
     switched = [
         line for line in lines
-        if line["fold"] == "0" and (line["rescale"] == "True" or line["augment"] not in ("0.0", "0"))
+        if line["fold"] == "0" and _is_switched(line)
     ]  # fmt: skip
     found = []
     for line in switched:
@@ -225,7 +228,7 @@ def plot(lines: Sequence[Line]) -> str:
 
     curves: dict[tuple[str, ...], list[Line]] = defaultdict(list)
     for line in lines:
-        own = line["augment"] in ("0.0", "0") and line["rescale"] == "False"
+        own = not _is_switched(line)
         if own and line["fold"] == "0" and line["dataset"] == "ml-1m":
             name = (line["model"], line["embedding_size"], line["width_ratio"], line["sae"])
             curves[*name, line["recon_loss"], line["sae_target"]].append(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -120,7 +120,7 @@ def steered_list(view: Labelled, user: str, turn: Turn, k: int) -> list[str]:
     names, concept = view.mapping.names(), view.concepts.index(turn.concept)
     lines = [f"{view.saved.name}: user {user}", *_told_of(view, neurons, concept, names)]
     plain = best_of(view, index, view.knobs.plain(one), k)
-    before = best_of(view, index, view.steered_scores(one, neurons, _still(turn)), k)
+    before = best_of(view, index, view.steered_scores(one, neurons, replace(turn, alpha=0.0)), k)
     after = best_of(view, index, view.steered_scores(one, neurons, turn), k)
     if plain.tolist() != before.tolist():
         lines += ["without the autoencoder:", *_rows(view, plain, None, concept)]
@@ -130,10 +130,6 @@ def steered_list(view: Labelled, user: str, turn: Turn, k: int) -> list[str]:
         *_rows(view, after, before, concept),
     ]
     return lines
-
-
-def _still(turn: Turn) -> Turn:
-    return Turn(turn.concept, 0.0, turn.by, turn.count, turn.mode)
 
 
 def _told_of(view: Labelled, neurons: Ints, concept: int, names: Sequence[str | None]) -> list[str]:

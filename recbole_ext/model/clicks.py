@@ -15,6 +15,7 @@ from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Stage
 from recbole_ext.data.histories import Histories
+from recbole_ext.model.profiles import Shuffled
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 """Users [B], items [B], labels [B] float, and rows [B] of the interactions."""
@@ -40,14 +41,14 @@ class LabelledRows:
             row: [N].
             size: of a batch.
         """
-        self.columns, self.size = (user, item, label, row), size
+        self.columns = user, item, label, row
+        self.places = Shuffled(np.arange(len(user)), size)
 
     def __len__(self) -> int:
-        return -(-len(self.columns[0]) // self.size)
+        return len(self.places)
 
     def __call__(self, generator: torch.Generator) -> Iterator[Batch]:
-        order = torch.randperm(len(self.columns[0]), generator=generator)
-        for rows in torch.split(order, self.size):
+        for rows in self.places(generator):
             user, item, label, row = (column[rows] for column in self.columns)
             yield user, item, label, row
 

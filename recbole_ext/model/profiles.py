@@ -57,7 +57,7 @@ def in_batches(users: Users, size: int) -> Iterator[Users]:
 
 
 class Shuffled:
-    """Batches of users, in another order in each epoch."""
+    """Batches of numbers, of users say, in another order in each epoch."""
 
     def __init__(self, users: Users, size: int) -> None:
         self.users, self.size = users, size

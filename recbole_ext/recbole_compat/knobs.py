@@ -55,15 +55,13 @@ class Knobs:
 
     def made(self, users: Ints, codes: torch.Tensor) -> torch.Tensor:
         """ẑ [B, d] of codes [B, h] with the users' own mean and deviation; one user [1] may have many codes."""
-        z, sae = self.embeddings(users), self._model.sae
-        _, mean, deviation = sae.standardised(z)
-        made = sae.decoded(codes, mean, deviation)
-        return (sae.resized(made, z) if sae.rescale else made).detach()
+        return self._model.sae.remade(codes, self.embeddings(users)).detach()
 
     def scores(self, users: Ints, codes: torch.Tensor) -> torch.Tensor:
         """[B, n_items] of codes [B, h]; those of `codes` give the scores that the model is ranked by. One user [1] may have many
         codes, and is encoded once."""
-        return self.decoded(users, self.made(users, codes))
+        x = self._profiles(users)
+        return self._model.decode(self._model.sae.remade(codes, self._model.encode(x)), x).detach()
 
     def decoded(self, users: Ints, z: torch.Tensor) -> torch.Tensor:
         """[B, n_items] scores of embeddings z [B, d] in the place of the users' own."""
@@ -71,7 +69,8 @@ class Knobs:
 
     def plain(self, users: Ints) -> torch.Tensor:
         """[B, n_items] scores without the autoencoder."""
-        return self.decoded(users, self.embeddings(users))
+        x = self._profiles(users)
+        return self._model.decode(self._model.encode(x), x).detach()
 
     def item_embeddings(self) -> torch.Tensor:
         """[n_items, d] z of the profiles that hold one item each."""

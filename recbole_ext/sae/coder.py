@@ -41,7 +41,7 @@ class SparseCoder(nn.Module):
         latents: h.
         kind: one of KINDS.
         k: of topk and batchtopk.
-        rescale: whether an output is brought to the length of its input, unless it is steered or trained.
+        rescale: whether an output is brought to the length of its input; not in the loss.
         """
         super().__init__()
         self.kind, self.k, self.rescale = kind, k, rescale
@@ -77,7 +77,12 @@ class SparseCoder(nn.Module):
 
     def forward(self, z: torch.Tensor) -> torch.Tensor:
         """ẑ [B, d] of z [B, d]."""
-        made = self.decoded(*self.code(z))
+        return self.remade(self.code(z)[0], z)
+
+    def remade(self, code: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        """ẑ [B, d] of codes [B, h], its own or others, in the place of z [B, d]; one row of z may have many codes."""
+        _, mean, deviation = self.standardised(z)
+        made = self.decoded(code, mean, deviation)
         return self.resized(made, z) if self.rescale else made
 
     def resized(self, made: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
