@@ -64,8 +64,8 @@ _SCHEMA = {
             {**_DATASET, "text_fields": {}}
         ],  # of a model that moves: where it was trained
     },
-    # sha256 of what was read: of the interactions after filters, of the split, and `text`, `encoder` (weights, pooling), `run_file`
-    # or `sources_..` where there are any.
+    # sha256 of what was read: of the interactions after filters, of the split, and `text`, `encoder` (weights, pooling), `titles`,
+    # `backbone` (in words: files, kind, dtype), `run_file` or `sources_..` where there are any.
     "fingerprints": {"data": str, "split": str, "*": str},
     # Sizes.
     "data": {
