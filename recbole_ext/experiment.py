@@ -46,6 +46,8 @@ RARE_FILTERS = {
     "history_field": None,
 }
 """Named in a record only where they differ from these."""
+RARE_SPLIT = {"min_history": 0, "rows": None}
+"""The same of keys of the split."""
 
 
 @dataclass(frozen=True)
@@ -355,7 +357,7 @@ def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
     rare = {key: dataset[key] for key, usual in RARE_FILTERS.items() if dataset[key] != usual}
     keys = (
         *(_USERS_KEYS if dataset["split"] == "users" else _SPLIT_KEYS),
-        *(("min_history",) if dataset["min_history"] else ()),
+        *(key for key, usual in RARE_SPLIT.items() if dataset[key] != usual),
     )
     return {
         "name": name,

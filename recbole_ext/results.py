@@ -33,6 +33,7 @@ _DATASET = {
         "split_held_out?": float,  # of `users` only: share of a tested user's items
         "fold?": int,  # of `users` only: the tested tenth
         "min_history?": int,  # liked items before a row that is used
+        "rows?": int,  # labelled rows that were trained on, where not all
     },
 }
 _INTERVAL = {"mean": float, "low": float, "high": float}  # over test users; 95% by bootstrap
