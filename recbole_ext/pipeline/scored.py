@@ -149,12 +149,16 @@ def _by_recbole(fitted: Fitted, protocol: str, ks: list[int]) -> dict[str, dict[
 
 
 def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, Any] | None:
-    if experiment.texts is None or embeddings is None:
+    if embeddings is None:
         return None
-    fields, texts = experiment.texts
+    fields: dict[str, str] = {}
+    covered = [bool(row.any()) for row in embeddings.vectors]
+    if experiment.texts is not None:
+        fields, texts = experiment.texts
+        covered = [bool(text) for text in texts]
     return {
         "encoder": embeddings.encoder,
         "dim": int(embeddings.vectors.shape[1]),
         "fields": fields,
-        "coverage": round(sum(bool(text) for text in texts) / len(texts), 4),
+        "coverage": round(sum(covered) / len(covered), 4),
     }
