@@ -15,7 +15,7 @@ from recbole_ext.config import Settings
 from recbole_ext.core import environment, memory
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import default_cache
-from recbole_ext.core.progress import progress
+from recbole_ext.core.progress import progress, say
 from recbole_ext.core.recbole_package import recbole_models
 from recbole_ext.data.problem import Problem
 from recbole_ext.data.run_file import RunFile
@@ -28,7 +28,14 @@ from recbole_ext.evaluator.selection import Selection, selection, usual
 from recbole_ext.lm.backbone import backbone_fingerprint, chosen_dtype, find_backbone
 from recbole_ext.registry import TRANSFER, UNSEEN_USERS, ModelSpec, require
 from recbole_ext.results import run_id
-from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
+from recbole_ext.text import (
+    Embeddings,
+    VectorFile,
+    embed,
+    look_up,
+    make_encoder,
+    texts_fingerprint,
+)
 from recbole_ext.tune.search import Space
 
 _EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "ctr"}
@@ -152,8 +159,8 @@ class Experiment:
 
     @cached_property
     def texts(self) -> tuple[dict[str, str], list[str]] | None:
-        """(fields, [n] item texts), None for a model that reads none."""
-        if "item_text" not in self.model.inputs:
+        """(fields, [n] item texts), None for a model that reads none, or vectors from a file."""
+        if "item_text" not in self.model.inputs or self.vector_file is not None:
             return None
         try:
             return self.problem.texts
@@ -193,10 +200,17 @@ class Experiment:
         dtype = chosen_dtype(params["lm_dtype"], self.settings.run["device"])
         return backbone_fingerprint(found.identity(dtype))
 
+    @property
+    def vector_file(self) -> VectorFile | None:
+        """Where the items' vectors are looked up by their tokens, in place of encoded text: data without text will do."""
+        reads = "item_text" in self.model.inputs
+        return self.encoder if reads and isinstance(self.encoder, VectorFile) else None
+
     def fingerprints(self) -> dict[str, str]:
         found = dict(self.problem.fingerprints)
         if self.texts is not None:
             found["text"] = texts_fingerprint(self.texts[1])
+        if "item_text" in self.model.inputs:
             found["encoder"] = self.encoder.fingerprint
         if self.titles is not None:
             found["text" if self.texts is None else "titles"] = texts_fingerprint(self.titles[1])
@@ -225,6 +239,11 @@ class Experiment:
         return run_id({**asked, **self.space.kind}, self.fingerprints())
 
     def embeddings(self) -> Embeddings | None:
+        if self.vector_file is not None:
+            found, told = look_up(self.problem.data.item_tokens, self.vector_file)
+            if told:
+                say(told)
+            return found
         if self.texts is None:
             return None
         texts = self.texts[1]
@@ -292,7 +311,13 @@ def prepare(
         # Written as it was: a run made on a GPU is shown on a CPU with the same weights.
         params["lm_dtype"] = chosen_dtype(params["lm_dtype"], run["device"])
     seeded = dataclasses.replace(settings, run=run, evaluation=evaluation, params=params)
-    return Experiment(model, seeded, problem, space, run_file, sources)
+    experiment = Experiment(model, seeded, problem, space, run_file, sources)
+    if sources is not None and experiment.vector_file is not None:
+        raise HarnessError(
+            f"--train: one file of vectors cannot tell items of several datasets apart, whose tokens may be alike "
+            f"({experiment.vector_file.name}); take another encoder"
+        )
+    return experiment
 
 
 def _check_refit(settings: Settings, sources: Union | None, run_file: RunFile | None) -> None:
@@ -377,10 +402,10 @@ def planned_bytes(experiment: Experiment, **given: Any) -> int:
 
 
 def check_served(experiment: Experiment) -> None:
-    """Refuse a run that would have no number, or could not be validated.
+    """Refuse a run that would have no number, could not be validated, or whose file of vectors is not one of its items.
 
     Raises:
-        HarnessError: none of the protocols is served, or there are no labels to validate by.
+        HarnessError: none of the protocols is served, there are no labels to validate by, or what is wrong with the file.
     """
     name, data = experiment.model.name, experiment.problem.spec.name
     if not experiment.served:
@@ -393,6 +418,8 @@ def check_served(experiment: Experiment) -> None:
             raise HarnessError(
                 f"{name} is selected by {experiment.selection} of the validation part, but {pairs}"
             )
+    if experiment.vector_file is not None:
+        _ = experiment.vector_file.of(experiment.problem.data.item_tokens)
 
 
 def check_memory(experiment: Experiment) -> None:

@@ -318,6 +318,18 @@ MODELS = {
             )
         ),
         ModelSpec(
+            name="CTRL",
+            target="recbole_ext.model.ctrl:CTRL",
+            trainer=STAGED,
+            scoring="pointwise",
+            inputs=("item_text",),
+            paper=Paper(
+                "CTRL: Connect Collaborative and Language Model for CTR Prediction",
+                "TORS 2025",
+                "https://doi.org/10.1145/3713080",
+            ),
+        ),
+        ModelSpec(
             name="SimGCL",
             target="recbole_ext.model.simgcl:SimGCL",
             trainer=EPOCHS,

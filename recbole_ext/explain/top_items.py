@@ -117,13 +117,14 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
     if query is None:
         return lines + _listed(saved, index, history, row, k)
     model = saved.intentions()
+    vectors = _encoded(saved, model, [query])  # before texts are read, which data may lack
     columns = problem.texts[0].values()
     other_letters = remark(
         query, [text for column in columns for text in data.item_columns[column]]
     )
     lines += [other_letters] if other_letters else []
     asking = np.array([index])
-    scores = model.scores(asking, _encoded(saved, model, [query]), alpha)
+    scores = model.scores(asking, vectors, alpha)
     after = scores(asking)[0].double().cpu().numpy()
     retrieval = ", retrieval only" if alpha == 1 else ""
     return [

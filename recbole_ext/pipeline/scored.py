@@ -150,9 +150,12 @@ def _by_recbole(fitted: Fitted, protocol: str, ks: list[int]) -> dict[str, dict[
 
 def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, Any] | None:
     read = experiment.texts or experiment.titles
-    if read is None:
+    if read is None and embeddings is None:
         return None
-    fields, texts = read
+    fields, texts = read or ({}, [])
+    covered = [bool(text) for text in texts]
+    if read is None and embeddings is not None:
+        covered = [bool(row.any()) for row in embeddings.vectors]
     encoded = embeddings and {
         "encoder": embeddings.encoder,
         "dim": int(embeddings.vectors.shape[1]),
@@ -160,5 +163,5 @@ def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, An
     return {
         **(encoded or {}),
         "fields": fields,
-        "coverage": round(sum(bool(text) for text in texts) / len(texts), 4),
+        "coverage": round(sum(covered) / len(covered), 4),
     }

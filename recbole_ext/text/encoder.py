@@ -17,6 +17,7 @@ from recbole_ext.text.batching import Progress
 from recbole_ext.text.causal import CausalEncoder
 from recbole_ext.text.sentence import SentenceEncoder
 from recbole_ext.text.tags import TagEncoder
+from recbole_ext.text.vectors import VectorFile
 
 FORMS = (
     "minilm",
@@ -26,9 +27,10 @@ FORMS = (
     "hash:<dim>",
     "st:<hub id or folder>",
     "lm:<hub id or folder>",
+    "file:<parquet or npz>",
 )
 """How an encoder may be named."""
-_KINDS = ("minilm", "tags", "hash", "st", "lm")
+_KINDS = ("minilm", "tags", "hash", "st", "lm", "file")
 _MOST_DIM = 1 << 16
 
 
@@ -67,6 +69,7 @@ def make_encoder(
     Args:
         name: One of `FORMS`. ``st:`` takes any sentence-transformers model, ``lm:`` any causal
             language model, from a local folder if one exists by that name, else from the hub.
+            ``file:`` is a `VectorFile`, which looks items up by their tokens and encodes no text.
         revision: Branch, tag or commit of a hub model; None is its main branch.
         pooling: How ``lm:`` makes one vector of a text, "mean" or "last". The others know how on
             their own.
@@ -102,6 +105,8 @@ def make_encoder(
         return HashEncoder(name, _dim(name, rest) if colon else DEFAULT_DIM)
     if kind == "tags":
         return TagEncoder(name, _dim(name, rest) if colon else tags.DEFAULT_DIM)
+    if kind == "file":
+        return VectorFile.at(rest)
     if kind == "minilm":
         return SentenceEncoder(name, source.minilm(), device, batch_size, False)
     files = source.find(f"encoder {name}", rest, revision, trust_remote_code)

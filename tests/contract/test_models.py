@@ -28,6 +28,13 @@ SMALL = {
     "XSimGCL": {"epochs": 2},
     "MF": {"epochs": 3, "embedding_size": 8},
     "DIN": {"epochs": 3, "embedding_size": 12, "learning_rate": 0.01},
+    "CTRL": {
+        "epochs": 2,
+        "align_epochs": 1,
+        "embedding_size": 12,
+        "align_size": 4,
+        "encoder": "hash:16",
+    },
     "SASRecBCE": {"epochs": 3, "hidden_size": 8, "MAX_ITEM_LIST_LENGTH": 5},
     "LightGCNBCE": {"epochs": 3, "embedding_size": 8},
     "BPR": {"epochs": 2},
