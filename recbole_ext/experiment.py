@@ -9,7 +9,11 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from recbole_ext.config import Settings
 from recbole_ext.core import environment, memory
@@ -21,6 +25,7 @@ from recbole_ext.data.problem import Problem
 from recbole_ext.data.run_file import RunFile
 from recbole_ext.data.splits import TEST, VALID
 from recbole_ext.data.union import Union
+from recbole_ext.data.user_profiles import UserProfiles, checked_path
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import Protocol, protocol_of
@@ -168,11 +173,26 @@ class Experiment:
             trust_remote_code=params["trust_remote_code"],
         )
 
+    @cached_property
+    def profiles(self) -> UserProfiles | None:
+        """The file of what is said of users, None where a model reads none or makes it of their items."""
+        path = self.settings.params.get("user_profiles")
+        return None if path is None else UserProfiles(Path(checked_path(path)))
+
+    @cached_property
+    def user_vectors(self) -> npt.NDArray[np.float32] | None:
+        """[n_users, d] of `profiles`."""
+        if self.profiles is None:
+            return None
+        return self.profiles.read(self.problem.data.user_tokens, self.problem.data.name)
+
     def fingerprints(self) -> dict[str, str]:
         found = dict(self.problem.fingerprints)
         if self.texts is not None:
             found["text"] = texts_fingerprint(self.texts[1])
             found["encoder"] = self.encoder.fingerprint
+        if self.profiles is not None:
+            found["user_profiles"] = self.profiles.fingerprint
         if self.run_file is not None:
             found["run_file"] = self.run_file.fingerprint
         if self.sources is not None:
@@ -347,8 +367,10 @@ def check_served(experiment: Experiment) -> None:
     """Refuse a run that would have no number, or could not be validated.
 
     Raises:
-        HarnessError: none of the protocols is served, or there are no labels to validate by.
+        HarnessError: none of the protocols is served, there are no labels to validate by, or a file of user profiles is not of
+            this data.
     """
+    _ = experiment.user_vectors
     name, data = experiment.model.name, experiment.problem.spec.name
     if not experiment.served:
         asked = ",".join(experiment.unserved)

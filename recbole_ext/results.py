@@ -64,8 +64,8 @@ _SCHEMA = {
             {**_DATASET, "text_fields": {}}
         ],  # of a model that moves: where it was trained
     },
-    # sha256 of what was read: of the interactions after filters, of the split, and `text`, `encoder` (weights, pooling), `run_file`
-    # or `sources_..` where there are any.
+    # sha256 of what was read: of the interactions after filters, of the split, and `text`, `encoder` (weights, pooling), `run_file`,
+    # `user_profiles` or `sources_..` where there are any.
     "fingerprints": {"data": str, "split": str, "*": str},
     # Sizes.
     "data": {
@@ -106,7 +106,8 @@ _SCHEMA = {
             ],
         }
     ),
-    # Of a model that reads text; with `dim`, and `coverage`, the share of items with any.
+    # Of a model that reads text; with `dim`, and `coverage`, the share of items with any. `user_profiles`, where users have text
+    # vectors: a file's name, or the mean of the training items.
     "text": Maybe({"encoder": str, "fields": {}}),
     # fit_seconds, evaluate_seconds, encode_seconds, peak_memory_mb, parameters, epochs.
     "cost": {"*": Maybe(float)},

@@ -152,9 +152,14 @@ def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, An
     if experiment.texts is None or embeddings is None:
         return None
     fields, texts = experiment.texts
+    said = {}
+    if "user_profiles" in experiment.settings.params:
+        file = experiment.profiles
+        said["user_profiles"] = f"file {file.path.name}" if file else "mean of training items"
     return {
         "encoder": embeddings.encoder,
         "dim": int(embeddings.vectors.shape[1]),
         "fields": fields,
         "coverage": round(sum(bool(text) for text in texts) / len(texts), 4),
+        **said,
     }
