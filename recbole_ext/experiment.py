@@ -9,7 +9,11 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from recbole_ext.config import Settings
 from recbole_ext.core import environment, memory
@@ -21,6 +25,7 @@ from recbole_ext.data.problem import Problem
 from recbole_ext.data.run_file import RunFile
 from recbole_ext.data.splits import TEST, VALID
 from recbole_ext.data.union import Union
+from recbole_ext.data.user_profiles import UserProfiles, checked_path
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import Protocol, protocol_of
@@ -91,7 +96,7 @@ class Experiment:
             "seed": run["seed"],
             "threads": run["threads"],
             "device": run["device"],
-            "params": self.settings.params,
+            "params": self.settings.named_params,
             "tune": self.space.describe() if self.space else None,
         }
         if run["refit"]:
@@ -206,6 +211,19 @@ class Experiment:
         reads = "item_text" in self.model.inputs
         return self.encoder if reads and isinstance(self.encoder, VectorFile) else None
 
+    @cached_property
+    def profiles(self) -> UserProfiles | None:
+        """The file of what is said of users, None where a model reads none or makes it of their items."""
+        path = self.settings.params.get("user_profiles")
+        return None if path is None else UserProfiles(Path(checked_path(path)))
+
+    @cached_property
+    def user_vectors(self) -> npt.NDArray[np.float32] | None:
+        """[n_users, d] of `profiles`."""
+        if self.profiles is None:
+            return None
+        return self.profiles.read(self.problem.data.user_tokens, self.problem.data.name)
+
     def fingerprints(self) -> dict[str, str]:
         found = dict(self.problem.fingerprints)
         if self.texts is not None:
@@ -216,6 +234,8 @@ class Experiment:
             found["text" if self.texts is None else "titles"] = texts_fingerprint(self.titles[1])
         if self.backbone is not None:
             found["backbone"] = self.backbone
+        if self.profiles is not None:
+            found["user_profiles"] = self.profiles.fingerprint
         if self.run_file is not None:
             found["run_file"] = self.run_file.fingerprint
         if self.sources is not None:
@@ -407,6 +427,7 @@ def check_served(experiment: Experiment) -> None:
     Raises:
         HarnessError: none of the protocols is served, there are no labels to validate by, or what is wrong with the file.
     """
+    _ = experiment.user_vectors
     name, data = experiment.model.name, experiment.problem.spec.name
     if not experiment.served:
         asked = ",".join(experiment.unserved)

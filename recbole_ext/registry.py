@@ -349,6 +349,20 @@ MODELS = {
                 "https://doi.org/10.1109/TKDE.2023.3288135",
             ),
         ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.rlmrec:{name}",
+                trainer=EPOCHS,
+                inputs=("item_text",),
+                paper=Paper(
+                    "Representation Learning with Large Language Models for Recommendation",
+                    "WWW 2024",
+                    "https://github.com/HKUDS/RLMRec",
+                ),
+            )
+            for name in ("RLMRecCon", "RLMRecGen")
+        ),
     )
 }
 

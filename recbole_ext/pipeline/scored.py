@@ -160,8 +160,13 @@ def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, An
         "encoder": embeddings.encoder,
         "dim": int(embeddings.vectors.shape[1]),
     }
+    said = {}
+    if "user_profiles" in experiment.settings.params:
+        file = experiment.profiles
+        said["user_profiles"] = f"file {file.path.name}" if file else "mean of training items"
     return {
         **(encoded or {}),
         "fields": fields,
         "coverage": round(sum(covered) / len(covered), 4),
+        **said,
     }

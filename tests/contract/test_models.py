@@ -26,6 +26,8 @@ SMALL = {
     "KnotsMultVAE": {"epochs": 5, "embedding_size": 8, "sae_epochs": 5, "k": 4},
     "SimGCL": {"epochs": 2},
     "XSimGCL": {"epochs": 2},
+    "RLMRecCon": {"epochs": 2, "eval_step": 1, "encoder": "hash:16", "embedding_size": 8},
+    "RLMRecGen": {"epochs": 2, "eval_step": 1, "encoder": "hash:16", "embedding_size": 8},
     "MF": {"epochs": 3, "embedding_size": 8},
     "DIN": {"epochs": 3, "embedding_size": 12, "learning_rate": 0.01},
     "CTRL": {
