@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.lm import source
 from recbole_ext.lm.pooling import POOLINGS
-from recbole_ext.text import source, tags
+from recbole_ext.text import tags
 from recbole_ext.text.bag_of_words import DEFAULT_DIM, HashEncoder
 from recbole_ext.text.batching import Progress
 from recbole_ext.text.causal import CausalEncoder

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.lm.loading import pretrained
+from recbole_ext.lm.source import Source, find
 from recbole_ext.text.batching import memory_told
-from recbole_ext.text.loading import pretrained
-from recbole_ext.text.source import Source, find
 
 _NEW_TOKENS = 64
 _BATCH = 16

