@@ -149,12 +149,16 @@ def _by_recbole(fitted: Fitted, protocol: str, ks: list[int]) -> dict[str, dict[
 
 
 def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, Any] | None:
-    if experiment.texts is None or embeddings is None:
+    read = experiment.texts or experiment.titles
+    if read is None:
         return None
-    fields, texts = experiment.texts
-    return {
+    fields, texts = read
+    encoded = embeddings and {
         "encoder": embeddings.encoder,
         "dim": int(embeddings.vectors.shape[1]),
+    }
+    return {
+        **(encoded or {}),
         "fields": fields,
         "coverage": round(sum(bool(text) for text in texts) / len(texts), 4),
     }

@@ -5,7 +5,14 @@ Knows nothing of RecBole. Importing it imports neither torch nor transformers.
 
 from recbole_ext.text.cache import Embeddings, embed
 from recbole_ext.text.encoder import FORMS, TextEncoder, make_encoder
-from recbole_ext.text.template import FIELDS, choose_fields, item_texts, texts_fingerprint
+from recbole_ext.text.template import (
+    FIELDS,
+    choose_fields,
+    choose_title,
+    item_texts,
+    item_titles,
+    texts_fingerprint,
+)
 
 __all__ = [
     "FIELDS",
@@ -13,8 +20,10 @@ __all__ = [
     "Embeddings",
     "TextEncoder",
     "choose_fields",
+    "choose_title",
     "embed",
     "item_texts",
+    "item_titles",
     "make_encoder",
     "texts_fingerprint",
 ]
