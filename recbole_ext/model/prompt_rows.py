@@ -56,9 +56,7 @@ class FilledRows:
 class PromptedRows:
     """Batches of the training rows, rows of like length together, drawn anew in each epoch."""
 
-    def __init__(
-        self, columns: Mapping[str, torch.Tensor], prompts: FilledRows, size: int
-    ) -> None:
+    def __init__(self, columns: Mapping[str, torch.Tensor], prompts: FilledRows, size: int) -> None:
         """N rows.
 
         Args:
@@ -76,8 +74,7 @@ class PromptedRows:
         if self._lengths is None:
             items, rows = self.columns["item"].tolist(), self.columns["row"].tolist()
             self._lengths = [len(prompt.ids) for prompt in self.prompts.of(items, rows)]
-        seed = int(torch.randint(2**62, (), generator=generator))
-        for places in bucketed(self._lengths, self.size, np.random.default_rng(seed)):
+        for places in bucketed(self._lengths, self.size, generator):
             chosen = torch.from_numpy(places).to(self.columns["row"].device)
             columns = (self.columns[name][chosen] for name in ("user", "item", "label", "row"))
             user, item, label, row = columns

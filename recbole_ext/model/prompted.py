@@ -96,7 +96,7 @@ class PromptedPairModel(PairModel):
             )
 
     def _titles(self, dataset: Any) -> list[str]:
-        titles = ["", *dataset.item_titles]
+        titles = list(dataset.item_titles)
         if not self.keys["shuffle_text"]:
             return titles
         drawn = torch.Generator().manual_seed(self.seed)

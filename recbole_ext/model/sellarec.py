@@ -96,7 +96,11 @@ class SeLLaRec(TokenModel):
                 self.collaborative_stage(),
                 *self.projection_stage(("users", "items", "new_projection"), **self._shape()),
             ]
-        before: list[Stage | Computed] = [self.text_stage(), self.distil_stage(), self.align_stage()]
+        before: list[Stage | Computed] = [
+            self.text_stage(),
+            self.distil_stage(),
+            self.align_stage(),
+        ]
         own = () if self.keys["freeze_EL"] else ("semantic",)
         warm = (*own, "warm") if self.use_warm else ()
         projection = "new_projection" if self.begins_anew else "projection"

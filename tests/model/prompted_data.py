@@ -7,7 +7,22 @@ import torch
 
 from tests.problems import make_experiment
 
-WORDS = "Yes No red blue old new night day house river stone light long short".split()
+WORDS = [
+    "Yes",
+    "No",
+    "red",
+    "blue",
+    "old",
+    "new",
+    "night",
+    "day",
+    "house",
+    "river",
+    "stone",
+    "light",
+    "long",
+    "short",
+]
 SMALL = {
     "embedding_size": 8, "lora_r": 2, "text_batch_rows": 16, "eval_batch_rows": 16, "text_learning_rate": 0.01,
     "projection_batch_rows": 16, "collab_epochs": 2, "collab_batch_rows": 64, "align_epochs": 2, "projection_hidden": 12,
@@ -45,13 +60,32 @@ def write_llama(folder, seed=0):
     from tokenizers import Tokenizer, models, pre_tokenizers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-    words = [*WORDS, *"Movie : . , [ ] \" Answer Target title List of titles Person person".split()]
-    vocabulary = {word: place for place, word in enumerate(dict.fromkeys(["<unk>", "<pad>", *words]))}
+    words = [
+        *WORDS,
+        *[
+            "Movie",
+            ":",
+            ".",
+            ",",
+            "[",
+            "]",
+            '"',
+            "Answer",
+            "Target",
+            "title",
+            "List",
+            "of",
+            "titles",
+            "Person",
+            "person",
+        ],
+    ]
+    vocabulary = {
+        word: place for place, word in enumerate(dict.fromkeys(["<unk>", "<pad>", *words]))
+    }
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    made = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>"
-    )
+    made = PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="<unk>", pad_token="<pad>")
     made.chat_template = "{% for m in messages %}{{ m['content'] }} {% endfor %}Answer : "
     made.save_pretrained(folder)
     torch.manual_seed(seed)
@@ -72,4 +106,6 @@ def write_llama(folder, seed=0):
 def experiment(name, clicks, backbone, **given):
     own = {"keep_label": "true", "threads": 1, "split_ratio": "[0.6,0.2,0.2]", "max_length": 200}
     small = {key: SMALL[key] for key in OF[name]}
-    return make_experiment(name, "clicks", clicks, **{**own, **small, "backbone": backbone, **given})
+    return make_experiment(
+        name, "clicks", clicks, **{**own, **small, "backbone": backbone, **given}
+    )
