@@ -147,7 +147,8 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         found = self.contrasted(user, item, users, items)
         if not self.reg_weight:
             return found
-        return found + self.reg_weight * sum(p.square().sum() for p in self.parameters())
+        squares = torch.stack([p.square().sum() for p in self.parameters()])
+        return found + self.reg_weight * squares.sum()
 
     def contrasted(
         self, user: torch.Tensor, item: torch.Tensor, users: torch.Tensor, items: torch.Tensor
