@@ -86,7 +86,7 @@ class Experiment:
             "seed": run["seed"],
             "threads": run["threads"],
             "device": run["device"],
-            "params": self.settings.params,
+            "params": self.settings.named_params,
             "tune": self.space.describe() if self.space else None,
         }
         if run["refit"]:

@@ -64,8 +64,9 @@ def experiment_of(
         run=run,
         evaluation=evaluation,
         dataset=options,
-        params={**known.params, **(asked["params"] if tune else record.params)},
+        params={**known.params, **known.since, **(asked["params"] if tune else record.params)},
         space=known.space,
+        since=known.since,
     )
     problem, sources = Problem(dataset, options, evaluation), None
     if "train_on" in asked:
