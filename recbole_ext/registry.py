@@ -333,7 +333,7 @@ MODELS = {
                 target=f"recbole_ext.model.{module}:{name}",
                 trainer=STAGED,
                 scoring="pointwise",
-                inputs=("item_titles", "backbone"),
+                inputs=("item_titles", "language_model"),
                 paper=paper,
             )
             for name, module, paper in (
