@@ -165,6 +165,16 @@ class Experiment:
             raise HarnessError(f"{error}; {self.model.name} reads item text") from None
 
     @cached_property
+    def titles(self) -> tuple[dict[str, str], list[str]] | None:
+        """({"Title": column}, [n] item titles), None for a model that reads none."""
+        if "item_titles" not in self.model.inputs:
+            return None
+        try:
+            return self.problem.titles
+        except HarnessError as error:
+            raise HarnessError(f"{error}; {self.model.name} reads item titles") from None
+
+    @cached_property
     def encoder(self) -> Any:
         params = self.settings.params
         return make_encoder(
@@ -187,6 +197,8 @@ class Experiment:
             found["text"] = texts_fingerprint(self.texts[1])
         if "item_text" in self.model.inputs:
             found["encoder"] = self.encoder.fingerprint
+        if self.titles is not None:
+            found["text" if self.texts is None else "titles"] = texts_fingerprint(self.titles[1])
         if self.run_file is not None:
             found["run_file"] = self.run_file.fingerprint
         if self.sources is not None:

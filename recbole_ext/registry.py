@@ -101,7 +101,7 @@ class ModelSpec:
     """What the model scores: `full` (every item), `candidates` (given lists: it has `score_candidates` or `choose_candidates`) or
     `pointwise` (pairs: RecBole's `predict`). Which protocols it serves follows from that."""
     inputs: tuple[str, ...] = ()
-    """`item_text`: the model reads text embeddings."""
+    """`item_text`: the model reads text embeddings; `item_titles`: titles as they stand."""
     offers: tuple[Capability, ...] = ()
     revision: int = 1
     """Bumped when a change moves this model's results."""
@@ -141,6 +141,16 @@ _COLLM = Paper(
     "CoLLM: Integrating Collaborative Embeddings into Large Language Models for Recommendation",
     "TKDE 2025",
     "https://github.com/zyang1580/CoLLM",
+)
+_TALLREC = Paper(
+    "TALLRec: An Effective and Efficient Tuning Framework to Align Large Language Model with Recommendation",
+    "RecSys 2023",
+    "https://doi.org/10.1145/3604915.3608857",
+)
+_SELLA = Paper(
+    "Enhancing LLM-based Recommendation through Semantic-Aligned Collaborative Knowledge",
+    "arXiv 2025",
+    "https://arxiv.org/abs/2504.10107",
 )
 _JEUNEN = Paper(
     "Closed-Form Models for Collaborative Filtering with Side-Information",
@@ -315,6 +325,22 @@ MODELS = {
                 ("DIN", "din"),
                 ("SASRecBCE", "sasrec_bce"),
                 ("LightGCNBCE", "lightgcn_bce"),
+            )
+        ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.{module}:{name}",
+                trainer=STAGED,
+                scoring="pointwise",
+                inputs=("item_titles", "backbone"),
+                paper=paper,
+            )
+            for name, module, paper in (
+                ("ZeroShot", "tallrec", None),
+                ("TALLRec", "tallrec", _TALLREC),
+                ("CoLLM", "collm", _COLLM),
+                ("SeLLaRec", "sellarec", _SELLA),
             )
         ),
         ModelSpec(

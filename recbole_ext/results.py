@@ -106,8 +106,9 @@ _SCHEMA = {
             ],
         }
     ),
-    # Of a model that reads text; with `dim`, and `coverage`, the share of items with any. No fields where vectors came from a file.
-    "text": Maybe({"encoder": str, "fields": {}}),
+    # Of a model that reads text; with `dim`, and `coverage`, the share of items with any. No fields where vectors came from a file, no
+    # encoder where titles are read as they stand.
+    "text": Maybe({"encoder?": str, "fields": {}}),
     # fit_seconds, evaluate_seconds, encode_seconds, peak_memory_mb, parameters, epochs.
     "cost": {"*": Maybe(float)},
     # Where it ran; with `platform` and `git` (commit or null).

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recbole_ext import recbole_compat
 from recbole_ext.core.progress import say
 from recbole_ext.evaluator.lists import ListTable
@@ -149,16 +151,17 @@ def _by_recbole(fitted: Fitted, protocol: str, ks: list[int]) -> dict[str, dict[
 
 
 def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, Any] | None:
-    if embeddings is None:
+    read = experiment.texts or experiment.titles
+    if read is None and embeddings is None:
         return None
     fields: dict[str, str] = {}
-    covered = [bool(row.any()) for row in embeddings.vectors]
-    if experiment.texts is not None:
-        fields, texts = experiment.texts
-        covered = [bool(text) for text in texts]
-    return {
+    covered = np.zeros(0, dtype=bool)
+    if read is not None:
+        fields, covered = read[0], np.array([bool(text) for text in read[1]])
+    elif embeddings is not None:  # vectors from a file
+        covered = embeddings.vectors.any(axis=1)
+    encoded = embeddings and {
         "encoder": embeddings.encoder,
         "dim": int(embeddings.vectors.shape[1]),
-        "fields": fields,
-        "coverage": round(sum(covered) / len(covered), 4),
     }
+    return {**(encoded or {}), "fields": fields, "coverage": round(float(covered.mean()), 4)}

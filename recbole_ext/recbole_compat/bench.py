@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ class Bench:
 
     config: Any
     dataset: Any
-    """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, and `item_blocks`
-    [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
+    """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, `item_titles` [n_items + 1] (the
+    first is "") when it reads titles, and `item_blocks` [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
     validation part have but for their test part, the other rows empty. A general model's has `labels` [N], in the order of its interactions, None where there are none, `rows` [N], their places among all
     interactions, and `histories()`, a `data.histories.Histories` of all of those, items counted from 0."""
     train_loader: Any
@@ -51,6 +51,7 @@ def prepare(
     device: str,
     scratch: Path,
     item_vectors: npt.NDArray[np.float32] | None = None,
+    item_titles: Sequence[str] | None = None,
     item_blocks: npt.NDArray[np.int64] | None = None,
 ) -> Bench:
     """Seed everything and build config, dataset and training loader.
@@ -64,6 +65,7 @@ def prepare(
         device: `cpu` or `cuda`.
         scratch: a folder for whatever RecBole insists on creating.
         item_vectors: [n_items, d] text embeddings in item order, or None.
+        item_titles: [n_items] in item order, "" where there is none, or None.
         item_blocks: [n_items] ascending, items of one dataset where several are trained on, or None.
     """
     recbole()
@@ -103,6 +105,8 @@ def prepare(
             for part in built:
                 part.item_vectors = torch.from_numpy(padded)
         for part in built:
+            if item_titles is not None:
+                part.item_titles = ["", *item_titles]
             part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
         built[0].validation_rows = functools.partial(_validation_rows, data, split)
         folded = dataset.with_histories()

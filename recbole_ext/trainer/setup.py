@@ -61,7 +61,7 @@ class Setup:
     selection: Selection
     """What validation reads."""
     fingerprints: Callable[[], Mapping[str, str]]
-    """Of what is read: `data`, `split`, and `text` and `encoder` where there are any; hashed when asked for."""
+    """Of what is read: `data`, `split`, and `text`, `encoder` and others where there are any; hashed when asked for."""
     embeddings: Embeddings | None
     """Of the item texts, None for a model that reads none."""
     scratch: Path
@@ -81,6 +81,7 @@ class Setup:
             device=self.device,
             scratch=self.scratch,
             item_vectors=self.embeddings.vectors if self.embeddings is not None else None,
+            item_titles=self.problem.titles[1] if "item_titles" in self.spec.inputs else None,
             item_blocks=self.problem.blocks,
         )
         model = recbole_compat.build_model(cls, bench)
