@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from recbole_ext import recbole_compat
 from recbole_ext.core.progress import say
 from recbole_ext.evaluator.lists import ListTable
@@ -155,13 +153,13 @@ def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, An
     if read is None and embeddings is None:
         return None
     fields: dict[str, str] = {}
-    covered = np.zeros(0, dtype=bool)
+    covered: list[bool] = []
     if read is not None:
-        fields, covered = read[0], np.array([bool(text) for text in read[1]])
+        fields, covered = read[0], [bool(text) for text in read[1]]
     elif embeddings is not None:  # vectors from a file
-        covered = embeddings.vectors.any(axis=1)
+        covered = [bool(row.any()) for row in embeddings.vectors]
     encoded = embeddings and {
         "encoder": embeddings.encoder,
         "dim": int(embeddings.vectors.shape[1]),
     }
-    return {**(encoded or {}), "fields": fields, "coverage": round(float(covered.mean()), 4)}
+    return {**(encoded or {}), "fields": fields, "coverage": round(sum(covered) / len(covered), 4)}
