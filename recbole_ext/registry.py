@@ -147,6 +147,11 @@ _TALLREC = Paper(
     "RecSys 2023",
     "https://doi.org/10.1145/3604915.3608857",
 )
+_BINLLM = Paper(
+    "Text-like Encoding of Collaborative Information in Large Language Models for Recommendation",
+    "ACL 2024",
+    "https://github.com/zyang1580/BinLLM",
+)
 _SELLA = Paper(
     "Enhancing LLM-based Recommendation through Semantic-Aligned Collaborative Knowledge",
     "arXiv 2025",
@@ -341,6 +346,7 @@ MODELS = {
                 ("TALLRec", "tallrec", _TALLREC),
                 ("CoLLM", "collm", _COLLM),
                 ("SeLLaRec", "sellarec", _SELLA),
+                ("BinLLM", "binllm", _BINLLM),
             )
         ),
         ModelSpec(

@@ -248,3 +248,30 @@ def test_the_embedded_model_writes_by_its_name(
     assert list(make_writer("lm:smollm2").write(prompts)) == list(
         make_writer(f"lm:{llama}").write(prompts)
     )
+
+
+def test_smollm2_is_a_causal_encoder_whose_fingerprint_has_its_identity_and_pooling(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.text import encoder as module
+
+    named = {"identity": "gguf:a"}
+    monkeypatch.setattr(
+        module, "smollm2", lambda *_: Source(llama, named["identity"], "smollm2")
+    )  # the tiny model in its place
+    mean, last = (make_encoder("smollm2", pooling=pooling) for pooling in ("mean", "last"))
+    assert mean.name == last.name == "smollm2"
+    for one, pooling in ((mean, "mean"), (last, "last")):
+        want = make_encoder(f"lm:{llama}", pooling=pooling).encode(TEXTS)
+        np.testing.assert_array_equal(one.encode(TEXTS), want)
+    named["identity"] = "gguf:b"
+    other = make_encoder("smollm2")
+    assert len({mean.fingerprint, last.fingerprint, other.fingerprint}) == 3
+
+
+def test_smollm2_that_is_not_installed_names_another_encoder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(HarnessError, match=r"encoder smollm2: .* or use --encoder=minilm"):
+        make_encoder("smollm2")
