@@ -351,6 +351,16 @@ MODELS = {
             )
             for name in ("RLMRecCon", "RLMRecGen")
         ),
+        ModelSpec(
+            name="BCLoss",
+            target="recbole_ext.model.bc_loss:BCLoss",
+            trainer=EPOCHS,
+            paper=Paper(
+                "Incorporating Bias-aware Margins into Contrastive Loss for Collaborative Filtering",
+                "NeurIPS 2022",
+                "https://github.com/anzhang314/BC-Loss",
+            ),
+        ),
     )
 }
 
