@@ -395,6 +395,27 @@ MODELS = {
             )
             for name in ("RLMRecCon", "RLMRecGen")
         ),
+        ModelSpec(
+            name="KAR",
+            target="recbole_ext.model.kar:KAR",
+            trainer=EPOCHS,
+            inputs=("item_text",),
+            paper=Paper(
+                "Towards Open-World Recommendation with Knowledge Augmentation from Large Language Models",
+                "RecSys 2024",
+                "https://github.com/YunjiaXi/Open-World-Knowledge-Augmented-Recommendation",
+            ),
+        ),
+        ModelSpec(
+            name="BCLoss",
+            target="recbole_ext.model.bc_loss:BCLoss",
+            trainer=EPOCHS,
+            paper=Paper(
+                "Incorporating Bias-aware Margins into Contrastive Loss for Collaborative Filtering",
+                "NeurIPS 2022",
+                "https://github.com/anzhang314/BC-Loss",
+            ),
+        ),
     )
 }
 

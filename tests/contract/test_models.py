@@ -28,6 +28,8 @@ SMALL = {
     "XSimGCL": {"epochs": 2},
     "RLMRecCon": {"epochs": 2, "eval_step": 1, "encoder": "hash:16", "embedding_size": 8},
     "RLMRecGen": {"epochs": 2, "eval_step": 1, "encoder": "hash:16", "embedding_size": 8},
+    "KAR": {"epochs": 2, "encoder": "hash:16", "embedding_size": 8, "expert_hidden": 8},
+    "BCLoss": {"epochs": 3, "eval_step": 1, "pop_epochs": 1, "embedding_size": 8},
     "MF": {"epochs": 3, "embedding_size": 8},
     "DIN": {"epochs": 3, "embedding_size": 12, "learning_rate": 0.01},
     "CTRL": {
