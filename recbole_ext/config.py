@@ -41,6 +41,8 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
             params.update(read_yaml(theirs))
     if "item_text" in spec.inputs:
         params.update(overall["text"])
+    if "language_model" in spec.inputs:
+        params.update(overall["language_model"])
     space: list[dict[str, list[Any]]] = []
     ours = spec.defaults or properties() / "model" / f"{plain}.yaml"
     if ours.is_file() and spec.name == plain:

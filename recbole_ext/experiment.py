@@ -25,6 +25,7 @@ from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import Protocol, protocol_of
 from recbole_ext.evaluator.selection import Selection, selection, usual
+from recbole_ext.lm.backbone import backbone_fingerprint, chosen_dtype, find_backbone
 from recbole_ext.registry import TRANSFER, UNSEEN_USERS, ModelSpec, require
 from recbole_ext.results import run_id
 from recbole_ext.text import (
@@ -52,6 +53,8 @@ RARE_FILTERS = {
     "history_field": None,
 }
 """Named in a record only where they differ from these."""
+RARE_SPLIT = {"min_history": 0, "rows": None}
+"""The same of keys of the split."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,18 @@ class Experiment:
         reads = "item_text" in self.model.inputs
         return self.encoder if reads and isinstance(self.encoder, VectorFile) else None
 
+    @cached_property
+    def backbone(self) -> str | None:
+        """What decides the numbers of the language model that the model asks, None for one that asks none; no weights are loaded."""
+        if "language_model" not in self.model.inputs:
+            return None
+        params = self.settings.params
+        found = find_backbone(
+            params["backbone"], params["backbone_revision"], params["trust_remote_code"]
+        )
+        dtype = chosen_dtype(params["lm_dtype"], self.settings.run["device"])
+        return backbone_fingerprint(found.identity(dtype))
+
     def fingerprints(self) -> dict[str, str]:
         found = dict(self.problem.fingerprints)
         if self.texts is not None:
@@ -199,6 +214,8 @@ class Experiment:
             found["encoder"] = self.encoder.fingerprint
         if self.titles is not None:
             found["text" if self.texts is None else "titles"] = texts_fingerprint(self.titles[1])
+        if self.backbone is not None:
+            found["backbone"] = self.backbone
         if self.run_file is not None:
             found["run_file"] = self.run_file.fingerprint
         if self.sources is not None:
@@ -289,7 +306,11 @@ def prepare(
         require(model, TRANSFER, "--train: ")
     if run["refit"]:
         _check_refit(settings, sources, run_file)
-    seeded = dataclasses.replace(settings, run=run, evaluation=evaluation)
+    params = dict(settings.params)
+    if "language_model" in model.inputs:
+        # Written as it was: a run made on a GPU is shown on a CPU with the same weights.
+        params["lm_dtype"] = chosen_dtype(params["lm_dtype"], run["device"])
+    seeded = dataclasses.replace(settings, run=run, evaluation=evaluation, params=params)
     experiment = Experiment(model, seeded, problem, space, run_file, sources)
     if sources is not None and experiment.vector_file is not None:
         raise HarnessError(
@@ -361,7 +382,7 @@ def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
     rare = {key: dataset[key] for key, usual in RARE_FILTERS.items() if dataset[key] != usual}
     keys = (
         *(_USERS_KEYS if dataset["split"] == "users" else _SPLIT_KEYS),
-        *(("min_history",) if dataset["min_history"] else ()),
+        *(key for key, usual in RARE_SPLIT.items() if dataset[key] != usual),
     )
     return {
         "name": name,

@@ -101,7 +101,7 @@ class ModelSpec:
     """What the model scores: `full` (every item), `candidates` (given lists: it has `score_candidates` or `choose_candidates`) or
     `pointwise` (pairs: RecBole's `predict`). Which protocols it serves follows from that."""
     inputs: tuple[str, ...] = ()
-    """`item_text`: the model reads text embeddings; `item_titles`: titles as they stand."""
+    """`item_text`: the model reads text embeddings; `item_titles`: titles as they stand; `language_model`: it loads a backbone."""
     offers: tuple[Capability, ...] = ()
     revision: int = 1
     """Bumped when a change moves this model's results."""
@@ -338,7 +338,7 @@ MODELS = {
                 target=f"recbole_ext.model.{module}:{name}",
                 trainer=STAGED,
                 scoring="pointwise",
-                inputs=("item_titles", "backbone"),
+                inputs=("item_titles", "language_model"),
                 paper=paper,
             )
             for name, module, paper in (

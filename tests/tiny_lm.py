@@ -74,3 +74,23 @@ def write_encoder(folder: Path, context: int = 64) -> Path:
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     return folder
+
+
+def write_qwen2(folder: Path, context: int = 64) -> Path:
+    """A Qwen2 of two layers and width 16 with the tokens of `write_causal`."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    size = _tokenizer(folder, "<s>", "", ["<unk>", "<s>"], True)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=size + 8,  # its tokenizer brings a token for padding
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        initializer_range=0.5,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder

@@ -87,6 +87,11 @@ def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -
     experiment = experiment_of(record, data_path, tuned=False, device=device)
     now = experiment.fingerprints()
     changed = [key for key in record.fingerprints if now.get(key) != record.fingerprints[key]]
+    if "backbone" in changed:
+        raise HarnessError(
+            f"{path.parent} was trained over the backbone {record.params['backbone']} "
+            f"({record.fingerprints['backbone']}), and here it is {now.get('backbone', 'none')}; run it again with --force"
+        )
     if changed:
         raise HarnessError(
             f"{path.parent} was trained with another {' and '.join(changed)} than is here now; run it again with --force"

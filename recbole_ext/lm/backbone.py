@@ -6,15 +6,16 @@ tokens. Both take batches padded on the right; what stands at padding changes no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from recbole_ext.core.errors import HarnessError, nearest, one_of
-from recbole_ext.lm.frozen import Frozen
+from recbole_ext.lm.frozen import Frozen, identity_of
 from recbole_ext.lm.loading import loading, pretrained
 from recbole_ext.lm.smollm2 import smollm2
-from recbole_ext.lm.source import find, minilm
+from recbole_ext.lm.source import Source, find, minilm
 
 if TYPE_CHECKING:
     import torch
@@ -142,7 +143,47 @@ def make_backbone(
         HarnessError: an unknown name or dtype, or a model that cannot be had, is no causal model, or computes its
             logits in a way of its own.
     """
-    one_of("backbone dtype", dtype, DTYPES)
+    half = chosen_dtype(dtype, device) == "bfloat16"
+    found = find_backbone(name, revision, trust_remote_code)
+    label, source, what = found.label, found.source, f"backbone {found.label}"
+    with loading(what, device, _CAUSAL):
+        import torch
+
+    def read(auto: str, **options: Any) -> Any:
+        return pretrained(auto, what, source, device, trust_remote_code, _CAUSAL, **options)
+
+    weights = {"use_safetensors": True, "dtype": torch.bfloat16 if half else torch.float32}
+    backbone: CausalBackbone | EncoderBackbone
+    if found.kind == "encoder":
+        model = read("AutoModel", add_pooling_layer=False, **weights).to(device)
+        backbone = EncoderBackbone(label, source, read("AutoTokenizer"), model, found.kind)
+    else:
+        _require_causal(what, read("AutoConfig"))
+        tokenizer = read("AutoTokenizer")
+        model = read("AutoModelForCausalLM", **weights).to(device)
+        backbone = CausalBackbone(label, source, tokenizer, model, found.kind)
+    if checkpointing:
+        backbone.checkpoint()
+    return backbone
+
+
+@dataclass(frozen=True)
+class Found:
+    """A backbone whose weights are not loaded."""
+
+    label: str
+    """As it stands in records."""
+    source: Source
+    kind: str
+    """`causal` or `encoder`."""
+
+    def identity(self, dtype: str) -> dict[str, Any]:
+        """That of the backbone, once it is loaded with weights of a dtype; `auto` is none."""
+        return identity_of(self.source, self.kind, dtype)
+
+
+def find_backbone(name: str, revision: str | None = None, trust_remote_code: bool = False) -> Found:
+    """Where the backbone that `name` asks for is; as `make_backbone`, which loads it."""
     bundled = name in BUNDLED
     place = name.removeprefix("lm:")
     what = f"backbone {name}"
@@ -158,28 +199,23 @@ def make_backbone(
     else:
         source = find(what, place, revision, trust_remote_code, "--backbone=smollm2")
     label = name if bundled else f"lm:{source.label}"
-    what = f"backbone {label}"
-    with loading(what, device, _CAUSAL):
-        import torch
+    return Found(label, source, "encoder" if name == "minilm" else "causal")
 
-        half = dtype == "bfloat16" or (dtype == "auto" and torch.device(device).type == "cuda")
 
-    def read(auto: str, **options: Any) -> Any:
-        return pretrained(auto, what, source, device, trust_remote_code, _CAUSAL, **options)
+def backbone_fingerprint(identity: Mapping[str, Any]) -> str:
+    """An identity in a line, for records: `gguf:<sha256>, causal, float32`."""
+    return ", ".join(str(identity[key]) for key in ("source", "kind", "dtype"))
 
-    weights = {"use_safetensors": True, "dtype": torch.bfloat16 if half else torch.float32}
-    backbone: CausalBackbone | EncoderBackbone
-    if name == "minilm":
-        model = read("AutoModel", add_pooling_layer=False, **weights).to(device)
-        backbone = EncoderBackbone(label, source, read("AutoTokenizer"), model, "encoder")
-    else:
-        _require_causal(what, read("AutoConfig"))
-        tokenizer = read("AutoTokenizer")
-        model = read("AutoModelForCausalLM", **weights).to(device)
-        backbone = CausalBackbone(label, source, tokenizer, model, "causal")
-    if checkpointing:
-        backbone.checkpoint()
-    return backbone
+
+def chosen_dtype(dtype: str, device: str) -> str:
+    """What `auto` is on a device.
+
+    Raises:
+        HarnessError: an unknown dtype.
+    """
+    one_of("backbone dtype", dtype, DTYPES)
+    usual = "bfloat16" if device.partition(":")[0] == "cuda" else "float32"
+    return usual if dtype == "auto" else dtype
 
 
 def _is_place(name: str) -> bool:

@@ -15,6 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
+def identity_of(source: Source, kind: str, dtype: str) -> dict[str, Any]:
+    """What decides the numbers of a backbone, as JSON."""
+    return {"source": source.identity, "kind": kind, "dtype": dtype}
+
+
 class Frozen:
     """What a causal model and an encoder have in common; `lm/backbone.py` says what each member is."""
 
@@ -28,11 +33,7 @@ class Frozen:
         self.device = model.device
         embeddings = model.get_input_embeddings()
         self.width = int(embeddings.weight.shape[1])
-        self.identity = {
-            "source": source.identity,
-            "kind": kind,
-            "dtype": str(model.dtype).removeprefix("torch."),
-        }
+        self.identity = identity_of(source, kind, str(model.dtype).removeprefix("torch."))
         known = (
             getattr(model.config.get_text_config(), "max_position_embeddings", None),
             getattr(tokenizer, "model_max_length", None),

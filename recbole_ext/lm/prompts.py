@@ -5,16 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.lm.template import Part, Template, as_chat, load_template, make_template
+
+if TYPE_CHECKING:
+    from recbole_ext.lm.backbone import Backbone
 
 __all__ = [
     "Filler",
     "Part",
     "Prompt",
-    "Speaker",
     "Template",
     "as_chat",
     "load_template",
@@ -26,32 +28,6 @@ _MARK = "\ue000{}\ue001"
 _MARKS = re.compile("\ue000([0-9]+)\ue001")
 _Pieces = list[tuple[str, list[int]]]
 """Words with their tokens."""
-
-
-class Speaker(Protocol):
-    """What a prompt has to know of a backbone."""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-
-    @property
-    def context(self) -> int:
-        """Most tokens of a sequence."""
-
-    @property
-    def frame(self) -> tuple[list[int], list[int]]:
-        """Tokens before and after every prompt."""
-
-    @property
-    def filler(self) -> int:
-        """The token at slots and padding."""
-
-    def tokenise(self, text: str) -> list[int]:
-        """Its tokens, no special ones added."""
-
-    def chat(self, system: str, user: str) -> str:
-        """One turn in the model's own chat template, up to where its answer begins."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +42,7 @@ class Prompt:
     pieces: tuple[str, ...] = field(repr=False)
     """Its words, slots marked."""
 
-    def shown(self, backbone: Speaker | None = None) -> str:
+    def shown(self, backbone: Backbone | None = None) -> str:
         """Its words for people, with slots as ⟦name⟧. The frame of the backbone ([CLS], [SEP]) is left out."""
         return "".join(self.pieces)
 
@@ -75,8 +51,9 @@ class Filler:
     """Fills one template for one backbone.
 
     Literals, titles and texts are turned into tokens each by itself, once, and put one after the other, so that the tokens
-    of a title depend on nothing beside it (ours; the authors' code takes the tokens of the whole prompt at once). Of a
-    title the special tokens of the frame and the filler are left out, so that none ends a prompt or looks like a slot.
+    of a title depend on nothing beside it (ours; the authors' code takes the tokens of the whole prompt at once). A special
+    token that is written out in a title is read as letters, or left out where the tokenizer cannot, so that none ends a
+    prompt or looks like a slot.
 
     Args:
         template: what to fill.
@@ -87,7 +64,7 @@ class Filler:
         HarnessError: the prompt is a chat and the model knows none, or no title at all would fit.
     """
 
-    def __init__(self, template: Template, backbone: Speaker, max_length: int) -> None:
+    def __init__(self, template: Template, backbone: Backbone, max_length: int) -> None:
         self.template = template
         self.length = min(max_length, backbone.context)
         """Most tokens of a prompt."""
@@ -95,14 +72,9 @@ class Filler:
         self._known: dict[tuple[str, bool], list[int]] = {}
         self._special = {backbone.filler, *backbone.frame[0], *backbone.frame[1]}
         self._parts = _spaced(_around(template, backbone))
-        before, after = backbone.frame
-        first = self._parts[0][0]
-        if template.chat and before and first.kind == "literal":
-            # Some chat templates write the token themselves that the tokenizer puts first.
-            before = [] if self._tokens(first.text)[: len(before)] == before else before
-        self._before, self._after = before, after
+        self._before, self._after = backbone.frame
         words = sum(len(self._tokens(p.text)) for p, _ in self._parts if p.kind == "literal")
-        least = len(before) + len(after) + words + len(template.slots)
+        least = len(self._before) + len(self._after) + words + len(template.slots)
         if least > self.length:
             raise HarnessError(self._too_long(f"its own words take {least:,}"))
 
@@ -188,10 +160,10 @@ class Filler:
         return fits[::-1], len(titles) - kept
 
     def _tokens(self, words: str, foreign: bool = False) -> list[int]:
-        """Tokens of some words; of foreign ones those are left out that mean something to the model or to us."""
+        """Tokens of some words; of foreign ones none means something to the model or to us."""
         key = (words, foreign)
         if key not in self._known:
-            tokens = self._backbone.tokenise(words) if words else []
+            tokens = self._backbone.tokenise(words, literal=foreign) if words else []
             self._known[key] = (
                 [token for token in tokens if token not in self._special] if foreign else tokens
             )
@@ -204,7 +176,7 @@ class Filler:
         )
 
 
-def _around(template: Template, backbone: Speaker) -> tuple[Part, ...]:
+def _around(template: Template, backbone: Backbone) -> tuple[Part, ...]:
     """The parts of the whole prompt: with the system message and the cue, or what the chat template puts around them.
 
     Raises:
@@ -219,7 +191,7 @@ def _around(template: Template, backbone: Speaker) -> tuple[Part, ...]:
         for place, part in enumerate(template.parts)
     )
     # By turns a literal and the number of a part.
-    pieces = _MARKS.split(backbone.chat(template.system or "", marked))
+    pieces = _MARKS.split(backbone.chat(template.system, marked))
     whole = [
         template.parts[int(piece)] if place % 2 else Part("literal", piece)
         for place, piece in enumerate(pieces)

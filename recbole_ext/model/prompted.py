@@ -55,7 +55,7 @@ class PromptedPairModel(PairModel):
             self.keys["backbone"],
             revision=self.keys["backbone_revision"],
             device=str(self.device),
-            dtype=self.keys["backbone_dtype"],
+            dtype=self.keys["lm_dtype"],
             trust_remote_code=self.keys["trust_remote_code"],
             checkpointing=self.keys["checkpointing"],
         )

@@ -10,7 +10,7 @@ import pytest
 from recbole_ext.lm import backbone as module
 from recbole_ext.lm.backbone import CausalBackbone, EncoderBackbone, make_backbone
 from recbole_ext.lm.source import Source
-from tests.tiny_lm import write_causal, write_encoder
+from tests.tiny_lm import write_causal, write_encoder, write_qwen2
 
 Make = Callable[..., CausalBackbone | EncoderBackbone]
 
@@ -37,3 +37,8 @@ def fresh(
     monkeypatch.setattr(module, "minilm", lambda *_: tiny)
     name = f"lm:{causal_folder}" if request.param == "causal" else "minilm"
     return lambda **options: make_backbone(name, **options)
+
+
+@pytest.fixture(scope="session")
+def qwen2_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_qwen2(tmp_path_factory.mktemp("lm") / "qwen2")

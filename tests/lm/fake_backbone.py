@@ -18,9 +18,12 @@ class Characters:
     frame: tuple[list[int], list[int]] = field(default_factory=lambda: ([], []))
     filler: int = FILLER
     chats: bool = True
+    splits: bool = True
+    """Whether a special token that is written out can be read as letters."""
 
-    def tokenise(self, text: str) -> list[int]:
+    def tokenise(self, text: str, literal: bool = False) -> list[int]:
         special = {"<pad>": FILLER, "<s>": BOS, "</s>": EOS}
+        special = {} if literal and self.splits else special
         out: list[int] = []
         while text:
             word = next((word for word in special if text.startswith(word)), None)
@@ -28,10 +31,10 @@ class Characters:
             text = text[len(word or text[0]) :]
         return out
 
-    def chat(self, system: str, user: str) -> str:
+    def chat(self, system: str | None, user: str) -> str:
         if not self.chats:
             raise HarnessError(f"{self.name} has no chat template")
-        return f"<s>SYSTEM {system}\nUSER {user}\nMODEL "
+        return f"SYSTEM {system or ''}\nUSER {user}\nMODEL "
 
     def read(self, ids: list[int]) -> str:
         """Tokens as text: `_` for the filler, `^` and `$` for the frame."""

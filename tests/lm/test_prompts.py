@@ -40,10 +40,10 @@ def _made(user, **values):
 @pytest.mark.parametrize("name", SHIPPED)
 @pytest.mark.parametrize("chat", [False, True])
 @settings(max_examples=40, deadline=None)
-@given(st.lists(titles, max_size=12), titles, st.integers(0, 400))
-def test_slots_cue_and_target_stay_whatever_is_cut(name, chat, history, target, room):
+@given(st.lists(titles, max_size=12), titles, st.integers(0, 400), st.booleans())
+def test_slots_cue_and_target_stay_whatever_is_cut(name, chat, history, target, room, splits):
     template = load_template(name + "-chat" * chat)
-    backbone = Characters(frame=([1], [EOS]))
+    backbone = Characters(frame=([1], [EOS]), splits=splits)
     bare = Filler(template, backbone, 10_000).fill([], target, _texts(template))
     filler = Filler(template, backbone, len(bare.ids) + room)
     prompt = filler.fill(history, target, _texts(template))
@@ -104,7 +104,7 @@ def test_a_slot_is_where_the_template_has_it():
 
 def test_a_blank_goes_with_the_word_behind_it_so_that_tokens_are_the_usual_ones():
     class Words(Characters):
-        def tokenise(self, text):
+        def tokenise(self, text, literal=False):
             seen.append(text)
             return [9]
 
@@ -117,20 +117,15 @@ def test_a_blank_goes_with_the_word_behind_it_so_that_tokens_are_the_usual_ones(
 
 def test_a_title_has_the_same_tokens_in_every_prompt_and_is_tokenised_once():
     class Counting(Characters):
-        def tokenise(self, text):
+        def tokenise(self, text, literal=False):
             seen.append(text)
-            return super().tokenise(text)
+            return super().tokenise(text, literal)
 
     seen: list[str] = []
     filler = Filler(load_template("tallrec"), Counting(), 9_000)
     for history in (["A"], ["A", "B"], ["B", "A"]):
         filler.fill(history, "C")
     assert len(seen) == len(set(seen))
-
-
-def test_the_frame_stands_once_where_the_chat_template_writes_it_too():
-    filler = Filler(as_chat(_made("{target}")), Characters(frame=([1], [])), 99)
-    assert Characters().read(filler.fill([], "x").ids) == "^SYSTEM \nUSER x\nMODEL"
 
 
 def test_an_item_prompt_loses_the_end_of_its_title():
