@@ -147,6 +147,11 @@ _TALLREC = Paper(
     "RecSys 2023",
     "https://doi.org/10.1145/3604915.3608857",
 )
+_PROMPT4NR = Paper(
+    "Prompt Learning for News Recommendation",
+    "SIGIR 2023",
+    "https://doi.org/10.1145/3539618.3591752",
+)
 _SELLA = Paper(
     "Enhancing LLM-based Recommendation through Semantic-Aligned Collaborative Knowledge",
     "arXiv 2025",
@@ -339,6 +344,8 @@ MODELS = {
             for name, module, paper in (
                 ("ZeroShot", "tallrec", None),
                 ("TALLRec", "tallrec", _TALLREC),
+                ("Prompt4NR", "prompt4nr", _PROMPT4NR),
+                ("PersonPrompt", "person_prompt", _COLLM),
                 ("CoLLM", "collm", _COLLM),
                 ("SeLLaRec", "sellarec", _SELLA),
             )
