@@ -152,6 +152,11 @@ _BINLLM = Paper(
     "ACL 2024",
     "https://github.com/zyang1580/BinLLM",
 )
+_PROMPT4NR = Paper(
+    "Prompt Learning for News Recommendation",
+    "SIGIR 2023",
+    "https://doi.org/10.1145/3539618.3591752",
+)
 _SELLA = Paper(
     "Enhancing LLM-based Recommendation through Semantic-Aligned Collaborative Knowledge",
     "arXiv 2025",
@@ -344,6 +349,8 @@ MODELS = {
             for name, module, paper in (
                 ("ZeroShot", "tallrec", None),
                 ("TALLRec", "tallrec", _TALLREC),
+                ("Prompt4NR", "prompt4nr", _PROMPT4NR),
+                ("PersonPrompt", "person_prompt", _COLLM),
                 ("CoLLM", "collm", _COLLM),
                 ("SeLLaRec", "sellarec", _SELLA),
                 ("BinLLM", "binllm", _BINLLM),

@@ -25,7 +25,23 @@ from recbole_ext.lm.source import Source
 from recbole_ext.pipeline.training import Training
 from recbole_ext.testing import make_experiment
 
-_WORDS = ["amber", "bridge", "cedar", "delta", "ember", "forest", "garden", "harbor", "island", "jungle", "kernel", "lantern", "meadow", "north", "ocean"]
+_WORDS = [
+    "amber",
+    "bridge",
+    "cedar",
+    "delta",
+    "ember",
+    "forest",
+    "garden",
+    "harbor",
+    "island",
+    "jungle",
+    "kernel",
+    "lantern",
+    "meadow",
+    "north",
+    "ocean",
+]
 _STAGES = ("text", "projection")
 """Those that train through the language model."""
 

@@ -297,7 +297,7 @@ class PromptedPairModel(PairModel):
             trainable=("lora", *own),
             loader=self.rows(self.text_prompts, int(keys["text_batch_rows"])),
             loss=loss,
-            fingerprint=self.told(_TEXT_KEYS, prompt=self.text_template, batch="text_batch_rows"),
+            fingerprint=self.told_of_text(self.text_template),
             epochs=epochs,
             learning_rate=float(keys["text_learning_rate"]),
             weight_decay=float(keys["text_weight_decay"]),
@@ -309,6 +309,10 @@ class PromptedPairModel(PairModel):
             after=(),
             rows=lambda batch: len(batch[0]),
         )
+
+    def told_of_text(self, template: Any) -> dict[str, Any]:
+        """What a stage that trains the LoRA on a template depends on."""
+        return self.told(_TEXT_KEYS, prompt=template, batch="text_batch_rows")
 
     def told(self, names: Sequence[str], *, prompt: Any = None, batch: str = "") -> dict[str, Any]:
         """What a stage depends on: the backbone, a template, the size of a batch, and some keys."""

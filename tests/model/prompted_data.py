@@ -31,9 +31,13 @@ SMALL = {
 OF = {
     "ZeroShot": ("eval_batch_rows",),
     "TALLRec": ("lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate"),
+    "Prompt4NR": ("lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate"),
+    "PersonPrompt": (
+        "lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate", "projection_batch_rows", "projection_learning_rate",
+    ),
     "CoLLM": tuple(key for key in SMALL if key not in ("align_epochs", "projection_hidden")),
     "SeLLaRec": tuple(key for key in SMALL if key != "projection_times"),
-}
+}  # fmt: skip
 """Which of them a model knows."""
 
 

@@ -11,12 +11,15 @@ import torch
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.pipeline.training import Training, score_test
+from recbole_ext.trainer.checkpoint import save_weights
 from recbole_ext.trainer.setup import Fitted
 from tests.model.prompted_data import experiment, write_clicks, write_llama
 
-NAMES = ("TALLRec", "CoLLM", "SeLLaRec")
+NAMES = ("TALLRec", "Prompt4NR", "PersonPrompt", "CoLLM", "SeLLaRec")
 MOVES = {
     "TALLRec": {"text": {"lora"}},
+    "Prompt4NR": {"soft": {"lora", "soft"}},
+    "PersonPrompt": {"text": {"lora"}, "projection": {"users", "items"}},
     "CoLLM": {"text": {"lora"}, "collaborative": {"users", "items"}, "projection": {"projection"}},
     "SeLLaRec": {
         "text": {"lora"},
@@ -88,11 +91,45 @@ def test_each_stage_moves_what_the_paper_says(name, clicks, llama, tmp_path, mon
     assert found == MOVES[name]
 
 
+def test_soft_tokens_are_the_same_in_every_row_and_each_another(clicks, llama, tmp_path):
+    model, _ = built(experiment("Prompt4NR", clicks, llama), tmp_path)
+    user, item, _, _ = a_batch(model, 40)
+    assert len(set(user.tolist())) > 1
+    vectors = model.vectors(user, item)
+    assert len(vectors) == 6
+    assert all(torch.equal(one, one[:1].expand_as(one)) for one in vectors.values())
+    assert len({tuple(one[0].tolist()) for one in vectors.values()}) == 6
+
+
+def test_a_person_has_a_vector_of_its_own_that_only_its_rows_move(clicks, llama, tmp_path):
+    of = experiment("PersonPrompt", clicks, llama, projection_weight_decay=0)
+    before, _ = built(of, tmp_path)
+    start = before.users.weight.detach().clone()
+    after = trained(of, tmp_path).model
+    moved = (after.users.weight.detach() != start).any(1).numpy()
+    np.testing.assert_array_equal(np.flatnonzero(moved), np.unique(before.user))
+    assert not start[0].any() and len(torch.unique(start[1:], dim=0)) == len(start) - 1
+
+
+@pytest.mark.parametrize("loss", ["answer", "all_tokens"])
+@pytest.mark.parametrize("name", ["Prompt4NR", "PersonPrompt"])
+def test_scores_repeat_and_weights_make_a_round_trip(name, loss, clicks, llama, tmp_path):
+    of = experiment(name, clicks, llama, loss=loss)
+    first = trained(of, tmp_path / "one")
+    again = trained(experiment(name, clicks, llama, loss=loss), tmp_path / "two")
+    np.testing.assert_array_equal(scores(first, of), scores(again, of))
+    path = tmp_path / "weights.safetensors"
+    save_weights(first.model, path)
+    other = experiment(name, clicks, llama, loss=loss, seed=99)
+    loaded = Training(other, None, tmp_path / "two").load(other.settings.params, path)
+    np.testing.assert_array_equal(scores(loaded, of), scores(first, of))
+
+
 def test_the_text_stage_is_one_for_all_and_trained_once(clicks, llama, tmp_path):
     for name in NAMES:
         trained(experiment(name, clicks, llama), tmp_path)
     told = [json.loads(path.read_text())["stage"] for path in tmp_path.glob(".stages/*/stage.json")]
-    assert sorted(told) == ["align", "collaborative", "distil", "projection", "projection", "text"]
+    assert sorted(told) == ["align", "collaborative", "distil", *["projection"] * 3, "soft", "text"]
     one, two = (
         trained(experiment(name, clicks, llama), tmp_path).model.state_dict()
         for name in ("TALLRec", "SeLLaRec")
@@ -117,7 +154,7 @@ def test_the_backbone_is_no_part_of_the_state(clicks, llama, tmp_path):
 
 
 @pytest.mark.parametrize("longest", [200, 70])
-@pytest.mark.parametrize("name", ["CoLLM", "SeLLaRec"])
+@pytest.mark.parametrize("name", NAMES[1:])
 def test_slots_hold_their_vectors_after_truncation(
     name, longest, clicks, llama, tmp_path, monkeypatch
 ):
@@ -138,6 +175,7 @@ def test_slots_hold_their_vectors_after_truncation(
         lambda self, embeds, mask: seen.append(embeds) or read(self, embeds, mask),
     )
     model.said(prompts, model.token_template, vectors)
+    assert set(vectors) == set(model.token_template.slots)
     for name, vector in vectors.items():
         at = [prompt.slots[name] for prompt in prompts]
         torch.testing.assert_close(seen[0][range(len(at)), at], vector, atol=0, rtol=0)
