@@ -45,12 +45,11 @@ class FilledRows:
                 self._known[key] = replace(prompt, pieces=())
         return [self._known[key] for key in keys]
 
-    def shown(self, item: int, row: int) -> str:
-        """The prompt of a row for people, slots marked."""
+    def one(self, item: int, row: int) -> Any:
+        """The prompt of a row with its words, for people."""
         (liked,) = self.histories.latest(np.array([row]), self.longest)
         names = [self.titles[place + 1] for place in liked if place >= 0]
-        found: str = self.filler.fill(names, self.titles[item]).shown()
-        return found
+        return self.filler.fill(names, self.titles[item])
 
 
 class PromptedRows:

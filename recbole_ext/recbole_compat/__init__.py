@@ -20,6 +20,7 @@ from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.folding import families, folded_in, measures
 from recbole_ext.recbole_compat.intention import Intentions
 from recbole_ext.recbole_compat.knobs import Knobs
+from recbole_ext.recbole_compat.prompting import prompt_of
 from recbole_ext.recbole_compat.scoring import list_scorer, pair_scorer, score_function
 from recbole_ext.recbole_compat.stack import recbole
 from recbole_ext.recbole_compat.trainers import diverged, make_trainer
@@ -39,6 +40,7 @@ __all__ = [
     "measures",
     "pair_scorer",
     "prepare",
+    "prompt_of",
     "recbole",
     "score_function",
     "training_pairs",
