@@ -24,6 +24,7 @@ from recbole_ext.model.prompt_rows import FilledRows, PromptedRows
 
 Vectors = Mapping[str, torch.Tensor]
 """Slot -> [B, d_L]."""
+_QV = ("q_proj", "v_proj", "query", "value", "q_lin", "v_lin")
 _TEXT_KEYS = (
     "loss", "score", "max_length", "MAX_ITEM_LIST_LENGTH", "shuffle_text",
     "lora_r", "lora_alpha", "lora_dropout", "lora_modules",
@@ -63,13 +64,12 @@ class PromptedPairModel(PairModel):
         self.probabilities = self.score == "softmax_yes_no"
         self._check()
         with self.drawn("lora"):
-            modules = self.keys["lora_modules"]
             self.lora = Lora(
                 self.backbone,
                 int(self.keys["lora_r"]),
                 float(self.keys["lora_alpha"]),
                 float(self.keys["lora_dropout"]),
-                modules,
+                self.adapted(),
             )
         if not self.backbone.generative:
             with self.drawn("answers"):
@@ -94,6 +94,21 @@ class PromptedPairModel(PairModel):
                 f"{name}: --score=prob_diff is of probabilities over a vocabulary, and {self.backbone.name} is an encoder: "
                 "--score=softmax_yes_no"
             )
+
+    def adapted(self) -> str | list[str]:
+        """`lora_modules` as names: `qv` is what the architecture calls the query's and the value's projection."""
+        given = str(self.keys["lora_modules"]).strip("[] ")
+        if given == "all":
+            return given
+        if given != "qv":
+            return [name.strip(" '\"") for name in given.split(",")]
+        there = {path.rpartition(".")[2] for path, _ in self.backbone.model.named_modules()}
+        found = [name for name in _QV if name in there]
+        if not found:
+            raise HarnessError(
+                f"--lora_modules=qv: {self.backbone.name} calls its projections otherwise; give their names, or all"
+            )
+        return found
 
     def _titles(self, dataset: Any) -> list[str]:
         titles = list(dataset.item_titles)

@@ -173,6 +173,11 @@ class SeLLaRec(TokenModel):
             rows=lambda batch: len(batch[0]),
         )
 
+    @torch.no_grad()
+    def both_embeddings(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """(Proj(E^C), E^L), each [n_items - 1, d_L], in the order of the items: what figures 6 and 7 compare."""
+        return self.projection(self.items.weight[1:]), self.semantic.weight[1:].clone()
+
     def alignment(self, item: torch.Tensor) -> torch.Tensor:
         """L_align of a batch of items [B] in RecBole's ids."""
         keys = self.keys

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Schedule, Stage
+from recbole_ext.lm.batches import bucketed, collate, splice
 from recbole_ext.model.clicks import Batch
 from recbole_ext.model.prompted import PromptedPairModel, Vectors
 
@@ -25,6 +27,32 @@ class SlotModel(PromptedPairModel):
         super().__init__(config, dataset)
         self.token_template = self.template(self.template_key)
         self.token_prompts = self.filled(self.token_template)
+
+    @torch.no_grad()
+    def attention(
+        self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor, layers: Sequence[int]
+    ) -> dict[str, torch.Tensor]:
+        """Slot -> [L, B] how much of what the answer is read from attends to its token, mean over heads.
+
+        Args:
+            user: [B] in RecBole's ids.
+            item: [B].
+            row: [B] places among the interactions.
+            layers: L of them, counted from 1.
+        """
+        prompts = self.token_prompts.of(item.tolist(), row.tolist())
+        size = int(self.keys["eval_batch_rows"])
+        found = {name: torch.empty(len(layers), len(prompts)) for name in self.token_template.slots}
+        for places in bucketed([len(prompt.ids) for prompt in prompts], size):
+            at = torch.from_numpy(places).to(self.device)
+            batch = collate([prompts[place] for place in places], self.backbone.filler, self.device)
+            embeds = self.backbone.embed(batch.ids)
+            embeds = splice(embeds, batch, self.vectors(user[at], item[at]))
+            weights = self.backbone.attention(embeds, batch.mask, layers)  # (L, b, T)
+            for name, position in batch.slots.items():
+                of = weights.gather(2, position[None, :, None].expand(len(layers), -1, 1))
+                found[name][:, torch.from_numpy(places)] = of[..., 0].float().cpu()
+        return found
 
     def check_slots(self, *given: str) -> None:
         """Refuse a template with other slots than the model fills.

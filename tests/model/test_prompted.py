@@ -322,6 +322,30 @@ def test_lora_drops_units_in_stage_3_only_where_asked_for(clicks, llama, tmp_pat
         assert (len(values) > 1) == asked
 
 
+def test_attention_to_tokens_is_that_of_each_row_alone(clicks, llama, tmp_path):
+    model, _ = built(experiment("CoLLM", clicks, llama, eval_batch_rows=4), tmp_path)
+    user, item, _, row = a_batch(model, 9)
+    found = model.attention(user, item, row, [1, 2])
+    assert set(found) == {"user", "item"}
+    prompt = model.token_prompts.of([int(item[5])], [int(row[5])])[0]
+    ids = torch.tensor([prompt.ids])
+    embeds = model.backbone.embed(ids).clone()
+    for name, vector in model.vectors(user[5:6], item[5:6]).items():
+        embeds[0, prompt.slots[name]] = vector[0]
+    alone = model.backbone.attention(embeds, torch.ones_like(ids), [1, 2])
+    for name, place in prompt.slots.items():
+        torch.testing.assert_close(found[name][:, 5], alone[:, 0, place], atol=1e-6, rtol=1e-4)
+
+
+def test_qv_is_the_query_and_the_value(clicks, llama, tmp_path):
+    one, two = (
+        built(experiment("TALLRec", clicks, llama, lora_modules=given), tmp_path)[0].lora
+        for given in ("qv", "[q_proj, v_proj]")
+    )
+    assert set(one.state_dict()) == set(two.state_dict())
+    assert len(one.state_dict()) == 2 * 2 * 2  # layers, projections, A and B
+
+
 def test_a_template_with_other_slots_is_refused_in_one_line(clicks, llama, tmp_path):
     with pytest.raises(
         HarnessError, match="slots user, item, and what is put in here is user, item, warm"
