@@ -9,6 +9,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.recbole_package import LACKING, recbole_models
 from recbole_ext.registry import MODELS, find_model
 from recbole_ext.testing import ModelContract, make_experiment, train
+from tests.model.prompted_data import small_keys
 
 OURS = tuple(MODELS)
 RECBOLE = ("Pop@recbole", "BPR", "LightGCN", "ItemKNN", "MultiVAE", "NeuMF", "SASRec")
@@ -53,6 +54,10 @@ SPACES = {
 class TestEveryModel(ModelContract):
     models = {name: SMALL.get(name, {}) for name in (*OURS, *RECBOLE)}  # noqa: RUF012
     spaces = SPACES
+
+    def experiment(self, name, tiny, **given):
+        asks = "language_model" in find_model(name).inputs
+        return super().experiment(name, tiny, **{**(small_keys(name) if asks else {}), **given})
 
 
 def test_the_minimum_set_is_there():

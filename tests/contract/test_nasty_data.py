@@ -8,6 +8,7 @@ from recbole_ext.config import model_defaults
 from recbole_ext.core.recbole_package import recbole_models
 from recbole_ext.registry import MODELS, find_model
 from recbole_ext.testing import NastyDataContract
+from tests.model.prompted_data import small_keys
 
 EVERY = (*MODELS, *(f"{name}@recbole" if name in MODELS else name for name in recbole_models()))
 SMALL = {
@@ -54,5 +55,6 @@ class TestEveryModel(NastyDataContract):
         if name == "NCL":
             pytest.importorskip("faiss", reason="NCL clusters with faiss, which is not installed")
         known = model_defaults(find_model(name)).params
-        small = {**SMALL, **NEEDED.get(name, {})}
+        asks = "language_model" in find_model(name).inputs
+        small = {**SMALL, **NEEDED.get(name, {}), **(small_keys(name) if asks else {})}
         return {key: value for key, value in small.items() if key in known}

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import torch
 
@@ -113,3 +117,10 @@ def experiment(name, clicks, backbone, **given):
     return make_experiment(
         name, "clicks", clicks, **{**own, **small, "backbone": backbone, **given}
     )
+
+
+@functools.cache
+def small_keys(name):
+    """Keys of a model over a random language model of two layers, for tests of every model."""
+    folder = Path(tempfile.mkdtemp(prefix="llama"))
+    return {**{key: SMALL[key] for key in OF[name]}, "backbone": f"lm:{write_llama(folder)}"}
