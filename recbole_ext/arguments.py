@@ -27,7 +27,8 @@ Commands (run is the default):
             official files, data build NAME makes the dataset from them and compares it with what was published,
             data queries NAME --output=FILE makes queries in words from the items' descriptions, or
             with --writer=lm:MODEL has a language model write them from the titles (--device=cpu: not on the GPU)
-  show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; a model that offers
+  show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; of a model of single pairs the
+            user's test rows, and what it asks a language model about each; a model that offers
             intention also takes --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha; one that offers
             concepts: --user=196 --concept=Horror --alpha=0.3 turns the list (--map=characterises, unique, correlation or f1,
             --neurons=5, --mode=redistribute, add or set), --user=196 --html=FILE makes a page on which every concept is turned by

@@ -333,6 +333,7 @@ def _show(arguments: Arguments) -> int:
         print("\n".join(answered(arguments, asked)))
         return 0
     from recbole_ext.explain.intention import alphas_of
+    from recbole_ext.explain.pairs import scored_rows
     from recbole_ext.explain.top_items import alpha_table, saved_run, top_items
 
     records = Path(arguments.take("records") or "runs").expanduser()
@@ -353,6 +354,8 @@ def _show(arguments: Arguments) -> int:
     with saved_run(records, model, dataset, data_path) as saved:
         if queries is not None:
             lines = alpha_table(saved, queries, weights)
+        elif query is None and saved.experiment.model.scoring == "pointwise":
+            lines = scored_rows(saved, str(user), k)
         else:
             lines = top_items(saved, str(user), k, query, weights[0])
     print("\n".join(lines))

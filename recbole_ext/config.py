@@ -137,7 +137,8 @@ def resolve(
     Args:
         specs: the models.
         dataset_options: what the dataset's YAML sets, over the defaults.
-        labelled_options: what it sets instead where labelled pairs are told apart and nothing is ranked; None for the same.
+        labelled_options: what it sets instead where labelled pairs are told apart and nothing is ranked, or all models are of
+            pairs; None for the same.
         given: key -> text. `MODEL.key` reaches one model only; a plain key must be known to a shared section or to at
             least one of the models, and reaches those that know it.
 
@@ -147,12 +148,14 @@ def resolve(
     overall = read_yaml(properties() / "overall.yaml")
     shared = {name: dict(overall[name]) for name in ("run", "evaluation", "dataset")}
     rules = _rules(overall, "overall.yaml")
-    if all(spec.scoring == "pointwise" for spec in specs):
-        shared["evaluation"]["protocols"] = ["ctr"]  # the only one that they serve
+    of_pairs = all(spec.scoring == "pointwise" for spec in specs)
+    if of_pairs:
+        shared["evaluation"]["protocols"] = ["ctr"]  # frozen lists take long, pair by pair
     protocols = shared["evaluation"]["protocols"]
     if "protocols" in given:
         protocols = _read("protocols", given["protocols"], protocols, rules)
-    if labelled_options is not None and all(protocol_of(name).labelled for name in protocols):
+    labelled = of_pairs or all(protocol_of(name).labelled for name in protocols)
+    if labelled_options is not None and labelled:
         dataset_options = labelled_options
     _update_known(shared["dataset"], dataset_options, rules)
     models = {spec.name: model_defaults(spec) for spec in specs}

@@ -316,7 +316,7 @@ def prepare(
             f"--valid_rows={evaluation['valid_rows']} is of labelled rows, by which {model.name} is not selected: "
             "--valid_rows=all"
         )
-    if settings.dataset["duplicates"] == "keep" and not all(p.labelled for p in asked):
+    if settings.dataset["duplicates"] == "keep" and not all(p.labelled or p.drawn for p in asked):
         raise HarnessError(
             "--duplicates=keep leaves pairs that stand several times, but an item is ranked once: --protocols=ctr, or "
             "--duplicates=latest"

@@ -72,6 +72,12 @@ CONCEPTS = Capability(
     "has no sparse autoencoder, whose neurons could stand for a concept",
 )
 """For a model that is `recbole_compat.knobs.HasKnobs`."""
+PROMPTS = Capability(
+    "prompts",
+    "it asks a language model about each row; its prompts are shown with their slots (show --user)",
+    "prompts no language model",
+)
+"""For a model that is `recbole_compat.prompting.Prompting`."""
 TRANSFER = Capability(
     "transfer",
     "trained on some datasets, it ranks another one's items (--train)",
@@ -344,6 +350,7 @@ MODELS = {
                 trainer=STAGED,
                 scoring="pointwise",
                 inputs=("item_titles", "language_model"),
+                offers=(PROMPTS,),
                 paper=paper,
             )
             for name, module, paper in (

@@ -68,10 +68,10 @@ def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, la
         "TwoStages": {"full", "uni5", "expected@5", "ctr"},
         "Pop": {"full", "uni5", "expected@5", "ctr"},
         "Chooser": {"uni5"},
-        "Clicks": {"ctr"},
+        "Clicks": {"uni5", "ctr"},
     }
     assert found["Chooser"].unserved == dict.fromkeys(["full", "expected@5", "ctr"], LISTS)
-    assert found["Clicks"].unserved == dict.fromkeys(["full", "uni5", "expected@5"], PAIRS)
+    assert found["Clicks"].unserved == dict.fromkeys(["full", "expected@5"], PAIRS)
     assert {n: r.validation["metric"] for n, r in found.items()} == {
         "TwoStages": "recall@20",
         "Pop": "recall@20",
@@ -84,7 +84,7 @@ def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, la
     assert found["Chooser"].beyond == {} and found["Clicks"].strata == {} and found["Pop"].strata
     reasons = (
         f"no ctr, expected@5 and full: {LISTS} (Chooser)",
-        f"no expected@5, full and uni5: {PAIRS} (Clicks)",
+        f"no expected@5 and full: {PAIRS} (Clicks)",
     )
     page = render_markdown(found.values())
     for text in (told.out, page):
@@ -94,9 +94,9 @@ def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, la
             cells = row_of(text, "Full ranking" if text is told.out else "### Full ranking", name)
             assert cells[1:6] == ["–"] * 5  # rank, and the four metrics
     sampled = "### NDCG@10 per positive, sampled beside full"
-    assert row_of(page, sampled, "Clicks")[1:] == ["–"] * 3
-    chooser = row_of(page, sampled, "Chooser")
-    assert chooser[1] == "–" and chooser[2] == "–" and chooser[3].startswith("0.")
+    for name in ("Chooser", "Clicks"):
+        cells = row_of(page, sampled, name)
+        assert cells[1] == "–" and cells[2] == "–" and cells[3].startswith("0.")
     labelled = "### Labelled pairs of the test part"
     assert row_of(page, labelled, "Chooser")[1:] == ["–"] * 3
     for name in ("Pop", "Clicks"):
@@ -106,6 +106,17 @@ def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, la
     assert found["Clicks"].metrics["ctr"]["auc"]["mean"] > 0.6 > 0.55
     lines = [line.split(",") for line in render_csv(found.values()).splitlines()]
     assert any(line[4] == "Chooser" and line[7:9] == ["full", "unserved"] and LISTS in line for line in lines)  # fmt: skip
+
+
+def test_without_a_number_of_full_ranking_there_is_no_table_of_it(run, labels):
+    code, told, _ = run("Clicks,Pop", "--protocols=ctr")
+    assert code == 0, told.err
+    assert "Full ranking" not in told.out and "Recall@20" not in told.out
+    runs = row_of(told.out, "Runs", "Clicks")
+    assert runs[1:3] == ["untuned", "1"] and runs[3] == "–"  # nothing was tuned
+    assert row_of(told.out, "Labelled pairs", "Clicks")[1].startswith("0.")
+    _, told, _ = run("Pop", "--protocols=full")
+    assert "Full ranking" in told.out and "Recall@20" in told.out
 
 
 def test_rows_are_compared_only_where_both_have_numbers(run, labels, tmp_path):
@@ -129,8 +140,8 @@ def test_rows_are_compared_only_where_both_have_numbers(run, labels, tmp_path):
     }
     assert {p for p, _ in pairs["Pop", "EASE"]} == {"full", "uni5", "expected@5", "ctr"}
     assert {p for p, _ in pairs["Pop", "Chooser"]} == {"uni5"}
-    assert pairs["Pop", "Clicks"] == {("ctr", "uauc")}
-    assert pairs["Chooser", "Clicks"] == set()
+    assert {p for p, _ in pairs["Pop", "Clicks"]} == {"uni5", "ctr"}
+    assert {p for p, _ in pairs["Chooser", "Clicks"]} == {"uni5"}
     ids = {row: rows[row].first.run_id for row in rows}
     assert {key[0] for key in made.corrected} == {ids["Pop"], ids["EASE"]}
     assert made.taus
@@ -206,7 +217,7 @@ def test_tables_are_kept_and_give_the_numbers_again(run, labels, tmp_path):
     }
     assert files == {
         "Chooser": {"lists.parquet"},
-        "Clicks": {"scores.parquet"},
+        "Clicks": {"lists.parquet", "scores.parquet"},
         "Pop": {"ranks.parquet", "scores.parquet"},
     }
     for record in found.values():

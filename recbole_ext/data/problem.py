@@ -124,6 +124,12 @@ class Problem:
     @cached_property
     def test_task(self) -> RankTask:
         exclude = self.evaluation["exclude"]
+        ranks = [n for n in self.evaluation["protocols"] if not protocol_of(n).labelled]
+        if ranks and not (self._liked & (self.split.part == TEST)).any():
+            raise HarnessError(
+                f"no row of the test part of {self.data.name} has label 1, and so there is nothing to rank: leave "
+                f"{', '.join(ranks)} out of --protocols"
+            )
         if any(protocol_of(name).by_recbole for name in self.evaluation["protocols"]):
             self._leave_some_for_recbole()
         return summary.with_lists(
@@ -213,10 +219,37 @@ class Problem:
         return {name: lists_sha256(lists) for name, lists in self.test_task.lists.items()}
 
     def _task(self, part: int, excluded: tuple[int, ...]) -> RankTask:
-        pairs = self.split.pairs
+        positive = (self.split.part == part) & self._liked
         return make_task(
-            len(self.data.item_tokens), pairs(self.data, part), pairs(self.data, *excluded)
+            len(self.data.item_tokens),
+            (self.data.user[positive], self.data.item[positive]),
+            self.split.pairs(self.data, *excluded),
         )
+
+    @cached_property
+    def _liked(self) -> npt.NDArray[np.bool_]:
+        """[N] whether a row is a positive where it is ranked: of labels of 0 and 1 those with 1, otherwise all."""
+        label = self.data.label
+        if label is None or len(np.setdiff1d(label, (0, 1))):
+            return np.ones(len(self.data), dtype=bool)
+        return np.asarray(label == 1)
+
+    def rows_of(self, task: RankTask) -> Ints:
+        """[P] the row of each positive of the test among the interactions, of one that stands several times the last."""
+        row = np.flatnonzero((self.split.part == TEST) & self._liked)
+        key = self.data.user[row] * task.n_items + self.data.item[row]  # ascending
+        asked = task.users[task.row_of_positive] * task.n_items + task.pos_items
+        return np.asarray(row[np.searchsorted(key, asked, side="right") - 1])
+
+    @property
+    def _test_users(self) -> int:
+        """With rows in the test part, liked or not, that they have not had before."""
+        if self._liked.all():
+            return len(self.test_task.users)
+        tested, seen = (
+            self.split.pairs(self.data, *parts) for parts in ((TEST,), self.seen_at_test)
+        )
+        return len(make_task(len(self.data.item_tokens), tested, seen).users)
 
     def sizes(self) -> dict[str, Any]:
         part = self.split.part
@@ -229,5 +262,5 @@ class Problem:
             "valid": int((part == VALID).sum()),
             "test": int((part == TEST).sum()),
             **({"history": folded_in} if folded_in else {}),
-            "test_users": len(self.test_task.users),
+            "test_users": self._test_users,
         }

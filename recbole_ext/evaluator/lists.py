@@ -29,8 +29,10 @@ class Answers:
     """[p] column of the candidate, -1 where the output names none of them."""
 
 
-ListScorer = Callable[[Ints, Ints], "npt.NDArray[Any] | Answers"]
-"""users [p], candidates [p, m + 1] -> scores [p, m + 1], larger is better, or answers."""
+ListScorer = Callable[..., "npt.NDArray[Any] | Answers"]
+"""users [p], candidates [p, m + 1] -> scores [p, m + 1], larger is better, or answers.
+
+Where the positives' rows are known they are the third argument, [p]: for what a user had before its positive."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,13 @@ class ListTable:
         return len(self.user)
 
 
-def rank_lists(task: RankTask, scorer: ListScorer) -> ListTable:
+def rank_lists(task: RankTask, scorer: ListScorer, rows: Ints | None = None) -> ListTable:
     """Rank every positive within each of its drawn lists.
 
     Args:
         task: what to rank; its `lists` are the negatives.
         scorer: called with consecutive lists; it answers for all of them in one way.
+        rows: [P] of each positive among the interactions, for a scorer that reads what was before it.
 
     Raises:
         NotFinite: a score is NaN or infinite.
@@ -70,14 +73,15 @@ def rank_lists(task: RankTask, scorer: ListScorer) -> ListTable:
         fine = np.empty((count, draws), dtype=bool)
         for draw in range(draws):
             for start in range(0, count, _LISTS):
-                rows = slice(start, start + _LISTS)
-                candidates, place = _with_positive(drawn[rows, draw], task.pos_items[rows])
-                found = scorer(user[rows], candidates)
+                some = slice(start, start + _LISTS)
+                candidates, place = _with_positive(drawn[some, draw], task.pos_items[some])
+                beside = () if rows is None else (rows[some],)
+                found = scorer(user[some], candidates, *beside)
                 if isinstance(found, Answers):
                     answered, counts = True, _of_answers(found.place, place, m)
                 else:
-                    counts = _of_scores(np.asarray(found), place, user[rows], candidates)
-                above[rows, draw], tied[rows, draw], fine[rows, draw] = counts
+                    counts = _of_scores(np.asarray(found), place, user[some], candidates)
+                above[some, draw], tied[some, draw], fine[some, draw] = counts
         lists[name], valid[name] = (above, tied), fine
     return ListTable(user, task.pos_items, lists, valid, 1 if answered else None)
 

@@ -32,8 +32,8 @@ KINDS = {
 _NAME = re.compile(rf"({'|'.join(map(re.escape, KINDS))})([1-9]\d*)?")
 _NUMBERLESS = {kind for kind, form in KINDS.items() if kind == form}
 _SERVED_BY: dict[str, tuple[Scoring, ...]] = {
-    "uni": ("full", "candidates"),
-    "pop": ("full", "candidates"),
+    "uni": ("full", "candidates", "pointwise"),
+    "pop": ("full", "candidates", "pointwise"),
     "ctr": ("full", "pointwise"),
 }
 """Kind -> what scores can serve it; the others need a score of every item."""

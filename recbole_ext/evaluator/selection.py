@@ -39,16 +39,15 @@ def selection(metric: str, scoring: Scoring, protocols: Sequence[str]) -> Select
     Args:
         metric: `metric@k`, or a metric without a cut-off.
         scoring: what the model scores.
-        protocols: of the test, one at least that the model serves; a model of lists is selected on lists of the first.
+        protocols: of the test, one at least that the model serves; a model of lists is selected on lists of the first,
+            one of pairs on labelled pairs, whatever it is tested by.
 
     Raises:
         HarnessError: a metric that the model cannot be selected by, with those that it can be.
     """
     served = (protocol_of(name) for name in protocols)
-    protocol = (
-        protocol_of("full")
-        if scoring == "full"
-        else next(one for one in served if one.unserved(scoring) is None)
+    protocol = {"full": protocol_of("full"), "pointwise": protocol_of("ctr")}.get(scoring) or next(
+        one for one in served if one.unserved(scoring) is None
     )
     given = metric.partition("@")[2]
     k = int(given) if given.isdigit() and int(given) else 20 if scoring == "full" else 1

@@ -21,7 +21,7 @@ from recbole_ext.explain.intention import QueryFile, remark, sweep_alpha, writte
 from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import Intentions
-from recbole_ext.registry import INTENTION, find_model, require
+from recbole_ext.registry import INTENTION, require
 from recbole_ext.results import ResultRecord, read_records
 from recbole_ext.trainer.setup import Fitted
 
@@ -73,8 +73,6 @@ def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -
     _, path, record = max(runs, key=lambda run: run[:2])
     if "run_file" in record.fingerprints:
         raise HarnessError(f"{path.parent} was ranked from a run file: it has no model to show")
-    if find_model(model).scoring != "full":
-        raise HarnessError(f"{model} has no score of every item, and so no list to show")
     weights = path.parent / "weights.safetensors"
     if not weights.is_file():
         raise HarnessError(
@@ -108,6 +106,10 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
     Raises:
         HarnessError: no such user, or a model that no query reaches.
     """
+    if saved.experiment.model.scoring != "full":
+        raise HarnessError(
+            f"{saved.experiment.model.name} has no score of every item, and so no list to show"
+        )
     problem, data = saved.experiment.problem, saved.experiment.problem.data
     index = user_of(problem, user)
     history = history_of(problem, index)

@@ -20,6 +20,9 @@ from recbole_ext.leaderboard.standings import COMPARED, FIRST, compared, verdict
 from recbole_ext.leaderboard.table import plain, wrapped
 from recbole_ext.results import ResultRecord
 
+_OF_FULL = ("rank", "recall@10", "recall@20", "ndcg@10", "ndcg@20")
+"""Columns of the first table that are numbers of full ranking."""
+
 
 def render_text(
     records: Iterable[ResultRecord], width: int = 160, known: Analysis | None = None
@@ -43,14 +46,17 @@ def _section(section: Section, found: Verdicts, width: int) -> list[list[str]]:
     )
     notes = [f"note: {text}" for text in warnings(section)]
     notes += remarks(section)
+    letters = "; >b: better than row b, p < 0.05 after Holm" if found else ""
+    columns = main_columns(section, found)
+    heading = f"Full ranking (± half the 95% bootstrap interval over users{letters})"
+    if not any("full" in record.metrics for row in section.rows for record in row.records):
+        # A table of dashes says nothing; what the runs cost is said nowhere else.
+        columns = tuple(column for column in columns if column.key not in _OF_FULL)
+        heading = "Runs"
     blocks = [
         wrapped(about, width),
-        wrapped(
-            "Full ranking (± half the 95% bootstrap interval over users"
-            + ("; >b: better than row b, p < 0.05 after Holm)" if found else ")"),
-            width,
-        ),
-        plain(main_columns(section, found), section.rows, width)
+        wrapped(heading, width),
+        plain(columns, section.rows, width)
         + [line for note in notes for line in wrapped(note, width)],
     ]
     beside = [metric for metric in compared(section) if metric in (COMPARED[0], FIRST)]

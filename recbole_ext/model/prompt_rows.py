@@ -13,6 +13,9 @@ from recbole_ext.data.histories import Histories
 from recbole_ext.lm.batches import bucketed
 from recbole_ext.model.clicks import Batch
 
+_KEPT = 1 << 18
+"""Prompts, of about 2 kB each; those that come later, of frozen lists for example, are filled each time."""
+
 
 class FilledRows:
     """The prompts of rows, filled when they are first asked for. Nothing of a label is in them but which titles were liked before."""
@@ -35,22 +38,24 @@ class FilledRows:
     def of(self, items: Sequence[int], rows: Sequence[int]) -> list[Any]:
         """The prompts of B rows: items in RecBole's ids, rows as places among the interactions."""
         keys = list(zip(items, rows, strict=True))
-        lacking = [key for key in dict.fromkeys(keys) if key not in self._known]
+        found = {key: self._known[key] for key in dict.fromkeys(keys) if key in self._known}
+        lacking = [key for key in dict.fromkeys(keys) if key not in found]
         if lacking:
             before = self.histories.latest(np.array([row for _, row in lacking]), self.longest)
             for key, liked in zip(lacking, before, strict=True):
                 names = [self.titles[item + 1] for item in liked if item >= 0]
                 prompt = self.filler.fill(names, self.titles[key[0]])
                 # Its words are for people; tens of thousands of rows need their tokens only.
-                self._known[key] = replace(prompt, pieces=())
-        return [self._known[key] for key in keys]
+                found[key] = replace(prompt, pieces=())
+                if len(self._known) < _KEPT:
+                    self._known[key] = found[key]
+        return [found[key] for key in keys]
 
-    def shown(self, item: int, row: int) -> str:
-        """The prompt of a row for people, slots marked."""
+    def one(self, item: int, row: int) -> Any:
+        """The prompt of a row with its words, for people."""
         (liked,) = self.histories.latest(np.array([row]), self.longest)
         names = [self.titles[place + 1] for place in liked if place >= 0]
-        found: str = self.filler.fill(names, self.titles[item]).shown()
-        return found
+        return self.filler.fill(names, self.titles[item])
 
 
 class PromptedRows:

@@ -274,6 +274,10 @@ class PromptedPairModel(PairModel):
             return 0.5 + 0.5 * logits / (1.0 + logits.abs())
         return torch.sigmoid(logits)
 
+    def prompt_of(self, item: int, row: int) -> Any:
+        """What is asked about an item in RecBole's ids after what was liked before a row (`recbole_compat.prompting`)."""
+        return self.text_prompts.one(item, row)
+
     # The text stage
 
     def stages(self) -> list[Stage | Computed]:

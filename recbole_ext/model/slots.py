@@ -71,6 +71,10 @@ class SlotModel(PromptedPairModel):
         """Slot -> [B, d_L] of pairs in RecBole's ids."""
         raise NotImplementedError
 
+    def prompt_of(self, item: int, row: int) -> Any:
+        """With slots."""
+        return self.token_prompts.one(item, row)
+
     def final_logits(
         self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor
     ) -> torch.Tensor:

@@ -13,7 +13,7 @@ from recbole_ext import recbole_compat
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import locked
-from recbole_ext.core.progress import progress
+from recbole_ext.core.progress import progress, say
 from recbole_ext.data.problem import Problem
 from recbole_ext.evaluator.lists import ListScorer, ListTable, rank_lists
 from recbole_ext.evaluator.pointwise import picked, scored
@@ -155,11 +155,15 @@ def score_test(fitted: Fitted, experiment: Experiment) -> Tables:
             lists = recbole_compat.list_scorer(model, bench, data, history)
             return Tables(rank_drawn(lists, problem))
         if scoring == "pointwise":
-            assert labelled is not None
             pairs = recbole_compat.pair_scorer(model, bench, data, history)
+            ranked = None
+            if any(protocol_of(name).drawn for name in experiment.served):
+                ranked = rank_drawn_by_pairs(pairs, problem)
+            if labelled is None:
+                return Tables(ranked)
             probabilities = bool(getattr(model, "probabilities", False))
             found = pairs(labelled.user, labelled.item, labelled.row)
-            return Tables(None, scored(labelled, found, probabilities))
+            return Tables(ranked, scored(labelled, found, probabilities))
         return full_tables(fitted.scorer(problem, *problem.seen_at_test), experiment)
 
 
@@ -174,17 +178,27 @@ def full_tables(scores: Callable[[Ints], torch.Tensor], experiment: Experiment) 
     return Tables(ranked, scored(labelled, picked(labelled, scores)))
 
 
-def rank_drawn(scorer: ListScorer, problem: Problem) -> ListTable:
-    """Rank the test positives within their drawn lists."""
+def rank_drawn(scorer: ListScorer, problem: Problem, rows: Ints | None = None) -> ListTable:
+    """Rank the test positives within their drawn lists; `rows` [P] of the positives for a scorer that reads them."""
     lists = sum(drawn.shape[0] * drawn.shape[1] for drawn in problem.test_task.lists.values())
     with progress("ranking test lists", lists) as advance:
 
-        def counted(users: Ints, candidates: Ints) -> Any:
-            found = scorer(users, candidates)
+        def counted(users: Ints, candidates: Ints, *beside: Ints) -> Any:
+            found = scorer(users, candidates, *beside)
             advance(len(users))
             return found
 
-        return rank_lists(problem.test_task, counted)
+        return rank_lists(problem.test_task, counted, rows)
+
+
+def rank_drawn_by_pairs(scorer: recbole_compat.PairScorer, problem: Problem) -> ListTable:
+    """Rank the test positives within their drawn lists, every candidate being a pair in the place of the positive."""
+    drawn = problem.test_task.lists.values()
+    pairs = sum(lists.shape[0] * lists.shape[1] * (lists.shape[2] + 1) for lists in drawn)
+    say(f"{pairs:,} pairs of frozen lists are scored one by one")
+    return rank_drawn(
+        recbole_compat.lists_by_pairs(scorer), problem, problem.rows_of(problem.test_task)
+    )
 
 
 def rank_test(fitted: Fitted, problem: Problem) -> RankTable:

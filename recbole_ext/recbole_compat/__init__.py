@@ -20,7 +20,14 @@ from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.folding import families, folded_in, measures
 from recbole_ext.recbole_compat.intention import Intentions
 from recbole_ext.recbole_compat.knobs import Knobs
-from recbole_ext.recbole_compat.scoring import list_scorer, pair_scorer, score_function
+from recbole_ext.recbole_compat.prompting import prompt_of
+from recbole_ext.recbole_compat.scoring import (
+    PairScorer,
+    list_scorer,
+    lists_by_pairs,
+    pair_scorer,
+    score_function,
+)
 from recbole_ext.recbole_compat.stack import recbole
 from recbole_ext.recbole_compat.trainers import diverged, make_trainer
 
@@ -28,6 +35,7 @@ __all__ = [
     "Bench",
     "Intentions",
     "Knobs",
+    "PairScorer",
     "build_model",
     "diverged",
     "evaluate",
@@ -35,10 +43,12 @@ __all__ = [
     "folded_in",
     "interaction_rows",
     "list_scorer",
+    "lists_by_pairs",
     "make_trainer",
     "measures",
     "pair_scorer",
     "prepare",
+    "prompt_of",
     "recbole",
     "score_function",
     "training_pairs",

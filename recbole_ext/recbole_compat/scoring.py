@@ -121,6 +121,18 @@ def pair_scorer(
     return score
 
 
+def lists_by_pairs(score: PairScorer) -> ListScorer:
+    """Users [p], candidates [p, m + 1], rows [p] -> scores [p, m + 1] of a model that scores pairs, each as it would be in the row of
+    the list's positive: what the user had before that is all that a row says."""
+
+    def of_lists(users: Ints, candidates: Ints, row: Ints) -> Any:
+        length = candidates.shape[1]
+        flat = score(np.repeat(users, length), candidates.ravel(), np.repeat(row, length))
+        return flat.reshape(candidates.shape)
+
+    return of_lists
+
+
 def _batches(bench: Bench, data: Interactions, history: tuple[Ints, Ints]) -> Callable[[Ints], Any]:
     """users [B] -> RecBole's interaction of them, with their histories where the model is sequential."""
     import torch

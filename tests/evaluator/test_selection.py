@@ -53,5 +53,7 @@ def test_every_protocol_is_served_by_a_model_of_every_item_and_says_what_else_se
     assert served == {
         "full": set(PROTOCOLS),
         "candidates": {"pop5", "uni19"},
-        "pointwise": {"ctr"},
+        "pointwise": {"ctr", "pop5", "uni19"},
     }
+    # Pairs are what it learns from: lists are for the test alone.
+    assert selection("auc", "pointwise", ["uni19"]).protocol.name == "ctr"
