@@ -42,8 +42,8 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
     if "item_text" in spec.inputs:
         params.update(overall["text"])
     space: list[dict[str, list[Any]]] = []
-    ours = spec.defaults or properties() / "model" / f"{plain}.yaml"
-    if ours.is_file() and spec.name == plain:
+    ours = spec.defaults or properties() / "model" / f"{spec.name}.yaml"
+    if ours.is_file():
         found = read_yaml(ours)
         params.update(found.get("params") or {})
         space = found.get("space") or []

@@ -103,6 +103,8 @@ class ModelSpec:
     inputs: tuple[str, ...] = ()
     """`item_text`: the model reads text embeddings."""
     offers: tuple[Capability, ...] = ()
+    ordered: bool = False
+    """It reads histories in order: a RecBole `SequentialRecommender`. Of RecBole's own this is known by their kind."""
     revision: int = 1
     """Bumped when a change moves this model's results."""
     paper: Paper | None = None
@@ -316,6 +318,19 @@ MODELS = {
                 ("SASRecBCE", "sasrec_bce"),
                 ("LightGCNBCE", "lightgcn_bce"),
             )
+        ),
+        ModelSpec(
+            name="SASRec",
+            target="recbole_ext.model.sasrec:SASRec",
+            trainer=STAGED,
+            offers=(UNSEEN_USERS,),
+            ordered=True,
+            revision=3,  # 1 and 2 were RecBole's under this name
+            paper=Paper(
+                "Self-Attentive Sequential Recommendation",
+                "ICDM 2018",
+                "https://github.com/pmixer/SASRec.pytorch",
+            ),
         ),
         ModelSpec(
             name="SimGCL",

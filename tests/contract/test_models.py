@@ -11,7 +11,7 @@ from recbole_ext.registry import MODELS, find_model
 from recbole_ext.testing import ModelContract, make_experiment, train
 
 OURS = tuple(MODELS)
-RECBOLE = ("Pop@recbole", "BPR", "LightGCN", "ItemKNN", "MultiVAE", "NeuMF", "SASRec")
+RECBOLE = ("Pop@recbole", "BPR", "LightGCN", "ItemKNN", "MultiVAE", "NeuMF", "SASRec@recbole")
 SMALL = {
     "L3AE": {"encoder": "hash:32"},
     "GFCF": {"k": 6},
@@ -35,7 +35,14 @@ SMALL = {
     "ItemKNN": {"k": 5},
     "MultiVAE": {"epochs": 2, "mlp_hidden_size": "[16]", "latent_dimension": 8},
     "NeuMF": {"epochs": 1},
-    "SASRec": {"epochs": 1, "hidden_size": 16, "inner_size": 16, "n_heads": 2, "n_layers": 1},
+    "SASRec": {"epochs": 2, "hidden_size": 8, "MAX_ITEM_LIST_LENGTH": 5, "windows": "all"},
+    "SASRec@recbole": {
+        "epochs": 1,
+        "hidden_size": 16,
+        "inner_size": 16,
+        "n_heads": 2,
+        "n_layers": 1,
+    },
 }
 
 
