@@ -139,6 +139,11 @@ _KNOTS = Paper(
     "preprint 2026",
     "https://arxiv.org/abs/2601.11182",
 )
+_SAULREC = Paper(
+    "Sparse Autoencoders in Collaborative Filtering Enhanced LLM-based Recommender Systems",
+    "CIKM 2025",
+    "https://doi.org/10.1145/3746252.3760957",
+)
 _COLLM = Paper(
     "CoLLM: Integrating Collaborative Embeddings into Large Language Models for Recommendation",
     "TKDE 2025",
@@ -331,6 +336,14 @@ MODELS = {
                 "ICDM 2018",
                 "https://github.com/pmixer/SASRec.pytorch",
             ),
+        ),
+        ModelSpec(
+            name="SASRecSAE",
+            target="recbole_ext.model.sasrec_sae:SASRecSAE",
+            trainer=STAGED,
+            offers=(UNSEEN_USERS,),
+            ordered=True,
+            paper=_SAULREC,
         ),
         ModelSpec(
             name="SimGCL",

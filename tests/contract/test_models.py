@@ -36,6 +36,14 @@ SMALL = {
     "MultiVAE": {"epochs": 2, "mlp_hidden_size": "[16]", "latent_dimension": 8},
     "NeuMF": {"epochs": 1},
     "SASRec": {"epochs": 2, "hidden_size": 8, "MAX_ITEM_LIST_LENGTH": 5, "windows": "all"},
+    "SASRecSAE": {
+        "epochs": 2,
+        "hidden_size": 8,
+        "MAX_ITEM_LIST_LENGTH": 5,
+        "sae_dim": 16,
+        "sae_k": 3,
+        "sae_epochs": 5,
+    },
     "SASRec@recbole": {
         "epochs": 1,
         "hidden_size": 16,
