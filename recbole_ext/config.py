@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from recbole_ext.core.errors import HarnessError, nearest
@@ -22,6 +22,8 @@ class ModelDefaults:
     space: list[dict[str, list[Any]]]
     rules: Rules
     """What the values of its keys, and of those of a run, may be."""
+    since: dict[str, Any]
+    """Keys that came after records had been made, with what a record without them means."""
 
 
 def model_defaults(spec: ModelSpec) -> ModelDefaults:
@@ -41,12 +43,16 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
             params.update(read_yaml(theirs))
     if "item_text" in spec.inputs:
         params.update(overall["text"])
+    if "language_model" in spec.inputs:
+        params.update(overall["language_model"])
     space: list[dict[str, list[Any]]] = []
+    since: dict[str, Any] = {}
     ours = spec.defaults or properties() / "model" / f"{spec.name}.yaml"
     if ours.is_file():
         found = read_yaml(ours)
         params.update(found.get("params") or {})
         space = found.get("space") or []
+        since = found.get("since") or {}
         rules |= _rules(found, ours.name)
     for key, value in params.items():
         check(rules, key, value, f"{ours.name}: {key}")
@@ -54,7 +60,7 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
         for key, values in stage.items():
             for value in values:
                 check(rules, key, value, f"{ours.name}: space: {key}")
-    return ModelDefaults(params, space, rules)
+    return ModelDefaults(params, space, rules, since)
 
 
 def _rules(found: Mapping[str, Any], name: str) -> dict[str, Rule]:
@@ -72,6 +78,17 @@ class Settings:
     dataset: dict[str, Any]
     params: dict[str, Any]
     space: list[dict[str, list[Any]]]
+    since: Mapping[str, Any] = field(default_factory=dict)
+    """Of `ModelDefaults`."""
+
+    @property
+    def named_params(self) -> dict[str, Any]:
+        """The parameters as a run's identity has them: a key that came later only where it is not what it was before."""
+        return {
+            key: value
+            for key, value in self.params.items()
+            if key not in self.since or value != self.since[key]
+        }
 
 
 def dataset_settings(
@@ -168,6 +185,7 @@ def resolve(
             dataset=dict(shared["dataset"]),
             params=models[spec.name].params,
             space=models[spec.name].space,
+            since=models[spec.name].since,
         )
         for spec in specs
     ]

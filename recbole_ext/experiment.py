@@ -9,25 +9,38 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from recbole_ext.config import Settings
 from recbole_ext.core import environment, memory
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import default_cache
-from recbole_ext.core.progress import progress
+from recbole_ext.core.progress import progress, say
 from recbole_ext.core.recbole_package import recbole_models
 from recbole_ext.data.problem import Problem
 from recbole_ext.data.run_file import RunFile
 from recbole_ext.data.splits import TEST, VALID
 from recbole_ext.data.union import Union
+from recbole_ext.data.user_profiles import UserProfiles, checked_path
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import Protocol, protocol_of
 from recbole_ext.evaluator.selection import Selection, selection, usual
+from recbole_ext.lm.backbone import backbone_fingerprint, chosen_dtype, find_backbone
 from recbole_ext.registry import TRANSFER, UNSEEN_USERS, ModelSpec, require
 from recbole_ext.results import run_id
-from recbole_ext.text import Embeddings, embed, make_encoder, texts_fingerprint
+from recbole_ext.text import (
+    Embeddings,
+    VectorFile,
+    embed,
+    look_up,
+    make_encoder,
+    texts_fingerprint,
+)
 from recbole_ext.tune.search import Space
 
 _EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "ctr"}
@@ -45,6 +58,8 @@ RARE_FILTERS = {
     "history_field": None,
 }
 """Named in a record only where they differ from these."""
+RARE_SPLIT = {"min_history": 0, "rows": None}
+"""The same of keys of the split."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,7 @@ class Experiment:
             "seed": run["seed"],
             "threads": run["threads"],
             "device": run["device"],
-            "params": self.settings.params,
+            "params": self.settings.named_params,
             "tune": self.space.describe() if self.space else None,
         }
         if run["refit"]:
@@ -149,13 +164,23 @@ class Experiment:
 
     @cached_property
     def texts(self) -> tuple[dict[str, str], list[str]] | None:
-        """(fields, [n] item texts), None for a model that reads none."""
-        if "item_text" not in self.model.inputs:
+        """(fields, [n] item texts), None for a model that reads none, or vectors from a file."""
+        if "item_text" not in self.model.inputs or self.vector_file is not None:
             return None
         try:
             return self.problem.texts
         except HarnessError as error:
             raise HarnessError(f"{error}; {self.model.name} reads item text") from None
+
+    @cached_property
+    def titles(self) -> tuple[dict[str, str], list[str]] | None:
+        """({"Title": column}, [n] item titles), None for a model that reads none."""
+        if "item_titles" not in self.model.inputs:
+            return None
+        try:
+            return self.problem.titles
+        except HarnessError as error:
+            raise HarnessError(f"{error}; {self.model.name} reads item titles") from None
 
     @cached_property
     def encoder(self) -> Any:
@@ -168,11 +193,49 @@ class Experiment:
             trust_remote_code=params["trust_remote_code"],
         )
 
+    @cached_property
+    def backbone(self) -> str | None:
+        """What decides the numbers of the language model that the model asks, None for one that asks none; no weights are loaded."""
+        if "language_model" not in self.model.inputs:
+            return None
+        params = self.settings.params
+        found = find_backbone(
+            params["backbone"], params["backbone_revision"], params["trust_remote_code"]
+        )
+        dtype = chosen_dtype(params["lm_dtype"], self.settings.run["device"])
+        return backbone_fingerprint(found.identity(dtype))
+
+    @property
+    def vector_file(self) -> VectorFile | None:
+        """Where the items' vectors are looked up by their tokens, in place of encoded text: data without text will do."""
+        reads = "item_text" in self.model.inputs
+        return self.encoder if reads and isinstance(self.encoder, VectorFile) else None
+
+    @cached_property
+    def profiles(self) -> UserProfiles | None:
+        """The file of what is said of users, None where a model reads none or makes it of their items."""
+        path = self.settings.params.get("user_profiles")
+        return None if path is None else UserProfiles(Path(checked_path(path)))
+
+    @cached_property
+    def user_vectors(self) -> npt.NDArray[np.float32] | None:
+        """[n_users, d] of `profiles`."""
+        if self.profiles is None:
+            return None
+        return self.profiles.read(self.problem.data.user_tokens, self.problem.data.name)
+
     def fingerprints(self) -> dict[str, str]:
         found = dict(self.problem.fingerprints)
         if self.texts is not None:
             found["text"] = texts_fingerprint(self.texts[1])
+        if "item_text" in self.model.inputs:
             found["encoder"] = self.encoder.fingerprint
+        if self.titles is not None:
+            found["text" if self.texts is None else "titles"] = texts_fingerprint(self.titles[1])
+        if self.backbone is not None:
+            found["backbone"] = self.backbone
+        if self.profiles is not None:
+            found["user_profiles"] = self.profiles.fingerprint
         if self.run_file is not None:
             found["run_file"] = self.run_file.fingerprint
         if self.sources is not None:
@@ -196,6 +259,11 @@ class Experiment:
         return run_id({**asked, **self.space.kind}, self.fingerprints())
 
     def embeddings(self) -> Embeddings | None:
+        if self.vector_file is not None:
+            found, told = look_up(self.problem.data.item_tokens, self.vector_file)
+            if told:
+                say(told)
+            return found
         if self.texts is None:
             return None
         texts = self.texts[1]
@@ -258,8 +326,18 @@ def prepare(
         require(model, TRANSFER, "--train: ")
     if run["refit"]:
         _check_refit(settings, sources, run_file)
-    seeded = dataclasses.replace(settings, run=run, evaluation=evaluation)
-    return Experiment(model, seeded, problem, space, run_file, sources)
+    params = dict(settings.params)
+    if "language_model" in model.inputs:
+        # Written as it was: a run made on a GPU is shown on a CPU with the same weights.
+        params["lm_dtype"] = chosen_dtype(params["lm_dtype"], run["device"])
+    seeded = dataclasses.replace(settings, run=run, evaluation=evaluation, params=params)
+    experiment = Experiment(model, seeded, problem, space, run_file, sources)
+    if sources is not None and experiment.vector_file is not None:
+        raise HarnessError(
+            f"--train: one file of vectors cannot tell items of several datasets apart, whose tokens may be alike "
+            f"({experiment.vector_file.name}); take another encoder"
+        )
+    return experiment
 
 
 def _check_refit(settings: Settings, sources: Union | None, run_file: RunFile | None) -> None:
@@ -324,7 +402,7 @@ def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
     rare = {key: dataset[key] for key, usual in RARE_FILTERS.items() if dataset[key] != usual}
     keys = (
         *(_USERS_KEYS if dataset["split"] == "users" else _SPLIT_KEYS),
-        *(("min_history",) if dataset["min_history"] else ()),
+        *(key for key, usual in RARE_SPLIT.items() if dataset[key] != usual),
     )
     return {
         "name": name,
@@ -344,11 +422,12 @@ def planned_bytes(experiment: Experiment, **given: Any) -> int:
 
 
 def check_served(experiment: Experiment) -> None:
-    """Refuse a run that would have no number, or could not be validated.
+    """Refuse a run that would have no number, could not be validated, or whose file of vectors is not one of its items.
 
     Raises:
-        HarnessError: none of the protocols is served, or there are no labels to validate by.
+        HarnessError: none of the protocols is served, there are no labels to validate by, or what is wrong with the file.
     """
+    _ = experiment.user_vectors
     name, data = experiment.model.name, experiment.problem.spec.name
     if not experiment.served:
         asked = ",".join(experiment.unserved)
@@ -360,6 +439,8 @@ def check_served(experiment: Experiment) -> None:
             raise HarnessError(
                 f"{name} is selected by {experiment.selection} of the validation part, but {pairs}"
             )
+    if experiment.vector_file is not None:
+        _ = experiment.vector_file.of(experiment.problem.data.item_tokens)
 
 
 def check_memory(experiment: Experiment) -> None:

@@ -101,7 +101,7 @@ class ModelSpec:
     """What the model scores: `full` (every item), `candidates` (given lists: it has `score_candidates` or `choose_candidates`) or
     `pointwise` (pairs: RecBole's `predict`). Which protocols it serves follows from that."""
     inputs: tuple[str, ...] = ()
-    """`item_text`: the model reads text embeddings."""
+    """`item_text`: the model reads text embeddings; `item_titles`: titles as they stand; `language_model`: it loads a backbone."""
     offers: tuple[Capability, ...] = ()
     ordered: bool = False
     """It reads histories in order: a RecBole `SequentialRecommender`. Of RecBole's own this is known by their kind."""
@@ -148,6 +148,21 @@ _COLLM = Paper(
     "CoLLM: Integrating Collaborative Embeddings into Large Language Models for Recommendation",
     "TKDE 2025",
     "https://github.com/zyang1580/CoLLM",
+)
+_TALLREC = Paper(
+    "TALLRec: An Effective and Efficient Tuning Framework to Align Large Language Model with Recommendation",
+    "RecSys 2023",
+    "https://doi.org/10.1145/3604915.3608857",
+)
+_BINLLM = Paper(
+    "Text-like Encoding of Collaborative Information in Large Language Models for Recommendation",
+    "ACL 2024",
+    "https://github.com/zyang1580/BinLLM",
+)
+_SELLA = Paper(
+    "Enhancing LLM-based Recommendation through Semantic-Aligned Collaborative Knowledge",
+    "arXiv 2025",
+    "https://arxiv.org/abs/2504.10107",
 )
 _JEUNEN = Paper(
     "Closed-Form Models for Collaborative Filtering with Side-Information",
@@ -324,6 +339,35 @@ MODELS = {
                 ("LightGCNBCE", "lightgcn_bce"),
             )
         ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.{module}:{name}",
+                trainer=STAGED,
+                scoring="pointwise",
+                inputs=("item_titles", "language_model"),
+                paper=paper,
+            )
+            for name, module, paper in (
+                ("ZeroShot", "tallrec", None),
+                ("TALLRec", "tallrec", _TALLREC),
+                ("CoLLM", "collm", _COLLM),
+                ("SeLLaRec", "sellarec", _SELLA),
+                ("BinLLM", "binllm", _BINLLM),
+            )
+        ),
+        ModelSpec(
+            name="CTRL",
+            target="recbole_ext.model.ctrl:CTRL",
+            trainer=STAGED,
+            scoring="pointwise",
+            inputs=("item_text",),
+            paper=Paper(
+                "CTRL: Connect Collaborative and Language Model for CTR Prediction",
+                "TORS 2025",
+                "https://doi.org/10.1145/3713080",
+            ),
+        ),
         ModelSpec(
             name="SASRec",
             target="recbole_ext.model.sasrec:SASRec",
@@ -363,6 +407,41 @@ MODELS = {
                 "XSimGCL: Towards Extremely Simple Graph Contrastive Learning for Recommendation",
                 "TKDE 2023",
                 "https://doi.org/10.1109/TKDE.2023.3288135",
+            ),
+        ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.rlmrec:{name}",
+                trainer=EPOCHS,
+                inputs=("item_text",),
+                paper=Paper(
+                    "Representation Learning with Large Language Models for Recommendation",
+                    "WWW 2024",
+                    "https://github.com/HKUDS/RLMRec",
+                ),
+            )
+            for name in ("RLMRecCon", "RLMRecGen")
+        ),
+        ModelSpec(
+            name="KAR",
+            target="recbole_ext.model.kar:KAR",
+            trainer=EPOCHS,
+            inputs=("item_text",),
+            paper=Paper(
+                "Towards Open-World Recommendation with Knowledge Augmentation from Large Language Models",
+                "RecSys 2024",
+                "https://github.com/YunjiaXi/Open-World-Knowledge-Augmented-Recommendation",
+            ),
+        ),
+        ModelSpec(
+            name="BCLoss",
+            target="recbole_ext.model.bc_loss:BCLoss",
+            trainer=EPOCHS,
+            paper=Paper(
+                "Incorporating Bias-aware Margins into Contrastive Loss for Collaborative Filtering",
+                "NeurIPS 2022",
+                "https://github.com/anzhang314/BC-Loss",
             ),
         ),
     )

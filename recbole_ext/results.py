@@ -33,6 +33,7 @@ _DATASET = {
         "split_held_out?": float,  # of `users` only: share of a tested user's items
         "fold?": int,  # of `users` only: the tested tenth
         "min_history?": int,  # liked items before a row that is used
+        "rows?": int,  # labelled rows that were trained on, where not all
     },
 }
 _INTERVAL = {"mean": float, "low": float, "high": float}  # over test users; 95% by bootstrap
@@ -64,8 +65,8 @@ _SCHEMA = {
             {**_DATASET, "text_fields": {}}
         ],  # of a model that moves: where it was trained
     },
-    # sha256 of what was read: of the interactions after filters, of the split, and `text`, `encoder` (weights, pooling), `run_file`
-    # or `sources_..` where there are any.
+    # sha256 of what was read: of the interactions after filters, of the split, and `text`, `encoder` (weights, pooling; or a file of
+    # vectors), `titles`, `backbone` (in words: files, kind, dtype), `run_file`, `user_profiles` or `sources_..` where there are any.
     "fingerprints": {"data": str, "split": str, "*": str},
     # Sizes.
     "data": {
@@ -106,8 +107,10 @@ _SCHEMA = {
             ],
         }
     ),
-    # Of a model that reads text; with `dim`, and `coverage`, the share of items with any.
-    "text": Maybe({"encoder": str, "fields": {}}),
+    # Of a model that reads text; with `dim`, and `coverage`, the share of items with any. One that reads titles as they stand has no
+    # encoder, and there are no fields where vectors came from a file. `user_profiles`, where users have text vectors: a file's name,
+    # or the mean of the training items.
+    "text": Maybe({"encoder?": str, "fields": {}}),
     # fit_seconds, evaluate_seconds, encode_seconds, peak_memory_mb, parameters, epochs.
     "cost": {"*": Maybe(float)},
     # Where it ran; with `platform` and `git` (commit or null).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ os.environ.pop(
     "COLUMNS", None
 )  # boards are as wide as their default, whatever terminal a worker is told of
 
+from recbole_ext.lm.smollm2 import INSTALL_SMOLLM2, SMOLLM2_MODULE
 from recbole_ext.registry import plugged_in
 from recbole_ext.testing import write_tiny
 
@@ -52,6 +54,17 @@ def tiny_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Embeddings of tests stay out of the user's cache, unless CI names one."""
     os.environ.setdefault("RECBOLE_EXT_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def bundled_smollm2(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real smollm2: half a gigabyte, unpacked once into the user's cache and not anew for every session."""
+    if not all(importlib.util.find_spec(name) for name in (SMOLLM2_MODULE, "gguf")):
+        pytest.skip(f"not installed: {INSTALL_SMOLLM2}")
+    if os.environ["RECBOLE_EXT_CACHE"].startswith(str(tmp_path_factory.getbasetemp())):
+        monkeypatch.delenv("RECBOLE_EXT_CACHE")
 
 
 @pytest.fixture(scope="session")

@@ -72,3 +72,14 @@ def test_exclude_changes_the_lists_and_never_the_validation(tiny_path):
 def test_an_unknown_exclude_is_one_line(tiny_path):
     with pytest.raises(HarnessError, match="must be train or train\\+valid"):
         _ = make_experiment("Pop", "tiny", tiny_path, exclude="valid").problem.test_task
+
+
+def test_a_key_that_came_later_changes_no_identity_until_it_is_something_else(tiny_path):
+    plain, asked, other = (
+        make_experiment("AlphaRec", "tiny", tiny_path, encoder="hash:4", **given)
+        for given in ({}, {"neg_mode": "sampled"}, {"neg_mode": "in_batch"})
+    )
+    assert "neg_mode" not in plain.describe()["params"]
+    assert plain.settings.params["neg_mode"] == "sampled"
+    assert plain.run_id == asked.run_id != other.run_id
+    assert other.describe()["params"]["neg_mode"] == "in_batch"

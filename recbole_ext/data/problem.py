@@ -21,7 +21,7 @@ from recbole_ext.evaluator.candidates import lists_sha256
 from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTask, make_task
-from recbole_ext.text import choose_fields, item_texts
+from recbole_ext.text import choose_fields, choose_title, item_texts, item_titles
 
 SMALL = "small"
 """`valid_rows` for the source's smaller validation part."""
@@ -185,6 +185,20 @@ class Problem:
         except HarnessError as error:
             raise HarnessError(f"{self.spec.name}: {error}") from None
         return fields, item_texts(columns, fields)
+
+    @cached_property
+    def titles(self) -> tuple[dict[str, str], list[str]]:
+        """({"Title": column}, [n_items] titles), for models that read these and no other text.
+
+        Raises:
+            HarnessError: the dataset has no titles.
+        """
+        columns = self.data.item_columns
+        try:
+            fields = choose_title(list(columns), self.options["text_fields"])
+        except HarnessError as error:
+            raise HarnessError(f"{self.spec.name}: {error}") from None
+        return fields, item_titles(columns, fields)
 
     @property
     def has_text(self) -> npt.NDArray[np.bool_] | None:

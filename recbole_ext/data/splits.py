@@ -24,8 +24,8 @@ from recbole_ext.data.interactions import Interactions
 TRAIN, VALID, TEST, HISTORY = 0, 1, 2, 3
 """What is learnt from, chosen by, tested, and, of users that training never sees, what a model is told of them when it scores."""
 UNUSED = 4
-"""From here on: what is neither learnt from nor tested, rows before which the user had liked too little (`min_history`); 4 more than the
-part that they would be in."""
+"""From here on: what is neither learnt from nor tested, rows before which the user had liked too little (`min_history`) or that are not
+in the sample (`rows`); 4 more than the part that they would be in."""
 TENTHS = 10
 """Groups of users of the split `users`."""
 _ROUNDING = 1e-9
@@ -83,10 +83,12 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
         data: the interactions.
         spec: `split`: `ratio` (random within each user), `leave_one_out`, `global_time`, `files` (the source's own) or
             `users` (those of validation and test are not trained on); `split_ratio`, `split_seed`, `split_held_out` and
-            `fold` for what they need of it; `min_history`, liked items that a row needs before it to be used at all.
+            `fold` for what they need of it; `min_history`, liked items that a row needs before it to be used at all;
+            `rows`, how many labelled rows are trained on, drawn by `split_seed`, null for all.
 
     Raises:
-        HarnessError: unknown kind, ratios that do not fit, no times where they are needed, or an empty part.
+        HarnessError: unknown kind, ratios that do not fit, no times where they are needed, an empty part, or more `rows`
+            than there are.
     """
     kinds = {
         "ratio": _ratio,
@@ -104,6 +106,8 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
     if least := int(spec.get("min_history") or 0):
         short = split.histories(data).lengths < least
         split = Split(np.where(short, UNUSED + split.part, split.part).astype(np.int8), split.seed)
+    if spec.get("rows") is not None:
+        split = Split(_sampled(data, split, spec["rows"]), split.seed)
     for part, what in ((TRAIN, "training"), (VALID, "validation"), (TEST, "test")):
         if not (split.part == part).any():
             raise HarnessError(
@@ -111,6 +115,28 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
                 f"the longest history has {int(np.bincount(data.user).max())} interactions"
             )
     return split
+
+
+def _sampled(data: Interactions, split: Split, rows: Any) -> npt.NDArray[np.int8]:
+    """Training cut to a number of its rows, whatever their user: the first by a keyed hash of (user, item), so that a smaller sample is
+    part of a larger one. The others are still in the histories of later rows; validation and test stay as they are.
+
+    Raises:
+        HarnessError: no labels, no whole number from 1, or more than there are.
+    """
+    if data.label is None:
+        raise HarnessError(
+            f"{data.name}: --rows={rows} is of labelled rows, and there are no labels here: --keep_label=true, or leave --rows out"
+        )
+    trained = np.flatnonzero(split.part == TRAIN)
+    if not isinstance(rows, int) or isinstance(rows, bool) or not 1 <= rows <= len(trained):
+        raise HarnessError(
+            f"{data.name}: --rows={rows} must be a whole number from 1 to {len(trained)}, its training rows"
+        )
+    words = _random_words(data, split.seed, "rows")[trained]
+    part = split.part.copy()
+    part[trained[np.argsort(words, kind="stable")[rows:]]] = UNUSED + TRAIN
+    return part
 
 
 def _ratio(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:
@@ -251,9 +277,9 @@ def _in_time(data: Interactions, seed: int) -> tuple[Ints, Ints]:
     return _places(data, np.lexsort((_random_words(data, seed), data.time, data.user)))
 
 
-def _random_words(data: Interactions, seed: int) -> Words:
-    """[N] a keyed hash of each (user, item): a random order that does not depend on the order of rows."""
-    key = f"split|{seed}"
+def _random_words(data: Interactions, seed: int, what: str = "split") -> Words:
+    """[N] a keyed hash of each (user, item): a random order that does not depend on the order of rows, another for each `what`."""
+    key = f"{what}|{seed}"
     users = token_hashes(data.user_tokens, key)[data.user]
     return pair_hashes(users, token_hashes(data.item_tokens, key)[data.item])
 

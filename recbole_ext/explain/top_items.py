@@ -87,6 +87,11 @@ def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -
     experiment = experiment_of(record, data_path, tuned=False, device=device)
     now = experiment.fingerprints()
     changed = [key for key in record.fingerprints if now.get(key) != record.fingerprints[key]]
+    if "backbone" in changed:
+        raise HarnessError(
+            f"{path.parent} was trained over the backbone {record.params['backbone']} "
+            f"({record.fingerprints['backbone']}), and here it is {now.get('backbone', 'none')}; run it again with --force"
+        )
     if changed:
         raise HarnessError(
             f"{path.parent} was trained with another {' and '.join(changed)} than is here now; run it again with --force"
@@ -112,13 +117,14 @@ def top_items(saved: Saved, user: str, k: int, query: str | None, alpha: float) 
     if query is None:
         return lines + _listed(saved, index, history, row, k)
     model = saved.intentions()
+    vectors = _encoded(saved, model, [query])  # before texts are read, which data may lack
     columns = problem.texts[0].values()
     other_letters = remark(
         query, [text for column in columns for text in data.item_columns[column]]
     )
     lines += [other_letters] if other_letters else []
     asking = np.array([index])
-    scores = model.scores(asking, _encoded(saved, model, [query]), alpha)
+    scores = model.scores(asking, vectors, alpha)
     after = scores(asking)[0].double().cpu().numpy()
     retrieval = ", retrieval only" if alpha == 1 else ""
     return [

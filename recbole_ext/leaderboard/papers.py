@@ -157,7 +157,7 @@ def _conditions(record: ResultRecord) -> dict[str, Any]:
         **asked["dataset"]["split"],
         "exclude": asked["exclude"],
     }
-    if record.text is not None:
+    if record.text is not None and "encoder" in record.text:
         found["encoder"] = record.text["encoder"]
     return found
 

@@ -1,1 +1,1 @@
-"""Parts that read the hidden states of a language model. Nothing here knows of RecBole."""
+"""Language models: their files, loading them, and what is read out of them. Nothing here knows of RecBole, users or items."""

@@ -10,7 +10,8 @@ from recbole.utils import InputType
 from torch import nn
 from torch.nn import functional
 
-from recbole_ext.model.contrastive import info_nce, picked_scores
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.model.contrastive import among, info_nce, picked_scores
 from recbole_ext.model.graph import Bipartite
 from recbole_ext.recbole_compat import training_pairs
 from recbole_ext.recbole_compat.sampling import Negatives
@@ -32,6 +33,11 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
     the mapping, as the authors' code), `pos_sampling` (user_uniform, as their code: a user uniformly, then one of its
     items; or interaction: each pair once an epoch), `shuffle_text` (rows of text permuted among the items), `encoder`.
 
+    As the authors of L3AE (CIKM 2025) ran it, [C]: `neg_mode: in_batch` (S_u is the items of the batch's pairs, i among them once,
+    and an item that is there twice counts twice), `reg_weight` (that times |θ|² is added), `unit_scores: false` (scores are
+    inner products of vectors as they come, trained on cosines all the same), with `user_init: mean_before`, `pos_sampling:
+    interaction` and `embedding_size: 32`.
+
     Co-trained on several datasets (appendix C.3.1): their graphs are apart, and negatives are of the positive's dataset.
     No parameter belongs to a user or an item, so the mapping moves to another dataset as it is: its users start from their
     training items there, and its graph is its training part.
@@ -45,6 +51,8 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         * With `user_uniform` users are drawn independently; their code walks through a permutation, so that each user comes
           equally often in an epoch. An epoch has as many draws as pairs; their code drops the last, partial batch.
         * The epoch is chosen by validation; in their code the choice reads the test part.
+        * With `in_batch` their code adds 1e-8 under the root of each length, here lengths are exact; and it draws weights from
+          Xavier's distribution, here from PyTorch's usual one, as in the other mode.
         * `bpr` is on the same cosines and the same τ; the paper does not say which similarity its ablation uses.
     """
 
@@ -57,9 +65,23 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         self.tau: float = config["tau"]
         self.loss = str(config["loss"])
         self.user_init = str(config["user_init"])
+        self.in_batch = config["neg_mode"] == "in_batch"
+        self.reg_weight: float = config["reg_weight"]
+        self.unit_scores: bool = config["unit_scores"]
+        if self.in_batch and self.loss != "infonce":
+            raise HarnessError(
+                f"--neg_mode=in_batch is of --loss=infonce; --loss={self.loss} has one sampled negative: --neg_mode=sampled"
+            )
         pairs, sizes = training_pairs(dataset), (self.n_users, self.n_items)
         self.graph = Bipartite(*pairs, *sizes, device=self.device)
-        self.negatives = Negatives(*pairs, *sizes, blocks=dataset.item_blocks, device=self.device)
+        if not self.in_batch:
+            blocks = dataset.item_blocks
+            self.negatives = Negatives(*pairs, *sizes, blocks=blocks, device=self.device)
+        elif dataset.item_blocks is not None:
+            raise HarnessError(
+                "--neg_mode=in_batch takes a pair's negatives from all that are in its batch, but with --train they are of its "
+                "own dataset only: --neg_mode=sampled"
+            )
         text = dataset.item_vectors.float()
         if config["shuffle_text"]:
             drawn = torch.Generator().manual_seed(config["seed"])
@@ -89,14 +111,16 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         return self.graph.mean(items), items  # Eq. 1, users: (n_users, d)
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Users [n_users, d] and items [n_items, d] of length 1: their inner products are the scores."""
+        """Users [n_users, d] and items [n_items, d], of length 1 where `unit_scores`: their inner products are the scores."""
         return self.propagated(*self.start())
 
     def propagated(
         self, users: torch.Tensor, items: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What a start becomes, at length 1: users [n_users, d] and items [n_items, d]."""
+        """What a start becomes: users [n_users, d] and items [n_items, d]."""
         users, items = self.graph.convolve(users, items, self.n_layers)  # Eq. 2 and Eq. 3
+        if not self.unit_scores:
+            return users, items
         return functional.normalize(users, dim=1), functional.normalize(items, dim=1)
 
     def intending(
@@ -120,6 +144,20 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         self._known = None
         user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
         users, items = self()
+        found = self.contrasted(user, item, users, items)
+        if not self.reg_weight:
+            return found
+        squares = torch.stack([p.square().sum() for p in self.parameters()])
+        return found + self.reg_weight * squares.sum()
+
+    def contrasted(
+        self, user: torch.Tensor, item: torch.Tensor, users: torch.Tensor, items: torch.Tensor
+    ) -> torch.Tensor:
+        """The loss of pairs [B] against their negatives, of users [n_users, d] and items [n_items, d]."""
+        if self.in_batch:
+            return among(users[user], items[item], items[item], self.tau)
+        if not self.unit_scores:
+            users, items = functional.normalize(users, dim=1), functional.normalize(items, dim=1)
         user_rows = users[user]  # (B, d)
         positive = (user_rows * items[item]).sum(1)  # (B,) s(u, i), vectors being of length 1
         count = self.num_neg if self.loss == "infonce" else 1
@@ -139,12 +177,12 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
         return self._known
 
     def predict(self, interaction: Any) -> torch.Tensor:
-        """[B] cosines of pairs."""
+        """[B] scores of pairs."""
         users, items = self._final()
         return (users[interaction[self.USER_ID]] * items[interaction[self.ITEM_ID]]).sum(1)
 
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
-        """[B * n_items] cosines of users with every item."""
+        """[B * n_items] scores of users with every item."""
         users, items = self._final()
         return (users[interaction[self.USER_ID]] @ items.T).view(-1)
 

@@ -137,12 +137,14 @@ class SteppedPairModel(PairModel):
             )
         ]
 
-    def rows(self) -> LabelledRows:
-        """The training rows on the model's device."""
+    def rows(self, size: int | None = None) -> LabelledRows:
+        """The training rows on the model's device, in batches of `size`, None for those of the labels' stage."""
         label = torch.from_numpy(self.label).float()
         user, item, row = (torch.from_numpy(of) for of in (self.user, self.item, self.row))
         to = self.device
-        return LabelledRows(user.to(to), item.to(to), label.to(to), row.to(to), self.batch_size)
+        return LabelledRows(
+            user.to(to), item.to(to), label.to(to), row.to(to), size or self.batch_size
+        )
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Mean cross-entropy over the rows of a batch, and the penalty."""

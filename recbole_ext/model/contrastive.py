@@ -67,6 +67,20 @@ def info_nce(positive: torch.Tensor, negative: torch.Tensor, tau: float) -> torc
     return (torch.logsumexp(logits, 1) - logits[:, 0]).mean()  # Eq. 4 of AlphaRec
 
 
+def among(one: torch.Tensor, two: torch.Tensor, others: torch.Tensor, tau: float) -> torch.Tensor:
+    """Mean over the rows of -cos(a, b)/τ + log Σ_{c in others} e^(cos(a, c)/τ), as in the code of RLMRec (WWW 2024).
+
+    Args:
+        one: [B, d] a.
+        two: [B, d] b, one for each a.
+        others: [n, d] c, b itself among them; all three are normalised here.
+        tau: temperature.
+    """
+    one, two, others = (functional.normalize(x, dim=1) for x in (one, two, others))
+    every = torch.logsumexp(one @ others.T / tau, 1)  # (B,) of (B, n)
+    return (every - (one * two).sum(1) / tau).mean()
+
+
 def between_views(one: torch.Tensor, two: torch.Tensor, tau: float) -> torch.Tensor:
     """InfoNCE between two views of the same B nodes, the others of the batch being the negatives, as in SimGCL (SIGIR 2022).
 

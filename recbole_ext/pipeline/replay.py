@@ -12,7 +12,7 @@ from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.data.catalog import find_dataset
 from recbole_ext.data.problem import Problem
 from recbole_ext.data.union import Union
-from recbole_ext.experiment import RARE_FILTERS, Experiment
+from recbole_ext.experiment import RARE_FILTERS, RARE_SPLIT, Experiment
 from recbole_ext.registry import find_model
 from recbole_ext.results import ResultRecord
 from recbole_ext.tune.search import Space
@@ -39,7 +39,8 @@ def experiment_of(
     options = {
         **overall["dataset"],
         **dataset.options,
-        **RARE_FILTERS,  # what a record does not name was so, whatever the dataset's YAML says now
+        **RARE_FILTERS,
+        **RARE_SPLIT,  # what a record does not name was so, whatever the dataset's YAML says now
         **asked["dataset"]["filters"],
         **asked["dataset"]["split"],
     }
@@ -64,15 +65,16 @@ def experiment_of(
         run=run,
         evaluation=evaluation,
         dataset=options,
-        params={**known.params, **(asked["params"] if tune else record.params)},
+        params={**known.params, **known.since, **(asked["params"] if tune else record.params)},
         space=known.space,
+        since=known.since,
     )
     problem, sources = Problem(dataset, options, evaluation), None
     if "train_on" in asked:
         parts = []
         for place in asked["train_on"]:
             found = find_dataset(place["name"], data_path)
-            own = {**overall["dataset"], **found.options, **RARE_FILTERS}
+            own = {**overall["dataset"], **found.options, **RARE_FILTERS, **RARE_SPLIT}
             own |= {**place["filters"], **place["split"]}
             own["text_fields"] = place["text_fields"]
             parts.append(Problem(found, own, evaluation))

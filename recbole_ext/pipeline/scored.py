@@ -149,12 +149,24 @@ def _by_recbole(fitted: Fitted, protocol: str, ks: list[int]) -> dict[str, dict[
 
 
 def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, Any] | None:
-    if experiment.texts is None or embeddings is None:
+    read = experiment.texts or experiment.titles
+    if read is None and embeddings is None:
         return None
-    fields, texts = experiment.texts
-    return {
+    fields, texts = read or ({}, [])
+    covered = [bool(text) for text in texts]
+    if read is None and embeddings is not None:
+        covered = [bool(row.any()) for row in embeddings.vectors]
+    encoded = embeddings and {
         "encoder": embeddings.encoder,
         "dim": int(embeddings.vectors.shape[1]),
+    }
+    said = {}
+    if "user_profiles" in experiment.settings.params:
+        file = experiment.profiles
+        said["user_profiles"] = f"file {file.path.name}" if file else "mean of training items"
+    return {
+        **(encoded or {}),
         "fields": fields,
-        "coverage": round(sum(bool(text) for text in texts) / len(texts), 4),
+        "coverage": round(sum(covered) / len(covered), 4),
+        **said,
     }

@@ -47,6 +47,13 @@ class Training:
     @cached_property
     def setup(self) -> Setup:
         experiment, settings = self.experiment, self.experiment.settings
+        if experiment.user_vectors is not None and self.embeddings is not None:
+            assert experiment.profiles is not None
+            experiment.profiles.check_width(
+                experiment.user_vectors.shape[1],
+                self.embeddings.vectors.shape[1],
+                self.embeddings.encoder,
+            )
         return Setup(
             spec=experiment.model,
             problem=experiment.problem,
@@ -57,6 +64,7 @@ class Training:
             embeddings=self.embeddings,
             scratch=self.scratch,
             stages=(self.records or self.scratch) / ".stages",
+            user_vectors=experiment.user_vectors,
         )
 
     @property

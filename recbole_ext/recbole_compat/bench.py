@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ class Bench:
 
     config: Any
     dataset: Any
-    """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, and `item_blocks`
-    [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
+    """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, `item_titles` [n_items + 1] (the
+    first is "") when it reads titles, `user_vectors` [n_users + 1, d] or None, and `item_blocks` [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
     validation part have but for their test part, the other rows empty. A general model's has `labels` [N], in the order of its interactions, None where there are none, `rows` [N], their places among all
     interactions, and `histories()`, a `data.histories.Histories` of all of those, items counted from 0. Of a model with `whole_histories`
     it holds each training interaction once, by user and then by place; of another sequential one RecBole's prefixes of histories."""
@@ -52,6 +52,8 @@ def prepare(
     device: str,
     scratch: Path,
     item_vectors: npt.NDArray[np.float32] | None = None,
+    item_titles: Sequence[str] | None = None,
+    user_vectors: npt.NDArray[np.float32] | None = None,
     item_blocks: npt.NDArray[np.int64] | None = None,
 ) -> Bench:
     """Seed everything and build config, dataset and training loader.
@@ -65,6 +67,8 @@ def prepare(
         device: `cpu` or `cuda`.
         scratch: a folder for whatever RecBole insists on creating.
         item_vectors: [n_items, d] text embeddings in item order, or None.
+        item_titles: [n_items] in item order, "" where there is none, or None.
+        user_vectors: [n_users, d] those of what is said of users in words, or None.
         item_blocks: [n_items] ascending, items of one dataset where several are trained on, or None.
     """
     recbole()
@@ -100,11 +104,14 @@ def prepare(
         whole = bool(getattr(model, "whole_histories", False))
         dataset = _dataset_class(sequential)(config, data, split, places, whole)
         built = dataset.build()
-        if item_vectors is not None:
-            padded = np.vstack([np.zeros((1, item_vectors.shape[1]), np.float32), item_vectors])
-            for part in built:
-                part.item_vectors = torch.from_numpy(padded)
         for part in built:
+            if item_titles is not None:
+                part.item_titles = ["", *item_titles]
+            if item_vectors is not None:
+                part.item_vectors = torch.from_numpy(_padded(item_vectors))
+            part.user_vectors = (
+                None if user_vectors is None else torch.from_numpy(_padded(user_vectors))
+            )
             part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
         built[0].validation_rows = functools.partial(_validation_rows, data, split)
         folded = dataset.with_histories()
@@ -121,6 +128,11 @@ def prepare(
             built[0].histories = functools.partial(split.histories, data)
         parts = None if sequential else (built[0], built[1], built[2])
         return Bench(config, built[0], loader, parts, places, folded)
+
+
+def _padded(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """[n + 1, d] with a row of zeros before the others."""
+    return np.vstack([np.zeros((1, vectors.shape[1]), np.float32), vectors])
 
 
 def _check_histories(model: str, data: Interactions, split: Split) -> None:

@@ -19,19 +19,21 @@ from recbole_ext.core.files import locked, write_atomically
 from recbole_ext.text.batching import Progress
 from recbole_ext.text.encoder import TextEncoder
 from recbole_ext.text.template import texts_fingerprint
+from recbole_ext.text.vectors import VectorFile
 
 _FORMAT = "recbole_ext embeddings 1"
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """The vectors of a list of texts and where they came from."""
+    """The vectors of a list of texts, or of item tokens, and where they came from."""
 
     vectors: npt.NDArray[np.float32]
     """[n, d], row i for text i; zero for a blank text."""
     encoder: str
     encoder_fingerprint: str
     texts_fingerprint: str
+    """Of the item tokens where those were read."""
     seconds: float
     """Time that encoding took, weights loaded included; 0.0 if the vectors came from the cache."""
     path: Path
@@ -83,6 +85,19 @@ def embed(
         seconds = time.perf_counter() - start
         _write(path, cache_dir, vectors, expected)
         return found(vectors, seconds)
+
+
+def look_up(tokens: Sequence[str], file: VectorFile) -> tuple[Embeddings, str]:
+    """(Vectors of items by their tokens, a line on how items and file meet); a file is not copied into the cache.
+
+    Raises:
+        HarnessError: what is wrong with the file.
+    """
+    found = file.of(tokens)
+    embeddings = Embeddings(
+        found.vectors, file.name, file.fingerprint, texts_fingerprint(tokens), 0.0, file.path
+    )
+    return embeddings, found.told(file.name)
 
 
 def _read(path: Path, expected: dict[str, str], n: int) -> npt.NDArray[np.float32] | str:

@@ -13,10 +13,10 @@ import numpy.typing as npt
 
 from recbole_ext.core.canonical import canonical_json
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.lm.loading import pretrained
 from recbole_ext.lm.pooling import pool
+from recbole_ext.lm.source import Source
 from recbole_ext.text.batching import Progress, encode_in_batches
-from recbole_ext.text.loading import pretrained
-from recbole_ext.text.source import Source
 
 MAX_TOKENS = 512
 """Longer texts are cut at their end; fewer where the model has fewer positions."""

@@ -9,25 +9,32 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.lm import source
 from recbole_ext.lm.pooling import POOLINGS
-from recbole_ext.text import source, tags
+from recbole_ext.lm.smollm2 import smollm2
+from recbole_ext.text import tags
 from recbole_ext.text.bag_of_words import DEFAULT_DIM, HashEncoder
 from recbole_ext.text.batching import Progress
 from recbole_ext.text.causal import CausalEncoder
 from recbole_ext.text.sentence import SentenceEncoder
 from recbole_ext.text.tags import TagEncoder
+from recbole_ext.text.vectors import VectorFile
 
 FORMS = (
     "minilm",
+    "smollm2",
     "tags",
     "tags:<dim>",
     "hash",
     "hash:<dim>",
     "st:<hub id or folder>",
     "lm:<hub id or folder>",
+    "file:<parquet or npz>",
 )
 """How an encoder may be named."""
-_KINDS = ("minilm", "tags", "hash", "st", "lm")
+_KINDS = ("minilm", "smollm2", "tags", "hash", "st", "lm", "file")
+_WITH_REST = ("tags", "hash", "st", "lm", "file")
+"""Kinds that may have something behind a colon."""
 _MOST_DIM = 1 << 16
 
 
@@ -66,9 +73,10 @@ def make_encoder(
     Args:
         name: One of `FORMS`. ``st:`` takes any sentence-transformers model, ``lm:`` any causal
             language model, from a local folder if one exists by that name, else from the hub.
+            ``file:`` is a `VectorFile`, which looks items up by their tokens and encodes no text.
         revision: Branch, tag or commit of a hub model; None is its main branch.
-        pooling: How ``lm:`` makes one vector of a text, "mean" or "last". The others know how on
-            their own.
+        pooling: How ``lm:`` and ``smollm2`` make one vector of a text, "mean" or "last". The others
+            know how on their own.
         device: As torch spells it; looked at when weights are loaded.
         trust_remote_code: Let a hub model run Python code of its repository.
         batch_size: Most texts in a batch.
@@ -78,17 +86,17 @@ def make_encoder(
             had.
     """
     kind, colon, rest = name.partition(":")
-    known = name in ("minilm", "hash", "tags") or (bool(rest) and kind in _KINDS[1:])
+    known = name in ("minilm", "smollm2", "hash", "tags") or (bool(rest) and kind in _WITH_REST)
     if not known:
-        hint = f"; write {kind}:<...>" if kind in _KINDS[1:] else nearest(kind, _KINDS)
+        hint = f"; write {kind}:<...>" if kind in _WITH_REST else nearest(kind, _KINDS)
         raise HarnessError(f"unknown encoder {name!r}{hint}; the forms are {', '.join(FORMS)}")
     if pooling not in POOLINGS:
         raise HarnessError(
             f"unknown pooling {pooling!r}{nearest(pooling, POOLINGS)}; use {' or '.join(POOLINGS)}"
         )
-    if pooling != "mean" and kind != "lm":
+    if pooling != "mean" and kind not in ("lm", "smollm2"):
         raise HarnessError(
-            f"encoder {name}: pooling={pooling} is for lm: encoders, "
+            f"encoder {name}: pooling={pooling} is for lm: encoders and smollm2, "
             "this one pools by itself; drop it"
         )
     if revision is not None and kind not in ("st", "lm"):
@@ -101,8 +109,13 @@ def make_encoder(
         return HashEncoder(name, _dim(name, rest) if colon else DEFAULT_DIM)
     if kind == "tags":
         return TagEncoder(name, _dim(name, rest) if colon else tags.DEFAULT_DIM)
+    if kind == "file":
+        return VectorFile.at(rest)
     if kind == "minilm":
         return SentenceEncoder(name, source.minilm(), device, batch_size, False)
+    if kind == "smollm2":
+        files = smollm2(f"encoder {name}", "--encoder=minilm")
+        return CausalEncoder(name, files, pooling, device, batch_size, False)
     files = source.find(f"encoder {name}", rest, revision, trust_remote_code)
     label = f"{kind}:{files.label}"
     if kind == "st":

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.core.canonical import canonical_json
+from recbole_ext.lm.loading import loading, require_vocabulary
+from recbole_ext.lm.source import Source
 from recbole_ext.text.batching import Progress, encode_in_batches
-from recbole_ext.text.loading import loading, require_vocabulary
-from recbole_ext.text.source import Source
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

@@ -52,6 +52,22 @@ def choose_fields(
     return {label: chosen[label] for label in FIELDS if label in chosen}
 
 
+def choose_title(columns: Sequence[str], wanted: Mapping[str, str] | None = None) -> dict[str, str]:
+    """`choose_fields` of the title alone: named in `wanted`, or found by the usual names where that names other fields only.
+
+    Raises:
+        HarnessError: no column holds titles, or a named one does not exist.
+    """
+    named = {label: c for label, c in (wanted or {}).items() if str(label).lower() == "title"}
+    chosen = _named(columns, named) if named else _found(columns)
+    if "Title" not in chosen:
+        raise HarnessError(
+            f"no item column holds titles: the columns are {_listed(columns)}, none of {', '.join(FIELDS['Title'])}; "
+            "name it, e.g. --text_fields='{Title: my_column}'"
+        )
+    return {"Title": chosen["Title"]}
+
+
 def _named(columns: Sequence[str], wanted: Mapping[str, str]) -> dict[str, str]:
     by_lower = {label.lower(): label for label in FIELDS}
     chosen: dict[str, str] = {}
@@ -101,6 +117,11 @@ def item_texts(columns: Mapping[str, Sequence[object]], fields: Mapping[str, str
         parts = zip(labels, map(_clean, values), strict=True)
         texts.append("; ".join(f"{label}: {value}" for label, value in parts if value))
     return texts
+
+
+def item_titles(columns: Mapping[str, Sequence[object]], fields: Mapping[str, str]) -> list[str]:
+    """The title of every item as it stands, whitespace collapsed, "" where there is none; `fields` as of `choose_title`."""
+    return [_clean(value) for value in columns[fields["Title"]]]
 
 
 def _clean(value: object) -> str:

@@ -8,16 +8,20 @@ from functools import cached_property
 from typing import Any
 
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.lm.backbone import CausalBackbone
+from recbole_ext.lm.generate import Draw, generate
+from recbole_ext.lm.loading import pretrained
+from recbole_ext.lm.smollm2 import smollm2
+from recbole_ext.lm.source import Source, find
 from recbole_ext.text.batching import memory_told
-from recbole_ext.text.loading import pretrained
-from recbole_ext.text.source import Source, find
 
 _NEW_TOKENS = 64
 _BATCH = 16
 
 
 def make_writer(name: str, device: str = "cpu", trust_remote_code: bool = False) -> Writer:
-    """The model that `lm:NAME` asks for: a folder if one exists by that name, else a repository of the hub.
+    """The model that `lm:NAME` asks for: `smollm2`, which comes as a package, else a folder if one exists by that name, else
+    a repository of the hub.
 
     Raises:
         HarnessError: another form, or a model that cannot be had.
@@ -27,7 +31,11 @@ def make_writer(name: str, device: str = "cpu", trust_remote_code: bool = False)
         raise HarnessError(
             f"--writer={name}: write lm:NAME, a causal language model of Hugging Face"
         )
-    found = find(f"--writer={name}", place, None, trust_remote_code, "another --writer=lm:NAME")
+    what, instead = f"--writer={name}", "another --writer=lm:NAME"
+    if place == "smollm2":
+        found = smollm2(what, instead)
+    else:
+        found = find(what, place, None, trust_remote_code, instead)
     return Writer(name, found, device, trust_remote_code)
 
 
@@ -56,38 +64,25 @@ class Writer:
             yield from found
 
     def _batch(self, prompts: list[str], seed: int | None) -> list[str]:
-        import torch
-
-        tokenizer, model = self._tokenizer, self._model
-        if tokenizer.chat_template:
-            prompts = [
-                tokenizer.apply_chat_template(
-                    [{"role": "user", "content": prompt}],
-                    tokenize=False,
-                    add_generation_prompt=True,
-                )
-                for prompt in prompts
-            ]
-        rows = tokenizer(prompts, add_special_tokens=not tokenizer.chat_template)["input_ids"]
-        # On the left, where the mask hides it: a continuation follows the last token.
-        width = max(map(len, rows))
-        ids = torch.zeros((len(rows), width), dtype=torch.long)
-        mask = torch.zeros_like(ids)
-        for row, tokens in enumerate(rows):
-            ids[row, width - len(tokens) :] = torch.tensor(tokens)
-            mask[row, width - len(tokens) :] = 1
+        backbone, usual = self._backbone, self._model.generation_config
+        chat = bool(getattr(self._tokenizer, "chat_template", None))
+        rows = [
+            backbone.frame[0] + backbone.tokenise(backbone.chat(None, prompt) if chat else prompt)
+            for prompt in prompts
+        ]
+        ends = usual.eos_token_id
+        draw = None
         if seed is not None:
-            torch.manual_seed(seed)
-        with torch.inference_mode():
-            out = model.generate(
-                input_ids=ids.to(self.device),
-                attention_mask=mask.to(self.device),
-                max_new_tokens=_NEW_TOKENS,
-                do_sample=seed is not None,
-                pad_token_id=tokenizer.pad_token_id or tokenizer.eos_token_id or 0,
-            )
-        found = tokenizer.batch_decode(out[:, width:], skip_special_tokens=True)
-        return [(text.strip().splitlines() or [""])[0].strip() for text in found]
+            # What the model's authors draw by, where they say so.
+            draw = Draw(seed, usual.temperature or 1.0, usual.top_k or 0, usual.top_p or 1.0)
+        stop = {ends} if isinstance(ends, int) else set(ends or ())
+        found = generate(backbone, rows, _NEW_TOKENS, stop, draw)
+        texts = self._tokenizer.batch_decode(found, skip_special_tokens=True)
+        return [(text.strip().splitlines() or [""])[0].strip() for text in texts]
+
+    @cached_property
+    def _backbone(self) -> CausalBackbone:
+        return CausalBackbone(self.name, self.source, self._tokenizer, self._model, "causal")
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.lm.backbone import backbone_fingerprint
 
 
 def save_weights(model: Any, path: Path) -> None:
@@ -48,11 +49,12 @@ def save_weights(model: Any, path: Path) -> None:
             raise HarnessError(
                 f"'{name}' of {type(model).__name__} is a {type(value).__name__}, not an array"
             )
+    metadata = {"other": json.dumps(forms)}
+    if (backbone := _backbone(model)) is not None:
+        metadata["backbone"] = backbone
     # Tied tensors share storage, which the format refuses: give each its own.
     try:
-        save_file(
-            {k: v.clone() for k, v in tensors.items()}, path, metadata={"other": json.dumps(forms)}
-        )
+        save_file({k: v.clone() for k, v in tensors.items()}, path, metadata=metadata)
     except SafetensorError as error:
         # It wraps the system's error; the number is what tells a full disk from a fault of ours.
         number = re.search(r"os error (\d+)", str(error))
@@ -66,14 +68,16 @@ def load_weights(model: Any, path: Path) -> None:
     """Put saved weights into a freshly built model of the same configuration, wherever either was or is.
 
     Raises:
-        HarnessError: the file is damaged, or is of another model.
+        HarnessError: the file is damaged, is of another model, or was trained over another language model.
     """
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt", device="cpu") as stored:
-            forms = json.loads((stored.metadata() or {}).get("other", "{}"))
+            metadata = stored.metadata() or {}
+            forms = json.loads(metadata.get("other", "{}"))
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}  # noqa: SIM118
+        _check_backbone(model, metadata.get("backbone"), path)
         model.load_state_dict(
             {k.removeprefix("state/"): v for k, v in tensors.items() if k.startswith("state/")}
         )
@@ -97,3 +101,20 @@ def load_weights(model: Any, path: Path) -> None:
         else:
             other[name] = form["value"]
     model.load_other_parameter(other)
+
+
+def _backbone(model: Any) -> str | None:
+    """Name and identity of the language model that a model holds outside its weights, None where it holds none."""
+    held: Any = getattr(model, "backbone", None)
+    if not isinstance(getattr(held, "identity", None), dict):
+        return None
+    return f"{held.name} ({backbone_fingerprint(held.identity)})"
+
+
+def _check_backbone(model: Any, theirs: str | None, path: Path) -> None:
+    ours = _backbone(model)
+    if theirs != ours:
+        raise HarnessError(
+            f"{path}: trained over the backbone {theirs or 'none'}, and this {type(model).__name__} has {ours or 'none'}; "
+            "run again with --force, or name the other --backbone"
+        )

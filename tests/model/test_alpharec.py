@@ -140,6 +140,56 @@ def test_alpharecs_loss_is_the_papers(loss, n_layers, mapping, tiny_path, tmp_pa
     assert found == pytest.approx(wanted, abs=1e-8)
 
 
+def in_batch_by_loops(model, users, items):
+    """-log( e^{s(u,i)/τ} / Σ_{j of the batch} e^{s(u,j)/τ} ) + w |θ|², pair by pair in float64."""
+    with torch.no_grad():
+        u, i = (side.double().numpy() for side in model())
+
+    def s(user, item):
+        return float(u[user] @ i[item] / np.linalg.norm(u[user]) / np.linalg.norm(i[item]))
+
+    total = 0.0
+    for user, item in zip(users, items, strict=True):
+        every = sum(math.exp(s(user, other) / model.tau) for other in items)
+        total -= math.log(math.exp(s(user, item) / model.tau) / every)
+    squares = sum(float(x) ** 2 for p in model.parameters() for x in p.detach().reshape(-1))
+    return total / len(users) + model.reg_weight * squares
+
+
+@pytest.mark.parametrize("unit_scores", ["true", "false"])
+def test_in_batch_the_others_of_the_batch_are_the_negatives(unit_scores, tiny_path, tmp_path):
+    model, _ = build(
+        tiny_path, tmp_path, neg_mode="in_batch", reg_weight=0.01, unit_scores=unit_scores,
+        user_init="mean_before", embedding_size=5, tau=0.3, pos_sampling="interaction",
+    )  # fmt: skip
+    assert not hasattr(model, "negatives")
+    users, items = [1, 2, 3, 1, 5], [4, 5, 6, 4, 7]  # a pair that is there twice
+    batch = Interaction({model.USER_ID: torch.tensor(users), model.ITEM_ID: torch.tensor(items)})
+    # float32 cosines over τ = .3 are off by about 1e-6
+    found = model.calculate_loss(batch).item()
+    assert found == pytest.approx(in_batch_by_loops(model, users, items), abs=1e-5)
+    lengths = model()[1][1:].norm(dim=1)
+    assert bool(((lengths - 1).abs() < 1e-5).all()) == (unit_scores == "true")
+
+
+def test_sampled_negatives_are_contrasted_by_cosines_whatever_the_scores_are(tiny_path, tmp_path):
+    found = []
+    for unit_scores in ("true", "false"):
+        model, _ = build(tiny_path, tmp_path, unit_scores=unit_scores, embedding_size=5, num_neg=4)
+        users, items = torch.tensor([1, 2, 3]), torch.tensor([4, 5, 6])
+        torch.manual_seed(3)
+        batch = Interaction({model.USER_ID: users, model.ITEM_ID: items})
+        found.append(model.calculate_loss(batch).item())
+    assert found[0] == pytest.approx(found[1], abs=1e-6)
+
+
+def test_in_batch_is_not_of_bpr(tiny_path, tmp_path):
+    with pytest.raises(HarnessError, match="--neg_mode=in_batch is of --loss=infonce"):
+        build(tiny_path, tmp_path, neg_mode="in_batch", loss="bpr")
+    with pytest.raises(HarnessError, match="neg_mode=in_bach must be sampled or in_batch"):
+        build(tiny_path, tmp_path, neg_mode="in_bach")
+
+
 # Propagation
 
 

@@ -25,10 +25,14 @@ MODELS = {
     "Bias": {},
     "MF": {"embedding_size": 8, "epochs": 4, "train_batch_size": 64, "init_std": 0.3},
     "DIN": {"embedding_size": 12, "epochs": 3, "train_batch_size": 64, "learning_rate": 0.01},
+    "CTRL": {
+        "embedding_size": 12, "epochs": 3, "train_batch_size": 64, "learning_rate": 0.01, "encoder": "hash:8",
+        "align_epochs": 2, "align_batch_size": 32, "align_size": 6,
+    },
     "SASRecBCE": {"hidden_size": 8, "epochs": 3, "train_batch_size": 64, "MAX_ITEM_LIST_LENGTH": 5},
     "LightGCNBCE": {"embedding_size": 8, "epochs": 3, "train_batch_size": 64},
-}
-READ_HISTORIES = {"DIN", "SASRecBCE"}
+}  # fmt: skip
+READ_HISTORIES = {"DIN", "SASRecBCE", "CTRL"}
 READ_GRAPHS = {"LightGCNBCE"}
 """Whose edges are the liked rows of training."""
 
@@ -46,6 +50,9 @@ def clicks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("clicks")
     (folder / "clicks").mkdir()
     (folder / "clicks" / "clicks.inter").write_text("\n".join(lines) + "\n")
+    titles = [f"i{i}\t{('red', 'blue')[i % 2]} lamp {i}" for i in range(20)]
+    head = "item_id:token\ttitle:token_seq"
+    (folder / "clicks" / "clicks.item").write_text("\n".join([head, *titles]) + "\n")
     return folder
 
 
@@ -119,7 +126,7 @@ def untrained(of, scratch):
     from recbole_ext.pipeline.training import Training
     from recbole_ext.trainer.setup import Fitted
 
-    model, bench = Training(of, None, scratch).build(of.settings.params)
+    model, bench = Training(of, of.embeddings(), scratch).build(of.settings.params)
     return Fitted(model, bench, float("nan"), None)
 
 

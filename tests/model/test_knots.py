@@ -78,7 +78,7 @@ def test_rows_stay_of_length_1_and_move(name, tiny_path, tmp_path):
 
 def test_a_step_moves_no_row_along_itself(tiny_path, tmp_path):
     """One step of plain size: what Adam is given is orthogonal to each row."""
-    from recbole_ext.trainer.staged import _along_the_sphere
+    from recbole_ext.trainer.training import _along_the_sphere
 
     _, fitted = fit("ELSA", tiny_path, tmp_path, **SHORT)
     model = fitted.model

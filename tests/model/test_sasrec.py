@@ -14,7 +14,7 @@ from recbole_ext.data.splits import TRAIN
 from recbole_ext.model.sequences import Windows, left_padded
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import score_function
-from recbole_ext.trainer import staged
+from recbole_ext.trainer import training as stage_training
 from tests.model.test_ctr_models import slow_block
 from tests.problems import make_experiment, train
 
@@ -236,7 +236,7 @@ def test_killed_in_the_midst_it_goes_on_and_ends_as_if_it_had_not_been(
         return training.fit(of.settings.params, "SASRec").model
 
     whole = fit("whole")
-    saves, save = [], staged._Training._save
+    saves, save = [], stage_training.StageTraining._save
 
     def dying(self, *args):
         save(self, *args)
@@ -245,8 +245,8 @@ def test_killed_in_the_midst_it_goes_on_and_ends_as_if_it_had_not_been(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(staged, "SAVED_EVERY", 0.0)
-        patch.setattr(staged._Training, "_save", dying)
+        patch.setattr(stage_training, "SAVED_EVERY", -1.0)
+        patch.setattr(stage_training.StageTraining, "_save", dying)
         with pytest.raises(KeyboardInterrupt):
             fit("half")
     assert list((tmp_path / "half" / ".stages").glob("*/checkpoint.safetensors"))

@@ -14,9 +14,11 @@ import torch
 from safetensors.torch import load_file
 
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.stage import Stage
 from recbole_ext.pipeline.training import Training
 from recbole_ext.registry import find_model
-from recbole_ext.trainer import staged
+from recbole_ext.trainer.part import Part
+from recbole_ext.trainer.training import StageTraining
 from tests.problems import make_experiment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,7 +80,7 @@ def test_killed_in_the_second_stage_it_goes_on_and_ends_as_if_it_had_not_been(
 ):
     code = (
         f"import sys; sys.path[:0] = [{str(toys)!r}]\n"
-        "from recbole_ext.trainer import staged; staged.SAVED_EVERY = 0.0\n"
+        "from recbole_ext.trainer import training; training.SAVED_EVERY = 0.0\n"
         "from recbole_ext.cli import main\n"
         f"main(['--model=TwoStages', '--dataset=tiny', '--data-path={tiny_path}', '--records={tmp_path}', '--nap=0.05',"
         " '--protocols=full'])"
@@ -139,8 +141,9 @@ def test_the_best_epoch_is_kept_and_patience_ends_a_stage(tmp_path):
         def __call__(self, generator):
             return iter(torch.ones(3, 1, 1))
 
-    stage = staged.Stage("only", ("0",), Ones(), lambda x: model(x).mean(), {}, 9, 0.1, validate=validate, patience=2)  # fmt: skip
-    facts = staged._Training(model, stage, 0, tmp_path, "toy", "cpu")._train(tmp_path / "none")
+    stage = Stage("only", ("0",), Ones(), lambda x: model(x).mean(), {}, 9, 0.1, validate=validate, patience=2)  # fmt: skip
+    part = Part(model, stage.trainable, "only")
+    facts = StageTraining(model, part, stage, 0, "toy", "cpu").run(tmp_path / "none")
     assert facts["validations"] == [0.1, 0.5, 0.2, 0.3] and facts["epochs"] == 2
     assert model[0].weight.item() == pytest.approx(weights[1])
 

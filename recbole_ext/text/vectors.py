@@ -1,0 +1,264 @@
+"""Item vectors that were made elsewhere, looked up by item token: no text is read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+
+from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.text.batching import Progress
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SUFFIXES = (".parquet", ".npz")
+_ITEM, _VECTOR = ("item", "item_id"), "vector"
+"""Columns of a parquet file."""
+_ITEMS, _VECTORS = "items", "vectors"
+"""Arrays of an npz file."""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The vectors of a catalogue's items, and how well it and the file meet."""
+
+    vectors: npt.NDArray[np.float32]
+    """[n, d], a zero row for an item that the file lacks, as a blank text has."""
+    known: npt.NDArray[np.bool_]
+    """[n] whether the file has the item."""
+    lacking: str
+    """The first item that it lacks, "" where it lacks none."""
+    foreign: int
+    """Vectors of the file that are of no item here."""
+
+    def told(self, name: str) -> str:
+        """A line for the reader, "" where every item has a vector and every vector an item."""
+        parts = []
+        if lacking := int((~self.known).sum()):
+            verb = "has" if lacking == 1 else "have"
+            parts.append(
+                f"{lacking:,} of {len(self.known):,} items {verb} no vector (zeros), e.g. '{self.lacking}'"
+            )
+        if self.foreign:
+            noun = "vector is" if self.foreign == 1 else "vectors are"
+            parts.append(f"{self.foreign:,} {noun} of no item here")
+        return f"{name}: {'; '.join(parts)}" if parts else ""
+
+
+@dataclass(frozen=True)
+class VectorFile:
+    """``file:PATH``: a parquet file with a row per item, `item` (or `item_id`) and `vector`, or an npz file with the arrays
+    `items` [n] of text and `vectors` [n, d].
+
+    It stands among the encoders, and yet reads item tokens in place of texts: `of` is what models are given, `encode` refuses.
+    """
+
+    path: Path
+
+    @classmethod
+    def at(cls, place: str) -> VectorFile:
+        """The file that a user names; opened when its content is asked for.
+
+        Raises:
+            HarnessError: no such file, or one of another kind.
+        """
+        file = cls(Path(place).expanduser())
+        if file.path.suffix.lower() not in SUFFIXES:
+            file._refuse(f"its name must end in {' or '.join(SUFFIXES)}")
+        if not file.path.is_file():
+            file._refuse("there is no such file; correct the path")
+        return file
+
+    @property
+    def name(self) -> str:
+        """As it stands in records, which hold no folder."""
+        return f"file:{self.path.name}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 (hex) of the file's content."""
+        try:
+            with self.path.open("rb") as stream:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            self._refuse(f"it cannot be read ({error.strerror})")
+
+    def encode(
+        self, texts: Sequence[str], progress: Progress | None = None
+    ) -> npt.NDArray[np.float32]:
+        """Refuse: what made the vectors is not here.
+
+        Raises:
+            HarnessError: always.
+        """
+        self._refuse(
+            "it has vectors of items, and none can be made of a text or a query; take another encoder for that"
+        )
+
+    def of(self, tokens: Sequence[str]) -> Looked:
+        """The vectors of items.
+
+        Args:
+            tokens: n items as the dataset spells them, order kept.
+
+        Raises:
+            HarnessError: the file is none of this form, two of its vectors are of one item, one is not finite, or none is of
+                an item here.
+        """
+        items, vectors = self._table()
+        row = {item: place for place, item in enumerate(items)}
+        if len(row) < len(items):
+            twice = next(item for place, item in enumerate(items) if row[item] != place)
+            self._refuse(f"item '{twice}' has two vectors; keep one")
+        finite = np.isfinite(vectors).all(axis=1)
+        if not finite.all():
+            bad = np.flatnonzero(~finite)
+            more = f", and {len(bad) - 1:,} more" if len(bad) > 1 else ""
+            self._refuse(f"the vector of item '{items[bad[0]]}'{more} holds NaN or infinity")
+        place = np.array([row.get(token, -1) for token in tokens], dtype=np.int64)
+        known = place >= 0
+        if not known.any():
+            self._refuse(
+                f"none of its {len(items):,} items is one of this dataset's {len(tokens):,}: it has e.g. '{items[0]}', "
+                f"the dataset e.g. '{tokens[0]}'; write tokens as the dataset does"
+            )
+        found = np.zeros((len(tokens), vectors.shape[1]), dtype=np.float32)
+        found[known] = vectors[place[known]]
+        lacking = "" if known.all() else tokens[int(np.flatnonzero(~known)[0])]
+        return Looked(found, known, lacking, len(items) - int(known.sum()))
+
+    def _table(self) -> tuple[list[str], npt.NDArray[np.float32]]:
+        """(n items, [n, d] vectors), n and d at least 1."""
+        read = _Parquet(self) if self.path.suffix.lower() == ".parquet" else _Npz(self)
+        items, vectors = read()
+        if not len(items) or not vectors.shape[1]:
+            self._refuse("it has no vectors")
+        # A number beyond float32 becomes infinite here and is told as such.
+        with np.errstate(over="ignore"):
+            return items, np.ascontiguousarray(vectors, dtype=np.float32)
+
+    def _refuse(self, why: str) -> NoReturn:
+        raise HarnessError(f"encoder file:{self.path}: {why}")
+
+
+@dataclass(frozen=True)
+class _Parquet:
+    """Reads a parquet file of vectors, without pandas, which would make an object of every row."""
+
+    file: VectorFile
+
+    def __call__(self) -> tuple[list[str], npt.NDArray[Any]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        refuse = self.file._refuse
+        try:
+            have = pq.read_schema(self.file.path).names
+            item = next((name for name in _ITEM if name in have), None)
+            if item is None or _VECTOR not in have:
+                lacks = _ITEM[0] if item is None else _VECTOR
+                refuse(
+                    f"no column '{lacks}' (it has {', '.join(have) or 'none'}){nearest(lacks, have)}; "
+                    f"a row is an item and its vector: columns '{_ITEM[0]}' and '{_VECTOR}'"
+                )
+            table = pq.read_table(self.file.path, columns=[item, _VECTOR])
+        except (OSError, pa.ArrowException) as error:
+            refuse(f"it is no readable parquet file ({' '.join(str(error).split())[:120]})")
+        items = self._items(table[item], item)
+        return items, self._vectors(table[_VECTOR], items)
+
+    def _items(self, column: pa.ChunkedArray, name: str) -> list[str]:
+        import pyarrow as pa
+
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+        if not text and not pa.types.is_integer(kind):
+            self.file._refuse(f"column '{name}' holds {kind}; write item tokens as text")
+        if column.null_count:
+            self.file._refuse(f"column '{name}' has {column.null_count:,} rows without an item")
+        return [str(item) for item in column.to_pylist()]
+
+    def _vectors(self, column: pa.ChunkedArray, items: list[str]) -> npt.NDArray[Any]:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        refuse, kind = self.file._refuse, column.type
+        lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+        if not lists and not pa.types.is_fixed_size_list(kind):
+            refuse(f"column '{_VECTOR}' holds {kind}; write a list of float for each item")
+        inner = kind.value_type
+        if not pa.types.is_floating(inner) and not pa.types.is_integer(inner):
+            refuse(f"column '{_VECTOR}' holds lists of {inner}; write lists of float")
+        if column.null_count:
+            row = int(pc.index(pc.is_null(column), True).as_py())
+            refuse(f"item '{items[row]}' has no vector; leave its row out")
+        lengths = pc.list_value_length(column).to_numpy()
+        if len(lengths) and (lengths != lengths[0]).any():
+            row = int(np.flatnonzero(lengths != lengths[0])[0])
+            refuse(
+                f"vectors must have one length: that of item '{items[row]}' has {lengths[row]:,} numbers, "
+                f"that of '{items[0]}' {lengths[0]:,}"
+            )
+        flat = pc.list_flatten(column)
+        if flat.null_count:
+            row = int(pc.index(pc.is_null(flat), True).as_py()) // int(lengths[0])
+            refuse(f"the vector of item '{items[row]}' lacks a number")
+        return np.asarray(flat.to_numpy()).reshape(len(items), -1 if len(items) else 0)
+
+
+@dataclass(frozen=True)
+class _Npz:
+    """Reads an npz file of vectors; nothing pickled is ever opened."""
+
+    file: VectorFile
+
+    def __call__(self) -> tuple[list[str], npt.NDArray[Any]]:
+        import zipfile
+        import zlib
+
+        refuse = self.file._refuse
+        if not zipfile.is_zipfile(self.file.path):
+            refuse(f"it is no npz file; write it with {_SAVED}")
+        try:
+            with np.load(self.file.path, allow_pickle=False) as stored:
+                for name in (_ITEMS, _VECTORS):
+                    if name not in stored.files:
+                        have = ", ".join(stored.files) or "none"
+                        refuse(
+                            f"no array '{name}' (it has {have}){nearest(name, stored.files)}; write it with {_SAVED}"
+                        )
+                items, vectors = self._array(stored, _ITEMS), self._array(stored, _VECTORS)
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            refuse(f"it is no readable npz file ({' '.join(str(error).split())[:120]})")
+        if items.ndim != 1 or items.dtype.kind not in "Uiu":
+            refuse(
+                f"'{_ITEMS}' is {items.dtype} of shape {items.shape}; write [n] item tokens as text"
+            )
+        if vectors.ndim != 2 or vectors.dtype.kind not in "fiu":
+            refuse(
+                f"'{_VECTORS}' is {vectors.dtype} of shape {vectors.shape}; write [n, d] numbers"
+            )
+        if len(items) != len(vectors):
+            refuse(f"it has {len(items):,} items and {len(vectors):,} vectors")
+        return [str(item) for item in items.tolist()], vectors
+
+    def _array(self, stored: Any, name: str) -> npt.NDArray[Any]:
+        try:
+            return np.asarray(stored[name])
+        except ValueError as error:
+            if "allow_pickle" not in str(error):
+                raise
+            self.file._refuse(
+                f"'{name}' is an array of Python objects, which is not opened; write it with {_SAVED}"
+            )
+
+
+_SAVED = "numpy.savez(PATH, items=numpy.array(tokens, dtype=str), vectors=numpy.array(rows, dtype='float32'))"
+"""How an npz file is written; rows of unequal lengths fail there."""

@@ -1,0 +1,96 @@
+"""Tiny random language models for tests, built here: no download, no trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+WORDS = "Yes No the film Heat is liked by a user will they like it ? , . story toy chase city night : user system"
+CHAT = (
+    "{% for m in messages %}<s>{{ m.role }} : {{ m.content }}{% endfor %}"
+    "{% if add_generation_prompt %} system :{% endif %}"
+)
+
+
+def _tokenizer(folder: Path, before: str, after: str, specials: list[str], chat: bool) -> int:
+    """One token a word; returns how many there are. `before` and `after` are put around every text."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = [*specials, *dict.fromkeys(WORDS.split())]
+    tokenizer = Tokenizer(models.WordLevel({w: i for i, w in enumerate(words)}, specials[0]))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    framed = " ".join(filter(None, (before, "$A", after)))
+    marks = [(mark, specials.index(mark)) for mark in (before, after) if mark]
+    tokenizer.post_processor = processors.TemplateProcessing(framed, None, marks)
+    names = {"unk_token": specials[0]}
+    if before:
+        names["bos_token" if not after else "cls_token"] = before
+    if after:
+        names["sep_token"] = after
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **names)  # type: ignore[no-untyped-call]
+    if chat:
+        fast.chat_template = CHAT
+    fast.save_pretrained(folder)
+    return len(words)
+
+
+def write_causal(folder: Path, tied: bool = True, chat: bool = True, context: int = 64) -> Path:
+    """A LLaMA of two layers and width 16, all in float32, with a token that begins every text."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    size = _tokenizer(folder, "<s>", "", ["<unk>", "<s>"], chat)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=size,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        initializer_range=0.5,
+        tie_word_embeddings=tied,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
+def write_encoder(folder: Path, context: int = 64) -> Path:
+    """A BERT of two layers and width 16 without a pooler, with [CLS] and [SEP] around every text."""
+    from transformers import BertConfig, BertModel
+
+    size = _tokenizer(folder, "[CLS]", "[SEP]", ["[UNK]", "[CLS]", "[SEP]"], False)
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=size,
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=context,
+        initializer_range=0.5,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    return folder
+
+
+def write_qwen2(folder: Path, context: int = 64) -> Path:
+    """A Qwen2 of two layers and width 16 with the tokens of `write_causal`."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    size = _tokenizer(folder, "<s>", "", ["<unk>", "<s>"], True)
+    torch.manual_seed(0)
+    config = Qwen2Config(
+        vocab_size=size + 8,  # its tokenizer brings a token for padding
+        hidden_size=16,
+        intermediate_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=context,
+        initializer_range=0.5,
+    )
+    Qwen2ForCausalLM(config).save_pretrained(folder)
+    return folder
