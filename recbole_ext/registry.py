@@ -390,6 +390,19 @@ MODELS = {
             paper=_SAULREC,
         ),
         ModelSpec(
+            name="MatchedSASRec",
+            target="recbole_ext.model.matching:MatchedSASRec",
+            trainer=STAGED,
+            inputs=("item_text",),
+            offers=(UNSEEN_USERS,),
+            ordered=True,
+            paper=Paper(
+                "Large Language Models meet Collaborative Filtering: An Efficient All-round LLM-based Recommender System",
+                "KDD 2024",
+                "https://github.com/ghdtjr/A-LLMRec",
+            ),
+        ),
+        ModelSpec(
             name="SimGCL",
             target="recbole_ext.model.simgcl:SimGCL",
             trainer=EPOCHS,

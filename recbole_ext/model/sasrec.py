@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.stage import Stage
+from recbole_ext.core.stage import Computed, Stage
 from recbole_ext.model.self_attention import MODULES, SelfAttentive
 from recbole_ext.model.sequences import Batch, Windows, left_padded
 from recbole_ext.recbole_compat.sampling import Negatives, without_any_left
@@ -85,7 +85,7 @@ class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
             pairs[0], pairs[1], int(dataset.user_num), self.n_items, device=self.device
         )
 
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[Stage | Computed]:
         """The one stage of training."""
         return [
             Stage(
@@ -108,6 +108,7 @@ class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
                 patience=self.patience or None,
                 after=(),
                 rows=lambda batch: len(batch[0]),
+                reads=("data", "split", "valid_rows"),
             )
         ]
 

@@ -11,7 +11,7 @@ import torch
 
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.stage import Stage
+from recbole_ext.core.stage import Computed, Stage
 from recbole_ext.model.profiles import Shuffled
 from recbole_ext.model.sasrec import SASRec
 from recbole_ext.model.sequences import Batch
@@ -69,7 +69,7 @@ class SASRecSAE(SASRec):
         with self._uncoded():
             return super().collaborative_score()
 
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[Stage | Computed]:
         """SASRec's, then the coder's."""
         beta = float(self.coder["sae_beta"])
         return [

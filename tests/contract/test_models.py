@@ -55,6 +55,14 @@ SMALL = {
         "sae_k": 3,
         "sae_epochs": 5,
     },
+    "MatchedSASRec": {
+        "epochs": 2,
+        "hidden_size": 8,
+        "MAX_ITEM_LIST_LENGTH": 5,
+        "encoder": "hash:16",
+        "match_dim": 6,
+        "match_epochs": 3,
+    },
     "SASRec@recbole": {
         "epochs": 1,
         "hidden_size": 16,
