@@ -47,8 +47,8 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
         params.update(overall["language_model"])
     space: list[dict[str, list[Any]]] = []
     since: dict[str, Any] = {}
-    ours = spec.defaults or properties() / "model" / f"{plain}.yaml"
-    if ours.is_file() and spec.name == plain:
+    ours = spec.defaults or properties() / "model" / f"{spec.name}.yaml"
+    if ours.is_file():
         found = read_yaml(ours)
         params.update(found.get("params") or {})
         space = found.get("space") or []

@@ -393,7 +393,7 @@ def _unserved(protocol: Protocol, model: ModelSpec, run_file: RunFile | None) ->
     if protocol.by_recbole and run_file is not None:
         return "RecBole's evaluator scores a model, and a run file has none"
     kind = recbole_models().get(model.target.removeprefix("recbole:"))
-    if protocol.by_recbole and kind == "sequential":
+    if protocol.by_recbole and (kind == "sequential" or model.ordered):
         return "RecBole's evaluator is there for general models only"
     return protocol.unserved(model.scoring)
 

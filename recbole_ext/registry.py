@@ -109,6 +109,8 @@ class ModelSpec:
     inputs: tuple[str, ...] = ()
     """`item_text`: the model reads text embeddings; `item_titles`: titles as they stand; `language_model`: it loads a backbone."""
     offers: tuple[Capability, ...] = ()
+    ordered: bool = False
+    """It reads histories in order: a RecBole `SequentialRecommender`. Of RecBole's own this is known by their kind."""
     revision: int = 1
     """Bumped when a change moves this model's results."""
     paper: Paper | None = None
@@ -142,6 +144,11 @@ _KNOTS = Paper(
     "From Knots to Knobs: Towards Steerable Collaborative Filtering Using Sparse Autoencoders",
     "preprint 2026",
     "https://arxiv.org/abs/2601.11182",
+)
+_SAULREC = Paper(
+    "Sparse Autoencoders in Collaborative Filtering Enhanced LLM-based Recommender Systems",
+    "CIKM 2025",
+    "https://doi.org/10.1145/3746252.3760957",
 )
 _COLLM = Paper(
     "CoLLM: Integrating Collaborative Embeddings into Large Language Models for Recommendation",
@@ -373,6 +380,40 @@ MODELS = {
                 "CTRL: Connect Collaborative and Language Model for CTR Prediction",
                 "TORS 2025",
                 "https://doi.org/10.1145/3713080",
+            ),
+        ),
+        ModelSpec(
+            name="SASRec",
+            target="recbole_ext.model.sasrec:SASRec",
+            trainer=STAGED,
+            offers=(UNSEEN_USERS,),
+            ordered=True,
+            revision=3,  # 1 and 2 were RecBole's under this name
+            paper=Paper(
+                "Self-Attentive Sequential Recommendation",
+                "ICDM 2018",
+                "https://github.com/pmixer/SASRec.pytorch",
+            ),
+        ),
+        ModelSpec(
+            name="SASRecSAE",
+            target="recbole_ext.model.sasrec_sae:SASRecSAE",
+            trainer=STAGED,
+            offers=(UNSEEN_USERS,),
+            ordered=True,
+            paper=_SAULREC,
+        ),
+        ModelSpec(
+            name="MatchedSASRec",
+            target="recbole_ext.model.matching:MatchedSASRec",
+            trainer=STAGED,
+            inputs=("item_text",),
+            offers=(UNSEEN_USERS,),
+            ordered=True,
+            paper=Paper(
+                "Large Language Models meet Collaborative Filtering: An Efficient All-round LLM-based Recommender System",
+                "KDD 2024",
+                "https://github.com/ghdtjr/A-LLMRec",
             ),
         ),
         ModelSpec(

@@ -13,7 +13,7 @@ from tests.problems import make_experiment, train
 
 
 def test_what_recbole_raises_is_one_line_with_its_own_words(tiny_path, tmp_path):
-    experiment = make_experiment("SASRec", "tiny", tiny_path, hidden_size=9, n_heads=2)
+    experiment = make_experiment("SASRec@recbole", "tiny", tiny_path, hidden_size=9, n_heads=2)
     with pytest.raises(HarnessError) as said:
         train(experiment, tmp_path)
     line = str(said.value)

@@ -94,7 +94,7 @@ def test_a_sequential_model_with_one_item_is_told_of_the_softmax(tmp_path):
     args = "{distribution: popularity}"
     given = {"loss_type": "BPR", "train_neg_sample_args": args}
     path = write(tmp_path / "a", [*((u, u) for u in range(5)), *((u, 6) for u in range(9))])
-    line = refusal("SASRec", path, tmp_path, **given)
+    line = refusal("SASRec@recbole", path, tmp_path, **given)
     assert "'i6' is the only item of full that training has" in line and "--loss_type=CE" in line
 
 

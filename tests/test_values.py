@@ -53,7 +53,7 @@ def test_every_default_is_allowed_and_what_is_outside_is_one_line(name):
         ("BPR", {"learning_rate": "1e999"}, "must be a finite number"),
         ("BPR", {"train_neg_sample_args": "{distribution: popular}"}, "train_neg_sample_args.distribution=popular must be"),
         ("BPR", {"train_neg_sample_args": "{distributon: popularity}"}, "did you mean distribution?"),
-        ("SASRec", {"hidden_dropout_prob": "1.5"}, "must be a number from 0 to 1"),
+        ("SASRec@recbole", {"hidden_dropout_prob": "1.5"}, "must be a number from 0 to 1"),
         ("Pop", {"val_interval": "3"}, "--val_interval is not a key of Pop or of the harness: it is --min_rating here"),
         ("Pop", {"threshold": "3"}, "it is --min_rating here"),
         ("Pop", {"topk": "3"}, "it is --ks here"),

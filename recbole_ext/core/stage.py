@@ -80,6 +80,9 @@ class Stage:
     of Adam, and the rows are brought back to length 1 after it."""
     clip: float | None = None
     """Largest norm of the gradient."""
+    reads: tuple[str, ...] | None = None
+    """What it depends on of all that the run reads, by the names of its fingerprints (`data`, `split`, `text`, ..); None for everything. One
+    that does not read text is shared with models that have no text."""
     schedule: Schedule | None = None
     """None keeps the rate as it is."""
     accumulate: int = 1

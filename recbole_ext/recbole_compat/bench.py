@@ -30,7 +30,8 @@ class Bench:
     """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, `item_titles` [n_items + 1] (the
     first is "") when it reads titles, `user_vectors` [n_users + 1, d] or None, and `item_blocks` [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
     validation part have but for their test part, the other rows empty. A general model's has `labels` [N], in the order of its interactions, None where there are none, `rows` [N], their places among all
-    interactions, and `histories()`, a `data.histories.Histories` of all of those, items counted from 0."""
+    interactions, and `histories()`, a `data.histories.Histories` of all of those, items counted from 0. Of a model with `whole_histories`
+    it holds each training interaction once, by user and then by place; of another sequential one RecBole's prefixes of histories."""
     train_loader: Any
     built: tuple[Any, Any, Any] | None
     """RecBole's (train, valid, test) datasets; None for sequential models."""
@@ -100,7 +101,8 @@ def prepare(
         deterministic: Any = torch.utils.deterministic
         deterministic.fill_uninitialized_memory = False
         places = split.places(data) if in_order else None
-        dataset = _dataset_class(sequential)(config, data, split, places)
+        whole = bool(getattr(model, "whole_histories", False))
+        dataset = _dataset_class(sequential)(config, data, split, places, whole)
         built = dataset.build()
         for part in built:
             if item_titles is not None:
@@ -326,9 +328,10 @@ def _dataset_class(sequential: bool) -> type:
         """RecBole's Dataset filled from memory, with canonical ids and our split."""
 
         def __init__(
-            self, config: Any, data: Interactions, split: Split, places: Ints | None
+            self, config: Any, data: Interactions, split: Split, places: Ints | None, whole: bool
         ) -> None:
             self._given = data, split, places
+            self._whole = whole
             super().__init__(config)
             del self._given
 
@@ -368,6 +371,13 @@ def _dataset_class(sequential: bool) -> type:
                 names = np.array(["[PAD]", *tokens], dtype=object)
                 self.field2id_token[field] = names
                 self.field2token_id[field] = {token: i for i, token in enumerate(names)}
+
+        def data_augmentation(self) -> None:
+            """A row for each prefix of each history, unless the model reads them whole."""
+            if self._whole:
+                self.sort(by=[self.uid_field, self.time_field], ascending=True)
+            else:
+                super().data_augmentation()
 
         def _fill_nan(self) -> None:
             """Nothing is missing; RecBole's version writes to a copy under pandas 3."""

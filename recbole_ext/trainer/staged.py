@@ -110,6 +110,9 @@ def _identity(
     }
     if isinstance(stage, Computed):
         return found | {"made": list(stage.made), **stage.fingerprint}
+    if stage.reads is not None:
+        reads = {key: value for key, value in found["reads"].items() if key in stage.reads}
+        found["reads"] = reads
     found |= {
         "trainable": list(stage.trainable),
         "epochs": stage.epochs,

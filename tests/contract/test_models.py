@@ -12,7 +12,7 @@ from recbole_ext.testing import ModelContract, make_experiment, train
 from tests.model.prompted_data import small_keys
 
 OURS = tuple(MODELS)
-RECBOLE = ("Pop@recbole", "BPR", "LightGCN", "ItemKNN", "MultiVAE", "NeuMF", "SASRec")
+RECBOLE = ("Pop@recbole", "BPR", "LightGCN", "ItemKNN", "MultiVAE", "NeuMF", "SASRec@recbole")
 SMALL = {
     "L3AE": {"encoder": "hash:32"},
     "GFCF": {"k": 6},
@@ -47,7 +47,30 @@ SMALL = {
     "ItemKNN": {"k": 5},
     "MultiVAE": {"epochs": 2, "mlp_hidden_size": "[16]", "latent_dimension": 8},
     "NeuMF": {"epochs": 1},
-    "SASRec": {"epochs": 1, "hidden_size": 16, "inner_size": 16, "n_heads": 2, "n_layers": 1},
+    "SASRec": {"epochs": 2, "hidden_size": 8, "MAX_ITEM_LIST_LENGTH": 5, "windows": "all"},
+    "SASRecSAE": {
+        "epochs": 2,
+        "hidden_size": 8,
+        "MAX_ITEM_LIST_LENGTH": 5,
+        "sae_dim": 16,
+        "sae_k": 3,
+        "sae_epochs": 5,
+    },
+    "MatchedSASRec": {
+        "epochs": 2,
+        "hidden_size": 8,
+        "MAX_ITEM_LIST_LENGTH": 5,
+        "encoder": "hash:16",
+        "match_dim": 6,
+        "match_epochs": 3,
+    },
+    "SASRec@recbole": {
+        "epochs": 1,
+        "hidden_size": 16,
+        "inner_size": 16,
+        "n_heads": 2,
+        "n_layers": 1,
+    },
 }
 
 

@@ -42,6 +42,8 @@ NEEDED = {
     "ChebyCF": {"eta": 3},
     "KnotsELSA": {"k": 4, "sae_epochs": 1},
     "KnotsMultVAE": {"k": 4, "sae_epochs": 1},
+    "MatchedSASRec": {"match_dim": 6, "match_epochs": 1},
+    "SASRecSAE": {"sae_dim": 16, "sae_k": 2, "sae_epochs": 1},
 }
 """What the small sizes must not be for a model."""
 

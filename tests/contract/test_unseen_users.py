@@ -41,6 +41,7 @@ LEARNERS = (
     "MultiVAE",
     "RecVAE",
     "SASRec",
+    "SASRec@recbole",
 )
 
 
@@ -102,7 +103,7 @@ def test_nothing_of_a_held_out_user_is_learnt(name, tiny_path, tmp_path):
     assert a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
 
 
-@pytest.mark.parametrize("name", ["MultiVAE", "RecVAE", "AlphaRec", "SASRec", "GRU4Rec"])
+@pytest.mark.parametrize("name", ["MultiVAE", "RecVAE", "AlphaRec", "SASRec@recbole", "GRU4Rec"])
 def test_no_batch_has_a_held_out_user(name, tiny_path, tmp_path):
     experiment = experiment_of(name, tiny_path)
     training = Training(experiment, experiment.embeddings(), tmp_path)

@@ -1,0 +1,94 @@
+"""A tied sparse autoencoder of item vectors, whose codes are spread out by a uniformity loss.
+
+A file of its own beside `coder.py`: there latents are rectified, the decoder is free with rows of length 1, biases of encoder and decoder
+are two, sums are means over coordinates, and dead latents are helped by a loss; here nothing of that holds.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+_EPS = 1e-7
+"""Added to deviations and least of norms, so that a constant vector and an empty code are no division by 0 (ours)."""
+_SHARPNESS = 2.0
+"""Of the kernel of the uniformity loss, t in exp(-t ‖a - b‖²)."""
+
+
+class TiedCoder(nn.Module):
+    """SAULREC (methods 3.4, eq. 5-8). With μ and σ the mean and the sample deviation of a vector x over its own d coordinates::
+
+        x̃ = (x - μ) / σ
+        h = TopK((x̃ - b_pre) W + b_enc)           [B, h], the k largest values, signed: no ReLU is stated
+        x̂ = μ + σ (h W' + b_pre)                  W' = Wᵀ where tied
+
+    Loss: mean over the batch of ‖x - x̂‖², the sum over coordinates, plus beta times `uniformity`. No loss helps dead latents.
+
+    Ours: eq. 5 overwrites x, so that eq. 7 read literally compares x̃ with x̂; here both are raw. The deviation is that of a sample, one bias is
+    shared by both sides, W starts from Kaiming's uniform, and an untied W' starts from Wᵀ.
+    """
+
+    def __init__(self, width: int, latents: int, k: int, tied: bool, standardise: bool) -> None:
+        """Args:
+        width: d.
+        latents: h.
+        k: latents of a vector that are not 0.
+        tied: whether the decoder is the encoder's transpose throughout.
+        standardise: False takes x for x̃, with μ 0 and σ 1.
+        """
+        super().__init__()
+        self.k, self.standardise = k, standardise
+        self.encoder = nn.Parameter(nn.init.kaiming_uniform_(torch.empty(latents, width)))
+        """Wᵀ [h, d]."""
+        self.encoder_bias = nn.Parameter(torch.zeros(latents))
+        self.bias = nn.Parameter(torch.zeros(width))
+        self.decoder = None if tied else nn.Parameter(self.encoder.detach().clone())
+        """W' [h, d]; None where it is `encoder`."""
+
+    def standardised(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """(x̃ [B, d], μ [B, 1], σ [B, 1])."""
+        if not self.standardise:
+            return x, x.new_zeros(len(x), 1), x.new_ones(len(x), 1)
+        mean, deviation = x.mean(1, keepdim=True), x.std(1, keepdim=True)
+        return (x - mean) / (deviation + _EPS), mean, deviation
+
+    def code(self, x: torch.Tensor) -> torch.Tensor:
+        """h [B, h] of x [B, d]: k values of each row, the others 0."""
+        standard, _, _ = self.standardised(x)
+        dense = (standard - self.bias) @ self.encoder.T + self.encoder_bias
+        values, places = dense.topk(self.k, dim=1)
+        return torch.zeros_like(dense).scatter(1, places, values)
+
+    def labels(self, x: torch.Tensor) -> torch.Tensor:
+        """[B, k] the latents of x [B, d] with the largest values, the largest first."""
+        standard, _, _ = self.standardised(x)
+        dense = (standard - self.bias) @ self.encoder.T + self.encoder_bias
+        return dense.topk(self.k, dim=1).indices
+
+    def decoded(self, code: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        """x̂ [B, d] of codes [B, h] in the scale of x [B, d]."""
+        _, mean, deviation = self.standardised(x)
+        weight = self.encoder if self.decoder is None else self.decoder
+        made: torch.Tensor = mean + deviation * (code @ weight + self.bias)
+        return made
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """x̂ [B, d] of x [B, d]."""
+        return self.decoded(self.code(x), x)
+
+    def loss(self, x: torch.Tensor, beta: float) -> torch.Tensor:
+        """Of a batch x [B, d]."""
+        code = self.code(x)
+        found = (x - self.decoded(code, x)).square().sum(1).mean()
+        return found + beta * uniformity(code) if beta else found
+
+
+def uniformity(code: torch.Tensor) -> torch.Tensor:
+    """Mean over all ordered pairs of rows of [B, h], a row with itself too, of exp(-2 ‖a - b‖²), rows brought to length 1.
+
+    Methods 3.4, eq. 8: no logarithm; the B pairs of a row with itself are a constant. ‖a - b‖² is written as ‖a‖² + ‖b‖² - 2<a, b>.
+    """
+    unit = code / code.norm(dim=1, keepdim=True).clamp_min(_EPS)
+    squares = unit.square().sum(1)
+    apart = squares[:, None] + squares[None] - 2 * unit @ unit.T
+    return torch.exp(-_SHARPNESS * apart).mean()
