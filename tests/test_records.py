@@ -12,8 +12,10 @@ import pytest
 from recbole_ext.cli import main
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.leaderboard.analysis import Analysis
-from recbole_ext.leaderboard.csvfile import render_csv, render_trials
+from recbole_ext.leaderboard.data import board_table, render_summary, render_trials
+from recbole_ext.leaderboard.groups import groups
 from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.rows import sections
 from recbole_ext.leaderboard.sampled_vs_full import render_answer
 from recbole_ext.leaderboard.terminal import render_text
 from recbole_ext.results import (
@@ -73,8 +75,10 @@ def changed(raw, at, new):
 
 
 def show(*records):
-    for render in (render_csv, render_markdown):
-        render(records)
+    render_markdown(records)
+    grouped = groups(sections(records))
+    render_summary(grouped)
+    board_table(grouped, Analysis())
     render_trials(records)
     render_text(records)
     render_answer(records, Analysis())

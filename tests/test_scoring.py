@@ -15,12 +15,12 @@ from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.tables import read_tables
 from recbole_ext.leaderboard.analysis import Analysis, pair_key
 from recbole_ext.leaderboard.board import load_records
-from recbole_ext.leaderboard.csvfile import render_csv
 from recbole_ext.leaderboard.from_ranks import analyse
 from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.rows import sections
 from recbole_ext.leaderboard.terminal import render_text
 from recbole_ext.pipeline.replay import experiment_of
+from tests.leaderboard.factory import lines
 from tests.problems import make_experiment
 
 PROTOCOLS = "--protocols=full,uni5,expected@5,ctr", "--split_ratio=0.4,0.2,0.4"
@@ -104,8 +104,8 @@ def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, la
     assert row_of(page, labelled, "Pop")[-1] == "–"  # its scores are no probabilities
     assert "log_loss" in found["Clicks"].metrics["ctr"]
     assert found["Clicks"].metrics["ctr"]["auc"]["mean"] > 0.6 > 0.55
-    lines = [line.split(",") for line in render_csv(found.values()).splitlines()]
-    assert any(line[4] == "Chooser" and line[7:9] == ["full", "unserved"] and LISTS in line for line in lines)  # fmt: skip
+    why = [x for x in lines(found.values()) if (x["protocol"], x["metric"]) == ("full", "unserved")]
+    assert any(x["model"] == "Chooser" and x["part"] == LISTS for x in why)
 
 
 def test_rows_are_compared_only_where_both_have_numbers(run, labels, tmp_path):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.leaderboard.analysis import Analysis
+from recbole_ext.leaderboard.data import board_table
+from recbole_ext.leaderboard.groups import groups
+from recbole_ext.leaderboard.rows import sections
 from recbole_ext.results import ResultRecord, read_record, run_id
 
 KS = (10, 20)
@@ -86,6 +91,14 @@ def record(
               "parameters": 5, "epochs": None},
         environment=usual | (environment or {}),
     )  # fmt: skip
+
+
+def lines(
+    records: Iterable[ResultRecord], known: Analysis | None = None, kind: str = "value"
+) -> list[dict[str, Any]]:
+    """The lines of one kind of leaderboard.parquet."""
+    table = board_table(groups(sections(records)), known or Analysis())
+    return [line for line in table.to_pylist() if line["kind"] == kind]
 
 
 def as_if_by_gpu(path: Path) -> ResultRecord:

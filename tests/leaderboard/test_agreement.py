@@ -14,7 +14,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.findings import Paired
 from recbole_ext.leaderboard.agreement import agreements, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis, pair_key, rows_key
-from recbole_ext.leaderboard.csvfile import render_trials
+from recbole_ext.leaderboard.data import render_trials
 from recbole_ext.leaderboard.links import anchor
 from recbole_ext.leaderboard.markdown import render_markdown, render_paper
 from recbole_ext.leaderboard.papers import paper_tables

@@ -10,11 +10,10 @@ import pytest
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.leaderboard import board
 from recbole_ext.leaderboard.analysis import Analysis, write_analysis
-from recbole_ext.leaderboard.csvfile import render_csv
 from recbole_ext.leaderboard.papers import _read
 from recbole_ext.leaderboard.rows import sections
 from recbole_ext.results import SCHEMA, find_records, read_record
-from tests.leaderboard.factory import BOARD, entry, record
+from tests.leaderboard.factory import BOARD, entry, lines, record
 
 
 @pytest.fixture
@@ -38,14 +37,15 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
     assert folder / "records" / "d" / "B" / f"{BOARD[1].run_id}.json" in written
     pages = [
         folder / "LEADERBOARD.md",
-        folder / "leaderboard.csv",
+        folder / "leaderboard.parquet",
+        folder / "summary.csv",
         folder / "trials.csv",
         folder / "sampled-vs-full.md",
         *sorted((folder / "plots").glob("*.svg"), reverse=True),
     ]
-    assert written[len(BOARD) :] == pages and len(pages) == 6 and board.check(folder) == []
+    assert written[len(BOARD) :] == pages and len(pages) == 7 and board.check(folder) == []
     before = [page.read_bytes() for page in pages]
-    assert all(b"\r" not in text and text.endswith(b"\n") for text in before)
+    assert all(b"\r" not in x and x.endswith(b"\n") for x in before if x[:4] != b"PAR1")
     for page in pages:
         page.unlink()
     assert board.check(folder) == [f"{page.name} is missing" for page in pages]
@@ -58,7 +58,7 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
     board.publish(tmp_path / "no runs here", folder)  # the records beside it are enough
     assert [page.read_bytes() for page in pages] == before
     (folder / "plots" / "old-places.svg").write_text("<svg/>")
-    assert board.check(folder) == ["old-places.svg shows no section"]
+    assert board.check(folder) == ["old-places.svg shows nothing of the records"]
     board.publish(runs, folder)
     assert board.check(folder) == []
 
@@ -86,14 +86,14 @@ def test_a_page_that_was_changed_is_stale(runs, tmp_path, old, new, said):
     board.publish(runs, folder)
     page = folder / "LEADERBOARD.md"
     page.write_bytes(page.read_bytes().replace(old, new))
-    lines = board.check(folder)
-    assert any(said in line for line in lines) and len(lines) <= 21
+    told = board.check(folder)
+    assert any(said in line for line in told) and len(told) <= 21
 
 
 def test_a_lost_last_newline_is_stale(runs, tmp_path):
     folder = tmp_path / "leaderboard"
     board.publish(runs, folder)
-    page = folder / "leaderboard.csv"
+    page = folder / "summary.csv"
     page.write_bytes(page.read_bytes()[:-1])
     assert board.check(folder)
 
@@ -137,8 +137,8 @@ def test_seeds_with_other_metrics_share_what_both_have(runs, tmp_path):
         dataclasses.replace(record("A", 0.5, seed=seed), strata={"tail items": strata})
         for seed, strata in ((1, part), (2, less))
     ]
-    lines = [line for line in render_csv(seeds).splitlines() if "tail items" in line]
-    assert len(lines) == 1 and "ndcg@10" in lines[0] and "0.300000" in lines[0]
+    (line,) = [line for line in lines(seeds) if line["part"] == "tail items"]
+    assert line["metric"] == "ndcg@10" and line["mean"] == 0.3
 
 
 def test_a_paper_with_a_mistake_is_named_and_no_record_is(runs, tmp_path, monkeypatch):

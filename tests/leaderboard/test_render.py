@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import itertools
 import os
 import subprocess
@@ -16,8 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ext.leaderboard.columns import MODEL, main_columns
-from recbole_ext.leaderboard.csvfile import render_csv
+from recbole_ext.leaderboard.data import render_summary
+from recbole_ext.leaderboard.groups import groups
 from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.rows import sections
 from recbole_ext.leaderboard.table import markdown, plain
 from recbole_ext.leaderboard.terminal import render_text
 from tests.leaderboard.factory import BOARD, drawn, record
@@ -172,7 +172,7 @@ def test_the_small_board_byte_for_byte():
 @settings(max_examples=30, deadline=None)
 @given(st.permutations(MIXED))
 def test_the_order_of_records_does_not_matter(shuffled):
-    for render in (render_markdown, render_csv, render_text):
+    for render in (render_markdown, summary, render_text):
         assert render(shuffled) == render(MIXED)
 
 
@@ -204,12 +204,16 @@ def test_hashing_locale_and_time_zone_do_not_matter_and_nothing_heavy_is_importe
     assert run(light) == "[]"
 
 
+def summary(records) -> str:
+    return render_summary(groups(sections(records)))
+
+
 def whole() -> str:
-    return render_markdown(MIXED) + render_csv(MIXED) + render_text(MIXED, 90)
+    return render_markdown(MIXED) + summary(MIXED) + render_text(MIXED, 90)
 
 
 def test_no_stray_blanks():
-    for text in (render_markdown(MIXED), render_text(MIXED, 100) + "\n", render_csv(MIXED)):
+    for text in (render_markdown(MIXED), render_text(MIXED, 100) + "\n", summary(MIXED)):
         lines = text.split("\n")
         assert lines[-1] == "" and lines[-2] != "" and lines[0] == lines[0].strip() != ""
         assert all(line == line.rstrip() for line in lines)
@@ -258,7 +262,7 @@ def test_one_model_without_sampled_protocols():
 def test_no_records():
     assert render_markdown([]).endswith("No records yet.\n")
     assert render_text([]) == "no records yet"
-    assert len(render_csv([]).splitlines()) == 1
+    assert len(summary([]).splitlines()) == 1
 
 
 def test_differing_lists_are_noted_on_the_page_and_in_the_terminal():
@@ -271,28 +275,8 @@ def test_differing_lists_are_noted_on_the_page_and_in_the_terminal():
     assert "0.6000 ±0.0141 #– –" in row and "0.6000 #1 +1" in row
 
 
-def test_csv_is_long_sorted_and_has_six_decimals():
-    rows = list(csv.DictReader(io.StringIO(render_csv(BOARD))))
-    (row,) = [
-        r for r in rows if (r["model"], r["protocol"], r["metric"]) == ("C", "uni19", "ndcg_pp@10")
-    ]
-    seeds = [BOARD[2].run_id, BOARD[3].run_id]
-    assert row == {
-        "dataset": "d", "data": "d" * 12, "split": "5" * 12, "exclude": "train", "model": "C", "label": "C",
-        "seeds": "2", "protocol": "uni19", "metric": "ndcg_pp@10", "estimator": "", "part": "", "mean": "0.410000", "low": "0.400000",
-        "high": "0.420000", "sd_over_seeds": "0.014142", "sd_over_draws": "0.014142", "tuned_points": "",
-        "run_ids": " ".join(seeds),
-    }  # fmt: skip
-    assert [r["dataset"] for r in rows] == sorted(r["dataset"] for r in rows)
-    first = [r for r in rows if r["dataset"] == "d"]
-    assert [r["label"] for r in first] == sorted(r["label"] for r in first)
-    assert [r["metric"] for r in first[:4]] == ["hit_pp@10", "ndcg@10", "ndcg@20", "ndcg_pp@10"]
-    assert {r["tuned_points"] for r in first if r["model"] == "B"} == {"64"}
-
-
 def test_a_column_is_one_entry():
     from recbole_ext.leaderboard.columns import Column
-    from recbole_ext.leaderboard.rows import sections
 
     epochs = Column("epochs", "Epochs", lambda row: row.first.cost["epochs"])
     rows = sections(BOARD)[1].rows
