@@ -11,12 +11,6 @@ import pytest
 
 from recbole_ext.cli import main
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.leaderboard.analysis import Analysis
-from recbole_ext.leaderboard.data import board_table, render_summary, render_trials
-from recbole_ext.leaderboard.groups import groups
-from recbole_ext.leaderboard.markdown import render_markdown
-from recbole_ext.leaderboard.rows import sections
-from recbole_ext.leaderboard.sampled_vs_full import render_answer
 from recbole_ext.leaderboard.terminal import render_text
 from recbole_ext.results import (
     SCHEMA,
@@ -26,7 +20,7 @@ from recbole_ext.results import (
     read_records,
     run_id,
 )
-from tests.leaderboard.factory import record
+from tests.leaderboard.factory import pages, record
 
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
 
@@ -75,13 +69,8 @@ def changed(raw, at, new):
 
 
 def show(*records):
-    render_markdown(records)
-    grouped = groups(sections(records))
-    render_summary(grouped)
-    board_table(grouped, Analysis())
-    render_trials(records)
+    pages(records)
     render_text(records)
-    render_answer(records, Analysis())
 
 
 def test_what_is_read_can_be_shown_whatever_was_done_to_it(tmp_path):

@@ -17,9 +17,10 @@ from recbole_ext.leaderboard.data import (
     render_trials,
     same_table,
 )
-from recbole_ext.leaderboard.groups import groups
+from recbole_ext.leaderboard.dataset_page import render_dataset
+from recbole_ext.leaderboard.front import render_front
+from recbole_ext.leaderboard.groups import Group, groups
 from recbole_ext.leaderboard.labels import safe
-from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.papers import every_table
 from recbole_ext.leaderboard.plots import draw
 from recbole_ext.leaderboard.rows import once, sections
@@ -63,7 +64,7 @@ def analysed(
         found, broken = analyse(section, runs_folder, known, deep)
         damaged += broken
         if found:
-            known.update(found)
+            known.update(found.rounded())
             name = safe(section.first.experiment["dataset"]["name"])
             write_analysis(keep_in / name, section, known)
     return known, damaged
@@ -147,27 +148,30 @@ def _pages(
     folder: Path, records: Sequence[ResultRecord], known: Analysis
 ) -> dict[Path, str | pa.Table]:
     """Every file of a board: text as it stands, a table as it is to be read back."""
-    every = sections(records)
-    plots = {
-        folder / "plots" / name: svg
-        for section in every
-        for name, svg in draw(section, known).items()
-    }
-    page, answer = render_markdown(records, known), render_answer(records, known)
+    of = groups(sections(records))
+    by_page: dict[str, list[Group]] = {}
+    for group in of:
+        by_page.setdefault(group.page, []).append(group)
+    pages = {"LEADERBOARD.md": render_front(of, known)}
+    for name, its in by_page.items():
+        pages[f"{name}.md"], pages[f"{name}-protocols.md"] = render_dataset(its, known)
+    answer = render_answer(of, known)
     docs = folder.parent / "docs"
     if not (docs / "protocols.md").is_file():
-        # No checkout: a board keeps to its own folder, and its two pages point at each other there.
+        # No checkout: a board keeps to its own folder, and its pages point at each other there.
         docs = folder
-        page = page.replace(f"(../docs/{_ANSWER})", f"({_ANSWER})")
-        answer = answer.replace("(../leaderboard/LEADERBOARD.md)", "(LEADERBOARD.md)")
-    of = groups(every)
+        pages = {
+            name: page.replace(f"(../docs/{_ANSWER})", f"({_ANSWER})")
+            for name, page in pages.items()
+        }
+        answer = answer.replace("(../leaderboard/", "(")
     return {
-        folder / "LEADERBOARD.md": page,
+        **{folder / name: page for name, page in pages.items()},
         folder / "leaderboard.parquet": board_table(of, known),
         folder / "summary.csv": render_summary(of),
         folder / "trials.csv": render_trials(records),
         docs / _ANSWER: answer,
-        **plots,
+        **{folder / "plots" / name: svg for group in of for name, svg in draw(group).items()},
     }
 
 

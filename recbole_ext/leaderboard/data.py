@@ -104,7 +104,7 @@ def _short(value: float | None) -> float | None:
 def _of_section(group: Group, section: Section, known: Analysis) -> Iterator[dict[str, Any]]:
     main = group.main if section is group.reference else None
     table_of = (
-        {row.label: t for t in reversed(group.tables) for row in t.section.rows}
+        {label: t for t in reversed(group.tables) for label in t.labels.values()}
         if section is group.reference
         else {}
     )
@@ -125,7 +125,7 @@ def _of_section(group: Group, section: Section, known: Analysis) -> Iterator[dic
                     yield own | {
                         "kind": "paper", "protocol": "full", "metric": metric, "other": paper.title, "mean": theirs,
                     }  # fmt: skip
-    yield from _pairs(section, main, known)
+    yield from _pairs(group, section, main, known)
     yield from _orders(section, "every row", known)
     if main is not None and len(main.rows) < len(section.rows):
         yield from _orders(main, "models", known)
@@ -165,9 +165,13 @@ def _costs_and_facts(row: Row) -> Iterator[dict[str, Any]]:
             yield {"kind": "fact", "metric": name, "other": text}
 
 
-def _pairs(section: Section, main: Section | None, known: Analysis) -> Iterator[dict[str, Any]]:
+def _pairs(
+    group: Group, section: Section, main: Section | None, known: Analysis
+) -> Iterator[dict[str, Any]]:
     """Every comparison that was made, the better by label first in the alphabet."""
     adjusted = {}
+    table = group.table("full")
+    label_of = dict(table.labels) if table else {}
     for protocol in ("full", *section.sampled):
         if main is None:
             break
@@ -175,7 +179,7 @@ def _pairs(section: Section, main: Section | None, known: Analysis) -> Iterator[
         for family in families:
             for (label, metric), others in verdicts(main, known, protocol, family).items():
                 for other, tested in others.items():
-                    adjusted[protocol, metric, label, other] = tested.p
+                    adjusted[protocol, metric, label_of[label], label_of[other]] = tested.p
     rows = sorted(section.rows, key=lambda row: row.label)
     names = [("full", m) for m in (*JOINT, *COMPARED)]
     names += [
@@ -292,7 +296,7 @@ def _summary_lines(group: Group, table: Table) -> Iterator[list[object]]:
             over = group.over_splits(row.model, metric) if protocol == "full" else None
             numbers = (cell.mean, cell.low, cell.high, cell.seed_sd)
             splits = (fmean(over), stdev(over)) if over else (None, None)
-            about = [group.dataset, group.title, table.heading, row.model, row.label]
+            about = [group.dataset, group.title, table.heading, row.model, table.labels[row.label]]
             yield [
                 *about, "" if row.points is None else row.points, len(row.records), protocol, metric, place or "",
                 *map(_six, numbers), len(over) if over else 1, *map(_six, splits),
@@ -303,6 +307,8 @@ def printed(section: Section, kind: str) -> list[tuple[str, str]]:
     """Protocols and metrics of a table on its pages."""
     if kind == "ctr":
         return [("ctr", metric) for metric in POINTWISE]
+    if kind == "lists":
+        return [(p, m) for p in section.sampled for m in compared(section)]
     per_positive = [(p, m) for p in ("full", *section.sampled) for m in compared(section)]
     by_recbole = [(p, m) for p in section.sampled if protocol_of(p).by_recbole for m in BY_RECBOLE]
     return [*(("full", metric) for metric in JOINT), *per_positive, *by_recbole]

@@ -42,6 +42,8 @@ class Table:
     """`full`, `lists` (given lists, where some model scores nothing else), `ctr` (labelled pairs) or `others` (ablations, controls, zero-shot, repeats)."""
     section: Section
     """Of these rows alone, placed among themselves."""
+    labels: Mapping[str, str]
+    """Name of a row in this table -> its label among all rows: a model that stands once needs no more than its name."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,6 @@ class Group:
     def page(self) -> str:
         """Name of the dataset's pages, without an ending."""
         return page_name(self.dataset)
-
-    @property
-    def unseen_users(self) -> bool:
-        """Strong generalisation: the tested users are none that were trained on."""
-        return bool(self.reference.first.experiment["dataset"]["split"]["split"] == "users")
 
     def table(self, kind: str) -> Table | None:
         """The first table of a kind."""
@@ -143,11 +140,7 @@ def _group(title: str, sections: tuple[Section, ...]) -> Group:
     # `max` takes the first of equals.
     reference = max(range(len(sections)), key=lambda i: sum(map(len, chosen[i].values())))
     section, of_reference = sections[reference], chosen[reference]
-    tables = [
-        Table(HEADINGS[kind], kind, restricted(section, list(of.values())))
-        for kind, of in of_reference.items()
-        if of
-    ]
+    tables = [_models(kind, section, of) for kind, of in of_reference.items() if of]
     stand = [row.label for of in of_reference.values() for row in of.values()]
     papers: dict[str, list[Row]] = {}
     for row in section.rows:
@@ -160,9 +153,25 @@ def _group(title: str, sections: tuple[Section, ...]) -> Group:
             for row in section.rows
             if row in rows or (row.model in models and row.label in stand)
         ]
-        tables.append(Table(paper, "others", restricted(section, beside)))
+        labels = {row.label: row.label for row in beside}
+        tables.append(Table(paper, "others", restricted(section, beside), labels))
     mains = tuple(of["full"] for of in chosen)
     return Group(title, sections, mains, section, tuple(tables))
+
+
+def _models(kind: str, section: Section, rows: Mapping[str, Row]) -> Table:
+    """A table of one row per model, by the models' names."""
+    found = restricted(section, list(rows.values()))
+    names = {row.label: row.model for row in found.rows}
+    lists = {
+        protocol: {h: [names[label] for label in of] for h, of in by.items()}
+        for protocol, by in found.lists.items()
+    }
+    named = tuple(dataclasses.replace(row, label=row.model) for row in found.rows)
+    section = dataclasses.replace(found, rows=named, lists=lists)
+    unseen = section.first.experiment["dataset"]["split"]["split"] == "users"
+    heading = HEADINGS[kind] + (", users that training has not seen" if unseen else "")
+    return Table(heading, kind, section, {model: row.label for model, row in rows.items()})
 
 
 def chosen_rows(section: Section, kind: str) -> dict[str, Row]:
@@ -191,7 +200,7 @@ def _kinds(row: Row) -> set[str]:
 
 
 def _lists_alone(row: Row) -> bool:
-    return row.first.experiment.get("scoring") == "candidates" and "lists" in _kinds(row)
+    return "lists" in _kinds(row) and "full" not in _kinds(row)
 
 
 def _apart(row: Row) -> bool:

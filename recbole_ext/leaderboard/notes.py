@@ -53,6 +53,7 @@ def remarks(section: Section) -> list[str]:
     return [
         f"[{number}] {flag} ({listed([row.label for row in section.rows if number in row.marks])})"
         for number, flag in enumerate(section.flags, 1)
+        if any(number in row.marks for row in section.rows)
     ]
 
 

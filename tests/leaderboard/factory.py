@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.leaderboard.analysis import Analysis
+from recbole_ext.leaderboard.board import _pages
 from recbole_ext.leaderboard.data import board_table
 from recbole_ext.leaderboard.groups import groups
 from recbole_ext.leaderboard.rows import sections
@@ -99,6 +100,12 @@ def lines(
     """The lines of one kind of leaderboard.parquet."""
     table = board_table(groups(sections(records)), known or Analysis())
     return [line for line in table.to_pylist() if line["kind"] == kind]
+
+
+def pages(records: Iterable[ResultRecord], known: Analysis | None = None) -> dict[str, str]:
+    """Name of a file -> text, of everything on a board that is text."""
+    made = _pages(Path("nowhere/leaderboard"), list(records), known or Analysis())
+    return {path.name: text for path, text in made.items() if isinstance(text, str)}
 
 
 def as_if_by_gpu(path: Path) -> ResultRecord:

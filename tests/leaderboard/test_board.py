@@ -35,15 +35,13 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
     folder = tmp_path / "leaderboard"
     written, _ = board.publish(runs, folder)
     assert folder / "records" / "d" / "B" / f"{BOARD[1].run_id}.json" in written
+    names = ["LEADERBOARD.md", "d.md", "d-protocols.md", "other.md", "other-protocols.md", "leaderboard.parquet", "summary.csv",
+             "trials.csv", "sampled-vs-full.md"]  # fmt: skip
     pages = [
-        folder / "LEADERBOARD.md",
-        folder / "leaderboard.parquet",
-        folder / "summary.csv",
-        folder / "trials.csv",
-        folder / "sampled-vs-full.md",
+        *(folder / name for name in names),
         *sorted((folder / "plots").glob("*.svg"), reverse=True),
     ]
-    assert written[len(BOARD) :] == pages and len(pages) == 7 and board.check(folder) == []
+    assert written[len(BOARD) :] == pages and len(pages) == 11 and board.check(folder) == []
     before = [page.read_bytes() for page in pages]
     assert all(b"\r" not in x and x.endswith(b"\n") for x in before if x[:4] != b"PAR1")
     for page in pages:
@@ -63,6 +61,48 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
     assert board.check(folder) == []
 
 
+def test_a_page_of_ones_own_beside_the_board_is_left_alone(runs, tmp_path):
+    folder = tmp_path / "leaderboard"
+    board.publish(runs, folder)
+    (folder / "NOTES.md").write_text("# Mine\n")
+    (folder / "gone.md").write_text((folder / "d.md").read_text())
+    assert board.check(folder) == ["gone.md shows nothing of the records"]
+    board.publish(runs, folder)
+    assert (folder / "NOTES.md").is_file() and not (folder / "gone.md").exists()
+
+
+def test_a_changed_table_is_stale(runs, tmp_path):
+    folder = tmp_path / "leaderboard"
+    board.publish(runs, folder)
+    path = folder / "leaderboard.parquet"
+    whole = path.read_bytes()
+    for harm in (b"", whole[:-20], b"PAR1" + whole):
+        path.write_bytes(harm)
+        assert (
+            board.check(folder) == ["leaderboard.parquet holds another table"] or harm[4:] == whole
+        )
+
+
+def test_records_are_read_once(runs, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "recbole_ext.results.read_record", lambda path: read.append(path) or read_record(path)
+    )
+    board.publish(runs, tmp_path / "leaderboard")
+    assert len(read) == len(BOARD)
+    read.clear()
+    board.check(tmp_path / "leaderboard")
+    assert len(read) == len(BOARD)
+
+
+def test_a_record_that_does_not_follow_from_its_content_is_not_published(runs, tmp_path):
+    path = runs / BOARD[0].run_id / "record.json"
+    path.write_text(path.read_text().replace(BOARD[0].run_id, "0" * 16))
+    with pytest.raises(HarnessError, match=r"run_id does not match its content.*remove it before"):
+        board.publish(runs, tmp_path / "leaderboard")
+    assert not (tmp_path / "leaderboard").exists()
+
+
 def test_nothing_is_removed(runs, tmp_path):
     folder = tmp_path / "leaderboard"
     board.publish(runs, folder)
@@ -78,7 +118,7 @@ def test_nothing_is_removed(runs, tmp_path):
     [
         (b"0.5000", b"0.9999", "0.9999"),
         (b"\n", b"\r\n", "\r"),
-        (b"**Bold**", b"\xff Bold", "\\xff"),
+        (b"**bold**", b"\xff bold", "\\xff"),
     ],
 )
 def test_a_page_that_was_changed_is_stale(runs, tmp_path, old, new, said):
@@ -120,7 +160,7 @@ def test_a_board_keeps_to_its_folder_but_for_the_page_among_the_docs_of_a_checko
     pages = [apart / "leaderboard" / name for name in ("LEADERBOARD.md", "sampled-vs-full.md")]
     told = [page.read_text() for page in pages]
     assert "[docs/sampled-vs-full.md](sampled-vs-full.md)" in told[0]
-    assert "[the leaderboard](LEADERBOARD.md)" in told[1]
+    assert "[the leaderboard](LEADERBOARD.md)" in told[1] and "](../" not in told[1]
     (apart / "docs").mkdir()
     (apart / "docs" / "protocols.md").write_text("# Protocols\n")
     assert board.check(apart / "leaderboard")[0] != ""
@@ -168,7 +208,7 @@ def test_a_paper_with_a_mistake_is_named_and_no_record_is(runs, tmp_path, monkey
         assert not (tmp_path / "leaderboard").exists()
     papers()
     board.publish(runs, tmp_path / "leaderboard")
-    assert "Ours, Table 1" in (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
+    assert "Ours, Table 1" in (tmp_path / "leaderboard" / "d.md").read_text()
     _read.cache_clear()
 
 

@@ -105,6 +105,8 @@ def test_the_summary_has_a_line_for_what_a_page_prints_of_each_model():
     }  # fmt: skip
     names = {(r["model"], r["protocol"], r["metric"]) for r in rows}
     assert ("A", "uni19", "ndcg_pp@10") in names and ("D", "uni19", "ndcg_pp@10") not in names
+    of_lists = {(r["model"], r["protocol"]) for r in rows if r["table"].startswith("Models that")}
+    assert {("LM", "uni19"), ("A", "uni19")} <= of_lists and ("A", "full") not in of_lists
     again = [*BOARD, record("A", 0.1, drawn(0.1), params={"p": 9})]
     assert len(summary(again)) == len(rows)  # one row per model
 
