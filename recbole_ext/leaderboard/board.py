@@ -42,6 +42,22 @@ def load_records(folder: Path) -> tuple[list[ResultRecord], list[HarnessError]]:
     return sorted(once(record for _, record in found), key=lambda r: r.run_id), damaged
 
 
+def published_records(board_folder: Path) -> tuple[list[ResultRecord], list[HarnessError]]:
+    """`load_records` of a board, where each run has one file that is named by it."""
+    found, damaged = read_records(board_folder / "records")
+    first: dict[str, Path] = {}
+    for path, record in found:
+        if path.name != f"{record.run_id}.json":
+            damaged.append(
+                HarnessError(f"{path}: its run is {record.run_id}, not what its name says")
+            )
+        elif other := first.get(record.run_id):
+            damaged.append(HarnessError(f"{path}: of the run that {other} is of"))
+        else:
+            first[record.run_id] = path
+    return sorted(once(record for _, record in found), key=lambda r: r.run_id), damaged
+
+
 def analysed(
     records: Iterable[ResultRecord],
     runs_folder: Path,
@@ -83,7 +99,7 @@ def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[Har
         HarnessError: a record is damaged, what is there is of a later version, or there is no record in either folder.
     """
     found, damaged = load_records(runs_folder)
-    published, broken = load_records(board_folder / "records")
+    published, broken = published_records(board_folder)
     before = read_analysis(board_folder / "records")
     for error in [*damaged, *broken, *(e for e in before[1] if isinstance(e, LeftAlone))]:
         if isinstance(error, LeftAlone):
@@ -114,7 +130,7 @@ def publish(runs_folder: Path, board_folder: Path) -> tuple[list[Path], list[Har
 
 def check(board_folder: Path) -> list[str]:
     """Lines in which the files differ from what the records say; empty when the board is fresh."""
-    records, damaged = load_records(board_folder / "records")
+    records, damaged = published_records(board_folder)
     known, broken = read_analysis(board_folder / "records")
     if damaged or broken:
         return [str(error) for error in damaged + broken]

@@ -53,7 +53,7 @@ def _name(row: Row) -> str:
 
 
 def _colours(rows: Sequence[Row]) -> dict[str, str]:
-    """The first rows' own colours, by label."""
+    """The first rows' own colours, by label: the same ones in each picture of a group."""
     return {row.label: COLOURS[i] if i < len(COLOURS) else GREY for i, row in enumerate(rows)}
 
 
@@ -69,7 +69,7 @@ def _places_plot(section: Section, title: str) -> str:
     orders, metric = _orders(section), COMPARED[0]
     rows = [r for r in section.rows if all(r.cell(p, metric) is not None for p in orders)]
     placed = {p: cell_places([row.cell(p, metric) for row in rows]) for p in orders}
-    colours = _colours(rows)
+    colours = _colours(section.rows)
     step, height = 130.0, _TOP + 22.0 * (len(rows) + 2)
     width = 2 * _LABELS + step * (len(orders) - 1)
     x = {p: _LABELS + step * i for i, p in enumerate(orders)}
@@ -142,7 +142,7 @@ def _tuning_plot(section: Section, title: str) -> str:
     tuned = {row.label: best_so_far(row) for row in section.rows}
     rows = [row for row in section.rows if len(tuned[row.label]) > 1]
     read = sorted({r.experiment["valid_metric"] for row in rows for r in row.records})
-    colours = _colours(rows)
+    colours = _colours(section.rows)
     x = _log_scale([1.0, *(float(len(tuned[row.label])) for row in rows)])
     y = _scale([value for row in rows for value in tuned[row.label]])
     parts = [

@@ -103,6 +103,21 @@ def test_a_record_that_does_not_follow_from_its_content_is_not_published(runs, t
     assert not (tmp_path / "leaderboard").exists()
 
 
+def test_a_run_has_one_file_on_a_board_and_is_named_by_it(runs, tmp_path):
+    folder = tmp_path / "leaderboard"
+    path = board.publish(runs, folder)[0][0]
+    copy = folder / "records" / "other" / "Copy" / path.name
+    copy.parent.mkdir(parents=True)
+    copy.write_text(path.read_text())
+    (told,) = board.check(folder)
+    assert str(path) in told and str(copy) in told
+    with pytest.raises(HarnessError, match=r"of the run that .*; remove it before publishing"):
+        board.publish(runs, folder)
+    copy.rename(path.parent / f"{'0' * 16}.json")
+    (told,) = board.check(folder)
+    assert told.endswith(f"its run is {path.stem}, not what its name says")
+
+
 def test_nothing_is_removed(runs, tmp_path):
     folder = tmp_path / "leaderboard"
     board.publish(runs, folder)
