@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from statistics import fmean
 from typing import Any
@@ -16,6 +16,7 @@ from recbole_ext.leaderboard.blocks import WRITTEN, bullets
 from recbole_ext.leaderboard.columns import Bold, Column, Parts
 from recbole_ext.leaderboard.family import MEANING
 from recbole_ext.leaderboard.groups import Group
+from recbole_ext.leaderboard.kinds import other_kinds
 from recbole_ext.leaderboard.labels import listed
 from recbole_ext.leaderboard.rows import HEADLINE
 from recbole_ext.leaderboard.standing import (
@@ -31,6 +32,10 @@ from recbole_ext.leaderboard.table import escaped
 
 MOST_LINES = 80
 MOST_BYTES = 10_000
+_MOST_OF_A_KIND = 10
+"""Models of a table of another kind than the first."""
+_SOME = 15
+"""Models of the first table that stay while tables of other kinds grow."""
 _SIZES = ("users", "items", "interactions")
 
 _READ = """\
@@ -53,18 +58,26 @@ def render_front(groups: Sequence[Group], known: Analysis) -> str:
     of_dataset = fields(groups, known)
     found = models_over(of_dataset)
     told = answers(of_dataset, known)
-    for count in range(len(found), -1, -1):
-        page = _page(groups, of_dataset, found, count, told, known)
+    for count, of_a_kind in _shrinking(len(found)):
+        page = _page(groups, of_dataset, found, (count, of_a_kind), told, known)
         if page.count("\n") <= MOST_LINES and len(page.encode()) <= MOST_BYTES:
             return page
     return page
+
+
+def _shrinking(models: int) -> Iterator[tuple[int, int]]:
+    """(models of the first table, of each other kind) from all to none: the first table gives way down to some, then the others."""
+    some = min(models, _SOME)
+    yield from ((count, _MOST_OF_A_KIND) for count in range(models, some, -1))
+    yield from ((some, of_a_kind) for of_a_kind in range(_MOST_OF_A_KIND, 0, -1))
+    yield from ((count, 0) for count in range(some, -1, -1))
 
 
 def _page(
     groups: Sequence[Group],
     of_dataset: Sequence[Field],
     found: Sequence[Standing],
-    count: int,
+    most: tuple[int, int],
     told: Sequence[str],
     known: Analysis,
 ) -> str:
@@ -72,7 +85,8 @@ def _page(
     if told:
         blocks.append(bullets(told))
     if found:
-        blocks += ["## Models over datasets", _models(of_dataset, found, count)]
+        blocks += ["## Models over datasets", _models(of_dataset, found, most[0])]
+    blocks += other_kinds(groups, most[1])
     if by_protocol := orders(of_dataset, known):
         blocks += ["## Protocols", _protocols(by_protocol)]
     blocks += ["## Datasets", _datasets(groups), _READ]

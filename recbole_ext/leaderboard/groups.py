@@ -68,6 +68,11 @@ class Group:
         """Name of the dataset's pages, without an ending."""
         return page_name(self.dataset)
 
+    @property
+    def unseen_users(self) -> bool:
+        """Strong generalisation: the tested users are none that were trained on."""
+        return unseen_users(self.reference)
+
     def table(self, kind: str) -> Table | None:
         """The first table of a kind."""
         return next((table for table in self.tables if table.kind == kind), None)
@@ -88,6 +93,11 @@ class Group:
                 return None
             values.append(cell.mean)
         return values if len(values) > 1 else None
+
+
+def unseen_users(section: Section) -> bool:
+    """Whether a split tests users that training has not seen."""
+    return bool(section.first.experiment["dataset"]["split"]["split"] == "users")
 
 
 def page_name(dataset: str) -> str:
@@ -169,8 +179,9 @@ def _models(kind: str, section: Section, rows: Mapping[str, Row]) -> Table:
     }
     named = tuple(dataclasses.replace(row, label=row.model) for row in found.rows)
     section = dataclasses.replace(found, rows=named, lists=lists)
-    unseen = section.first.experiment["dataset"]["split"]["split"] == "users"
-    heading = HEADINGS[kind] + (", users that training has not seen" if unseen else "")
+    heading = HEADINGS[kind] + (
+        ", users that training has not seen" if unseen_users(section) else ""
+    )
     return Table(heading, kind, section, {model: row.label for model, row in rows.items()})
 
 

@@ -68,7 +68,7 @@ def fields(groups: Sequence[Group], known: Analysis) -> list[Field]:
     best: dict[str, Group] = {}
     for group in groups:
         main = group.main
-        if main is None or main.headline != HEADLINE:
+        if main is None or main.headline != HEADLINE or group.unseen_users:
             continue
         other = best.get(group.dataset)
         if other is None or other.main is None or len(main.rows) > len(other.main.rows):

@@ -158,6 +158,39 @@ def test_pages_keep_to_their_size_whatever_there_is(models):
         assert heading in text  # what the first page has no room for is on the second
 
 
+def test_results_of_another_kind_have_tables_of_their_own_with_dashes():
+    users = {"split": "users", "split_seed": 1}
+    found = [
+        record("A", 0.5, {"uni19": 0.5}, dataset="lists"),
+        record("Chooser", None, {"uni19": 0.4}, dataset="lists", scoring="candidates"),
+        record("A", 0.9, dataset="strong", split=users),
+        record("B", 0.8, dataset="strong", split=users),
+    ]  # fmt: skip
+    for name, auc in (("Clicks", 0.7), ("A", 0.6)):
+        item = record(name, None, dataset="pairs", scoring="pointwise")
+        of = {"auc": {"mean": auc, "low": 0.5, "high": 0.9}}
+        found.append(dataclasses.replace(item, metrics={"ctr": of}))
+    page = pages(found)["LEADERBOARD.md"]
+    blocks = {block.partition("\n")[0]: block for block in page.split("\n## ")}
+    models = blocks["Models over datasets"]
+    assert (
+        "|A|" in models
+        and "Chooser" not in models
+        and "Clicks" not in models
+        and "0.9000" not in models
+    )
+    assert "|[strong](strong.md) NDCG@20|" in blocks["Users that training has not seen"]
+    assert "|A|–|0.9000|" in blocks["Users that training has not seen"]
+    assert "|[lists](lists.md) NDCG@10 per positive of uni19|" in blocks["Given lists"]
+    assert blocks["Given lists"].index("|A|–|0.5000|") < blocks["Given lists"].index(
+        "|Chooser|–|0.4000|"
+    )
+    pairs = blocks["Labelled pairs"]
+    assert "|[pairs](pairs.md) AUC|[pairs](pairs.md) UAUC|" in pairs
+    assert pairs.index("|Clicks|–|0.7000|–|") < pairs.index("|A|–|0.6000|–|")
+    assert "Labelled pairs" not in pages(TWO)["LEADERBOARD.md"]
+
+
 def test_links_of_pages_lead_to_pages():
     made = pages(TWO, everything_differs(TWO))
     for name, text in made.items():

@@ -78,6 +78,15 @@ Written by `python run_bench.py board --publish` from the records; do not edit.
 |D|–|–|–|0.2000 untuned|–|2|–|–|
 |E|–|–|–|–|0.3000|2|–|+0.0|
 
+## Given lists
+
+|Model|Family|[d](d.md) NDCG@10 per positive of uni19|
+|---|---|--:|
+|LM|–|0.9000|
+|B|–|0.6000|
+|A|–|0.5000|
+|C|–|0.4100|
+
 ## Protocols
 """
 
