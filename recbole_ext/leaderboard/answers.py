@@ -11,10 +11,12 @@ from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import Agreement, agreements
 from recbole_ext.leaderboard.analysis import LEVEL, Analysis
 from recbole_ext.leaderboard.family import LLM, encoder_kind, reads_language, tags_of
+from recbole_ext.leaderboard.groups import Group
 from recbole_ext.leaderboard.labels import listed
 from recbole_ext.leaderboard.papers import PaperTable, paper_tables
 from recbole_ext.leaderboard.plots import seconds
 from recbole_ext.leaderboard.rows import Row
+from recbole_ext.leaderboard.sizes import published_sizes, sizes_met
 from recbole_ext.leaderboard.standing import METRIC, Field
 from recbole_ext.leaderboard.standings import COMPARED
 from recbole_ext.leaderboard.table import escaped
@@ -28,13 +30,13 @@ def link(field: Field) -> str:
     return f"[{escaped(field.group.dataset)}]({field.group.page}.md)"
 
 
-def answers(fields: Sequence[Field], known: Analysis) -> list[str]:
+def answers(groups: Sequence[Group], fields: Sequence[Field], known: Analysis) -> list[str]:
     """In the order of the questions; one that nothing answers yet is left out."""
     found = (
         _does_text_help(fields),
         _does_language_beat(fields, "EASE"),
         _does_sampling_mislead(fields, known),
-        _were_figures_met(fields),
+        _were_figures_met(groups, fields),
         _did_claims_hold(fields),
         _cheapest(fields),
     )
@@ -150,27 +152,35 @@ def _beside(fields: Sequence[Field]) -> Iterator[tuple[Field, PaperTable]]:
             yield field, paper
 
 
-def _were_figures_met(fields: Sequence[Field]) -> str:
+def _were_figures_met(groups: Sequence[Group], fields: Sequence[Field]) -> str:
+    """Sizes of datasets, and scores of papers, that come out here to the last digit that is printed."""
+    told = []
+    printed = [group for group in groups if published_sizes(group.dataset) is not None]
+    if printed:
+        met = {f"[{escaped(g.dataset)}]({g.page}.md)" for g in printed if sizes_met([g])}
+        names = f" ({listed(sorted(met))})" if met else ""
+        count = len({group.dataset for group in printed})
+        told.append(f"sizes of {len(met)} of {count} datasets{names}")
     tables = list(_beside(fields))
-    if not tables:
-        return ""
-    comparable = [(f, paper) for f, paper in tables if not paper.differences(f.section)]
-    met = compared = 0
-    for field, paper in comparable:
+    met_scores = compared = 0
+    for field, paper in tables:
         for row, metric in itertools.product(field.section.rows, paper.shown):
             theirs, cell = paper.value(row, metric), row.cell("full", metric)
-            if theirs is not None and cell is not None:
+            if theirs is not None and cell is not None and not paper.differences(field.section):
                 compared += 1
-                met += round(cell.mean, _DIGITS) == round(theirs, _DIGITS)
-    start = f"**Which published figures were met?** {met} of {compared} to the digit" if compared else (
-        "**Which published figures were met?** None can be: "
-    )  # fmt: skip
+                met_scores += round(cell.mean, _DIGITS) == round(theirs, _DIGITS)
     where = listed(sorted({link(field) for field, _ in tables}))
-    if not compared:
-        return f"{start}each of the {len(tables)} tables of papers that stand beside our rows has other data, another split or another encoder, named there ({where})."
-    return (
-        f"{start}, in {len(comparable)} of {len(tables)} tables whose conditions agree ({where})."
-    )
+    if compared:
+        told.append(f"{met_scores} of {compared} scores of papers whose conditions agree ({where})")
+    elif tables:
+        told.append(
+            f"no score: each of the {len(tables)} tables of papers beside our rows has other data, another split or another encoder "
+            f"({where})"
+        )
+    if not told:
+        return ""
+    text = "; ".join(told)
+    return f"**Which published figures were met to the digit?** {text[0].upper()}{text[1:]}."
 
 
 def _did_claims_hold(fields: Sequence[Field]) -> str:

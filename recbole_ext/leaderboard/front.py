@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cache
 from statistics import fmean
-from typing import Any
 
-from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.agreement import Agreement
 from recbole_ext.leaderboard.analysis import Analysis
@@ -19,6 +16,7 @@ from recbole_ext.leaderboard.groups import Group
 from recbole_ext.leaderboard.kinds import other_kinds
 from recbole_ext.leaderboard.labels import listed
 from recbole_ext.leaderboard.rows import HEADLINE
+from recbole_ext.leaderboard.sizes import published_sizes, sizes_met, sizes_of
 from recbole_ext.leaderboard.standing import (
     METRIC,
     MOVED,
@@ -36,7 +34,6 @@ _MOST_OF_A_KIND = 10
 """Models of a table of another kind than the first."""
 _SOME = 15
 """Models of the first table that stay while tables of other kinds grow."""
-_SIZES = ("users", "items", "interactions")
 
 _READ = """\
 ## How to read it, and how to add a row
@@ -57,7 +54,7 @@ def render_front(groups: Sequence[Group], known: Analysis) -> str:
         return f"# Leaderboard\n\n{WRITTEN}\n\nNo records yet.\n\n{_READ}\n"
     of_dataset = fields(groups, known)
     found = models_over(of_dataset)
-    told = answers(of_dataset, known)
+    told = answers(groups, of_dataset, known)
     for count, of_a_kind in _shrinking(len(found)):
         page = _page(groups, of_dataset, found, (count, of_a_kind), told, known)
         if page.count("\n") <= MOST_LINES and len(page.encode()) <= MOST_BYTES:
@@ -161,22 +158,15 @@ def _datasets(groups: Sequence[Group]) -> str:
         by_page.setdefault(group.page, []).append(group)
 
     def sizes(page: str) -> str:
-        told = {
-            tuple(group.reference.first.data[key] for key in _SIZES): None
-            for group in by_page[page]
-        }
+        told = {sizes_of(group): None for group in by_page[page]}
         return "; ".join(" / ".join(f"{n:,}" for n in size) for size in told)
 
     def anchor(page: str) -> str | None:
-        printed = _published(by_page[page][0].dataset)
-        if printed is None:
+        theirs = published_sizes(by_page[page][0].dataset)
+        if theirs is None:
             return None
-        theirs = tuple(printed.get(key) for key in _SIZES)
-        ours = {tuple(group.reference.first.data[key] for key in _SIZES) for group in by_page[page]}
         return (
-            "met"
-            if theirs in ours
-            else f"{' / '.join(f'{n:,}' for n in theirs if n is not None)} printed"
+            "met" if sizes_met(by_page[page]) else f"{' / '.join(f'{n:,}' for n in theirs)} printed"
         )
 
     columns: list[Column[str]] = [
@@ -192,13 +182,3 @@ def _datasets(groups: Sequence[Group]) -> str:
         for p in by_page
     ]
     return "\n".join(lines) + f"\n\n* Pages: {', '.join(links)}."
-
-
-@cache
-def _published(dataset: str) -> dict[str, Any] | None:
-    """Sizes that a dataset's paper or page prints; None of one that is not in the catalogue."""
-    path = properties() / "dataset" / f"{dataset}.yaml"
-    if "/" in dataset or "\\" in dataset or not path.is_file():
-        return None
-    found = (read_yaml(path) or {}).get("published")
-    return found if isinstance(found, dict) else None

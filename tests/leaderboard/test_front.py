@@ -110,7 +110,8 @@ def test_a_claim_of_a_paper_that_ours_turn_round_is_named():
         f"or a near dataset: L3AE over EASE ({where})."
     ) in page
     assert (
-        "**Which published figures were met?** None can be: each of the 2 tables of papers" in page
+        "**Which published figures were met to the digit?** No score: each of the 2 tables of"
+        in page
     )
 
 
@@ -122,7 +123,13 @@ def test_figures_are_met_to_the_digit_only_where_conditions_agree():
     )
     page = pages([same])["LEADERBOARD.md"]
     # Recall@10, recall@20, NDCG@10, NDCG@20 are all 0.2448 here; the paper's recall@20 is.
-    assert "**Which published figures were met?** 1 of 4 to the digit, in 1 of 1 tables" in page
+    where = "[amazon-games](amazon-games.md)"
+    assert f"1 of 4 scores of papers whose conditions agree ({where})." in page
+    assert f"met to the digit?** Sizes of 1 of 1 datasets ({where});" in page
+    other = dataclasses.replace(same, data={**same.data, "users": 5221})
+    page = pages([other])["LEADERBOARD.md"]
+    assert "Sizes of 0 of 1 datasets; no score: each of the 1 tables" in page
+    assert "5,222 / 2,676 / 85,690 printed" in page
 
 
 @pytest.mark.parametrize("models", [1, 12, 70])
