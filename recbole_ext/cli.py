@@ -211,7 +211,7 @@ def _board(arguments: Arguments) -> int:
     if records is not None and not records.is_dir():
         raise HarnessError(f"--records={records}: no such folder")
     if paper is not None:
-        from recbole_ext.leaderboard.markdown import render_paper
+        from recbole_ext.leaderboard.papers_beside import render_paper
 
         found, damaged = board.load_records(records or published / "records")
         for error in damaged:

@@ -11,10 +11,6 @@ import pytest
 
 from recbole_ext.cli import main
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.leaderboard.analysis import Analysis
-from recbole_ext.leaderboard.csvfile import render_csv, render_trials
-from recbole_ext.leaderboard.markdown import render_markdown
-from recbole_ext.leaderboard.sampled_vs_full import render_answer
 from recbole_ext.leaderboard.terminal import render_text
 from recbole_ext.results import (
     SCHEMA,
@@ -24,7 +20,7 @@ from recbole_ext.results import (
     read_records,
     run_id,
 )
-from tests.leaderboard.factory import record
+from tests.leaderboard.factory import pages, record
 
 INTERVAL = {"mean": 0.5, "low": 0.4, "high": 0.6}
 
@@ -73,11 +69,8 @@ def changed(raw, at, new):
 
 
 def show(*records):
-    for render in (render_csv, render_markdown):
-        render(records)
-    render_trials(records)
+    pages(records)
     render_text(records)
-    render_answer(records, Analysis())
 
 
 def test_what_is_read_can_be_shown_whatever_was_done_to_it(tmp_path):

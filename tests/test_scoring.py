@@ -15,12 +15,11 @@ from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.tables import read_tables
 from recbole_ext.leaderboard.analysis import Analysis, pair_key
 from recbole_ext.leaderboard.board import load_records
-from recbole_ext.leaderboard.csvfile import render_csv
 from recbole_ext.leaderboard.from_ranks import analyse
-from recbole_ext.leaderboard.markdown import render_markdown
 from recbole_ext.leaderboard.rows import sections
 from recbole_ext.leaderboard.terminal import render_text
 from recbole_ext.pipeline.replay import experiment_of
+from tests.leaderboard.factory import lines, pages
 from tests.problems import make_experiment
 
 PROTOCOLS = "--protocols=full,uni5,expected@5,ctr", "--split_ratio=0.4,0.2,0.4"
@@ -61,6 +60,13 @@ def row_of(page, heading, model):
     raise AssertionError(f"no {model} below {heading}")
 
 
+def page_of(found):
+    """The page of the one dataset that some runs are on."""
+    made = pages(found.values())
+    (name,) = (n for n in made if n.endswith("-protocols.md"))
+    return made[name.replace("-protocols", "")]
+
+
 def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, labels, tmp_path):
     code, told, found = run("TwoStages,Chooser,Clicks,Pop", *PROTOCOLS)
     assert code == 0, told.err
@@ -86,26 +92,32 @@ def test_four_kinds_of_models_stand_on_one_board_with_dashes_and_reasons(run, la
         f"no ctr, expected@5 and full: {LISTS} (Chooser)",
         f"no expected@5 and full: {PAIRS} (Clicks)",
     )
-    page = render_markdown(found.values())
+    page = page_of(found)
     for text in (told.out, page):
         for reason in reasons:
             assert reason in " ".join(text.split())
-        for name in ("Chooser", "Clicks"):
-            cells = row_of(text, "Full ranking" if text is told.out else "### Full ranking", name)
-            assert cells[1:6] == ["–"] * 5  # rank, and the four metrics
-    sampled = "### NDCG@10 per positive, sampled beside full"
     for name in ("Chooser", "Clicks"):
-        cells = row_of(page, sampled, name)
-        assert cells[1] == "–" and cells[2] == "–" and cells[3].startswith("0.")
-    labelled = "### Labelled pairs of the test part"
-    assert row_of(page, labelled, "Chooser")[1:] == ["–"] * 3
+        cells = row_of(told.out, "Full ranking", name)
+        assert cells[1:6] == ["–"] * 5  # rank, and the four metrics
+    main, lists, labels_ = (
+        page.split(f"### {heading}")[1].split("###")[0]
+        for heading in (
+            "Models\n",
+            "Models that choose from given lists",
+            "Models on labelled pairs",
+        )
+    )
+    assert "| Chooser" not in main + labels_ and "| Clicks" not in main + lists
+    chooser = row_of(lists, "Model", "Chooser")
+    assert chooser[1] == "–" and chooser[2] == "–" and chooser[3].startswith("0.")
+    labelled = "### Models on labelled pairs"
     for name in ("Pop", "Clicks"):
         assert row_of(page, labelled, name)[1].startswith("0.")
     assert row_of(page, labelled, "Pop")[-1] == "–"  # its scores are no probabilities
     assert "log_loss" in found["Clicks"].metrics["ctr"]
     assert found["Clicks"].metrics["ctr"]["auc"]["mean"] > 0.6 > 0.55
-    lines = [line.split(",") for line in render_csv(found.values()).splitlines()]
-    assert any(line[4] == "Chooser" and line[7:9] == ["full", "unserved"] and LISTS in line for line in lines)  # fmt: skip
+    why = [x for x in lines(found.values()) if (x["protocol"], x["metric"]) == ("full", "unserved")]
+    assert any(x["model"] == "Chooser" and x["part"] == LISTS for x in why)
 
 
 def test_without_a_number_of_full_ranking_there_is_no_table_of_it(run, labels):
@@ -205,8 +217,8 @@ def test_a_generator_is_judged_by_its_first_place_over_all_users(run, tmp_path):
     flag = f"uni5: {bad.sum():,} of {bad.size:,} outputs name no candidate and count as misses"
     assert record.flags == ["untuned", flag] and flag in " ".join(told.out.split())
     assert "Hit@1 per positive, sampled beside full" in told.out
-    page = render_markdown(found.values())
-    assert row_of(page, "### Hit@1 per positive, sampled beside full", "Generator")[2].startswith("0.")  # fmt: skip
+    heading = "### Models that choose from given lists: Hit@1 per positive, sampled beside full"
+    assert row_of(page_of(found), heading, "Generator")[2].startswith("0.")
 
 
 def test_tables_are_kept_and_give_the_numbers_again(run, labels, tmp_path):

@@ -1,4 +1,4 @@
-"""Models over datasets: the mean of their places, one place per dataset; and over the random splits of one dataset."""
+"""Models over datasets: the mean of their places, one place per dataset."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
-from recbole_ext.core.canonical import canonical_json
 from recbole_ext.leaderboard.rows import HEADLINE, Section
 
 
@@ -82,52 +80,6 @@ def _largest(
             common &= others.pop(chosen[-1])
     inside = [key for key in models if key in best[0]]
     return inside, {name for name in names if best[1] & bit[name]}
-
-
-@dataclass(frozen=True)
-class OverSplits:
-    """Models over sections that differ in nothing but the seed of the split."""
-
-    section: Section
-    """One of them."""
-    seeds: tuple[int, ...]
-    values: dict[str, dict[str, list[float]]]
-    """Model -> metric of full ranking -> its value on each split; models that stand on every split, best first."""
-
-
-def over_splits(sections: Sequence[Section], metrics: Sequence[str]) -> list[OverSplits]:
-    """Groups of at least two splits of the same data."""
-    groups: dict[str, list[Section]] = {}
-    for section in sections:
-        asked = section.first.experiment
-        split = {k: v for k, v in asked["dataset"]["split"].items() if k != "split_seed"}
-        key = canonical_json(
-            [_dataset(section), section.first.fingerprints["data"], split, asked["exclude"]]
-        )
-        groups.setdefault(key, []).append(section)
-    found = []
-    for group in groups.values():
-        if len(group) < 2:
-            continue
-        models = set.intersection(*({row.model for row in s.rows} for s in group))
-        values = {
-            model: {
-                metric: [_best(section, model, metric) for section in group] for metric in metrics
-            }
-            for model in models
-        }
-        values = {m: v for m, v in values.items() if all(None not in x for x in v.values())}
-        order = sorted(values, key=lambda m: (-fmean(values[m][metrics[-1]]), m))
-        seeds = sorted(s.first.experiment["dataset"]["split"]["split_seed"] for s in group)
-        found.append(OverSplits(group[0], tuple(seeds), {m: values[m] for m in order}))
-    return found
-
-
-def _best(section: Section, model: str, metric: str) -> Any:
-    """A metric of the model's best row of a section."""
-    row = next(row for row in section.rows if row.model == model)
-    cell = row.cell("full", metric)
-    return None if cell is None else cell.mean
 
 
 def _identity(section: Section) -> tuple[str, str]:

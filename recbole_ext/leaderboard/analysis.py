@@ -47,6 +47,17 @@ class Analysis:
     def __bool__(self) -> bool:
         return bool(self.pairs or self.corrected or self.taus)
 
+    def rounded(self) -> Analysis:
+        """As it is read back from a file."""
+        return Analysis(
+            {key: Paired(**_rounded(value)) for key, value in self.pairs.items()},
+            {
+                key: Corrected(**_values(Corrected, _rounded(value)))
+                for key, value in self.corrected.items()
+            },
+            {key: (_short(low), _short(high)) for key, (low, high) in self.taus.items()},
+        )
+
     def update(self, other: Analysis) -> None:
         self.pairs |= other.pairs
         self.corrected |= other.corrected

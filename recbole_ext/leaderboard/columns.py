@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Generic, TypeVar
@@ -141,17 +141,14 @@ def main_columns(section: Section, found: Verdicts) -> tuple[Column[Row], ...]:
     )
 
 
-def difference_columns(section: Section, found: Verdicts) -> tuple[Column[Row], ...]:
+def lead_column(section: Section, found: Verdicts, metric: str) -> Column[Row]:
     """The first row's lead over each other row, with its interval, effect size and adjusted p-value."""
     first = section.rows[0].label
 
-    def lead(metric: str, heading: str) -> Column[Row]:
-        def value(row: Row) -> Tested | None:
-            return found.get((first, metric), {}).get(row.label)
+    def value(row: Row) -> Tested | None:
+        return found.get((first, metric), {}).get(row.label)
 
-        return Column(metric, heading, value, _tested)
-
-    return (MODEL, lead("recall@20", "Recall@20"), lead("ndcg@20", "NDCG@20"))
+    return Column(f"behind {metric}", f"First's lead in {heading_of(metric)}", value, _tested)
 
 
 def _tested(result: Tested) -> Parts:
@@ -294,6 +291,22 @@ def agreement_columns(full: float | None) -> tuple[Column[Agreement], ...]:
         ),
         Column("resolution", f"Resolution{of_full}", lambda found: found.resolution, _fixed(2)),
     )
+
+
+def every_row_columns(
+    every: Sequence[Agreement], found: Sequence[Agreement]
+) -> list[Column[Agreement]]:
+    """τ-b over all rows of a split, ablations too, where that is another number."""
+    by_heading = {agreement.heading: agreement for agreement in every}
+    if not found or not every or every[0].rows == found[0].rows:
+        return []
+
+    def show(of: Agreement) -> tuple[str, ...]:
+        ends = "" if of.ends is None else f"[{of.ends[0]:+.2f}, {of.ends[1]:+.2f}]"
+        return (f"{of.tau:+.2f}" if of.tau is not None else "–", ends)
+
+    heading = f"τ-b of all {every[0].rows} rows"
+    return [Column("every", heading, lambda one: by_heading.get(one.heading), show)]
 
 
 BEYOND = {

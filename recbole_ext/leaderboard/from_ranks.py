@@ -32,6 +32,8 @@ from recbole_ext.leaderboard.analysis import (
     rows_key,
     swapped,
 )
+from recbole_ext.leaderboard.groups import chosen_rows, restricted
+from recbole_ext.leaderboard.resampled import Estimates, recall, remember
 from recbole_ext.leaderboard.rows import Row, Section, trailing_number
 from recbole_ext.leaderboard.standings import COMPARED, compared
 
@@ -55,32 +57,45 @@ def analyse(
         known: what was found before.
         deep: corrected estimates and intervals of rank correlations too; False stops at the paired tests.
     """
+    here = [row for row in section.rows if _are_there(row, runs)]
+    wanted = {row.label: _wanted(section, row) for row in here}
+    lists_agree = {name for of in wanted.values() for name in of if section.comparable(name[0])}
     lacking = {
         row.label
-        for one, two in itertools.combinations(section.rows, 2)
-        for name in _shared(section, one, two)
+        for one, two in itertools.combinations(here, 2)
+        for name in wanted[one.label] & wanted[two.label] & lists_agree
         if pair_key(one, two, *name)[0] not in known.pairs
         for row in (one, two)
     }
     if deep:
         lacking |= {
             row.label
-            for row in section.rows
+            for row in here
             for name in _drawn(row)
             if (row_ids(row), *name) not in known.corrected
         }
         # An interval needs every row: without all ranks it is not asked for, or it would be at every call.
-        whole = all(_are_there(row, runs) for row in section.rows)
-        if whole and any((rows_key(section), *name) not in known.taus for name in _orders(section)):
-            lacking |= {row.label for row in section.rows}
+        for part in _parts(section):
+            inside = {row.label for row in part.rows if _ranks(row)}
+            if inside <= wanted.keys() and any(
+                (rows_key(part), *name) not in known.taus for name in _orders(part)
+            ):
+                lacking |= inside
     tables, damaged = _tables(section, lacking, runs)
     values = {
         row.label: _values(section, row, tables[row.label]) for row in _having(section, tables)
     }
     found = Analysis(pairs=_pairs(section, values, known))
     if deep and tables:
-        _deep(section, tables, values, found)
+        _deep(section, tables, values, runs, known, found)
     return found, damaged
+
+
+def _parts(section: Section) -> list[Section]:
+    """Rows whose orders are looked at: all of a section, and one of each model."""
+    models = list(chosen_rows(section, "full").values())
+    apart = 1 < len(models) < len(section.rows)
+    return [section, *([restricted(section, models)] if apart else [])]
 
 
 def _having(section: Section, tables: Mapping[str, Sequence[Tables]]) -> Iterator[Row]:
@@ -135,14 +150,19 @@ def _tested(
 ) -> dict[Pair, Paired]:
     """The tests between columns of one metric that are not known yet."""
     wanted = [
-        (i, j)
-        for (i, (one, name)), (j, (two, other)) in itertools.combinations(enumerate(columns), 2)
-        if name == other and pair_key(one, two, *name)[0] not in known.pairs
+        (one, two)
+        for one, two in itertools.combinations(columns, 2)
+        if one[1] == two[1] and pair_key(one[0], two[0], *one[1])[0] not in known.pairs
     ]
+    # What is compared with nothing new needs no resampling.
+    needed = {(row.label, name) for pair in wanted for row, name in pair}
+    columns = [(row, name) for row, name in columns if (row.label, name) in needed]
+    at = {(row.label, name): i for i, (row, name) in enumerate(columns)}
+    places = [(at[one[0].label, one[1]], at[two[0].label, two[1]]) for one, two in wanted]
     out: dict[Pair, Paired] = {}
-    if wanted:
+    if places:
         matrix = np.column_stack([values[row.label][name] for row, name in columns])
-        for (i, j), paired in paired_tests(matrix, wanted).items():
+        for (i, j), paired in paired_tests(matrix, places).items():
             key, other_way = pair_key(columns[i][0], columns[j][0], *columns[i][1])
             out[key] = swapped(paired) if other_way else paired
     return out
@@ -152,11 +172,12 @@ def _deep(
     section: Section,
     tables: Mapping[str, Sequence[Tables]],
     values: Mapping[str, Values],
+    runs: Path,
+    known: Analysis,
     found: Analysis,
 ) -> None:
     """Corrected estimates of each row, and intervals of the orders of all of them, on one set of resampled users."""
-    every = [row for row in section.rows if _ranks(row)]
-    rows = [row for row in every if row.label in tables]
+    rows = [row for row in section.rows if _ranks(row) and row.label in tables]
     users = next((len(v) for row in rows for v in _ranked(values[row.label]).values()), 0)
     if not users:
         return
@@ -165,11 +186,14 @@ def _deep(
     with progress(f"{section.title}: correcting sampled ranks", len(rows)) as advance:
         for row in rows:
             here = {name: drawn @ v / users for name, v in _ranked(values[row.label]).items()}
-            found.corrected |= _corrected(row, tables[row.label], drawn, here)
+            folders = [runs / record.run_id for record in row.records]
+            found.corrected |= _corrected(row, tables[row.label], folders, drawn, here, known)
             replicates[row.label] = here
             advance(1, row.label)
-    if len(rows) == len(every) > 1:
-        found.taus |= _taus(section, replicates)
+    for part in _parts(section):
+        inside = {row.label for row in part.rows if _ranks(row)}
+        if len(inside) > 1 and inside <= replicates.keys():
+            found.taus |= _taus(part, replicates, known)
 
 
 def _ranks(row: Row) -> bool:
@@ -183,14 +207,17 @@ def _ranked(values: Values) -> Values:
 
 
 def _taus(
-    section: Section, replicates: Mapping[str, Mapping[Name, Floats]]
+    section: Section, replicates: Mapping[str, Mapping[Name, Floats]], known: Analysis
 ) -> dict[Order, tuple[float, float]]:
     out = {}
+    inside = {row.label for row in section.rows}
     for order, metric in _orders(section):
+        if (rows_key(section), order, metric) in known.taus:
+            continue
         labels = [
             label
             for label, of in replicates.items()
-            if (order, metric) in of and ("full", metric) in of
+            if label in inside and (order, metric) in of and ("full", metric) in of
         ]
         full, here = (
             np.column_stack([replicates[label][name, metric] for label in labels])
@@ -224,11 +251,10 @@ def _orders(section: Section) -> list[Name]:
 def _values(section: Section, row: Row, tables: Sequence[Tables]) -> Values:
     """Users in the order of their tokens, averaged over seeds and draws."""
     sums: Values = {}
+    asked = _wanted(section, row)
     for table in tables:
         for protocol in row.first.metrics:
-            wanted = [
-                name for name in row.first.metrics[protocol] if _wanted(section, protocol, name)
-            ]
+            wanted = [name for name in row.first.metrics[protocol] if (protocol, name) in asked]
             if not wanted:
                 continue
             ks = sorted({trailing_number(name) for name in wanted})
@@ -251,7 +277,12 @@ def _drawn(row: Row) -> list[Name]:
 
 
 def _corrected(
-    row: Row, tables: Sequence[Tables], drawn: Floats, replicates: dict[Name, Floats]
+    row: Row,
+    tables: Sequence[Tables],
+    folders: Sequence[Path],
+    drawn: Floats,
+    replicates: dict[Name, Floats],
+    known: Analysis,
 ) -> dict[Single, Corrected]:
     """Estimates of the full metric, averaged over seeds; their resampled values are added to `replicates`."""
     out: dict[Single, Corrected] = {}
@@ -259,33 +290,54 @@ def _corrected(
     for protocol, metric in _drawn(row):
         metrics.setdefault(protocol, []).append(metric)
     for protocol, names in metrics.items():
-        m = protocol_of(protocol).m
-        assert m is not None
-        seeds = []
-        for table in tables:
-            ranks = table.ranked
-            assert isinstance(ranks, RankTable)
-            above, tied = ranks.lists[protocol]
-            correction = Correction(sampled_ranks(above, tied, ranks.user, ranks.negatives, m))
-            seeds.append(
-                (
-                    correction,
-                    correction.estimates(correction.seen.weight[None], names),
-                    correction.estimates(correction.seen.weights(drawn), names),
-                )
-            )
+        kept = [recall(folder, protocol, names, len(drawn)) for folder in folders]
+        seeds = [of for of in kept if of is not None]
+        if len(seeds) < len(kept) or any(
+            (row_ids(row), protocol, name) not in known.corrected for name in names
+        ):
+            found, seeds = _estimated(row, tables, protocol, names, drawn)
+            out |= found
+            for folder, of in zip(folders, seeds, strict=True):
+                remember(folder, protocol, of, len(drawn))
         for name in names:
-            points = {
-                k: np.mean([p[name][k] for _, p, _ in seeds], axis=0) for k in seeds[0][1][name]
-            }
-            again = {k: np.mean([d[name][k] for *_, d in seeds], axis=0) for k in points}
-            out[row_ids(row), protocol, name] = seeds[0][0].result(name, points, again)
             replicates |= {
-                (order_name(protocol, kind), name): v
-                for kind, v in again.items()
+                (order_name(protocol, kind), name): np.mean(
+                    [of[name][kind] for of in seeds], axis=0
+                )
+                for kind in seeds[0][name]
                 if kind != "naive"  # the mean of the lists, which is there
             }
     return out
+
+
+def _estimated(
+    row: Row, tables: Sequence[Tables], protocol: str, names: Sequence[str], drawn: Floats
+) -> tuple[dict[Single, Corrected], list[Estimates]]:
+    """(findings of a row, resampled estimates of each of its seeds) from ranks."""
+    m = protocol_of(protocol).m
+    assert m is not None
+    points: list[Estimates] = []
+    again: list[Estimates] = []
+    corrections = []
+    for table in tables:
+        ranks = table.ranked
+        assert isinstance(ranks, RankTable)
+        above, tied = ranks.lists[protocol]
+        correction = Correction(sampled_ranks(above, tied, ranks.user, ranks.negatives, m))
+        corrections.append(correction)
+        points.append(correction.estimates(correction.seen.weight[None], names))
+        again.append(correction.estimates(correction.seen.weights(drawn), names))
+
+    def mean(of: Sequence[Estimates], name: str) -> dict[str, Floats]:
+        return {kind: np.mean([seed[name][kind] for seed in of], axis=0) for kind in of[0][name]}
+
+    found = {
+        (row_ids(row), protocol, name): corrections[0].result(
+            name, mean(points, name), mean(again, name)
+        )
+        for name in names
+    }
+    return found, again
 
 
 def _ranks_every_item(row: Row) -> bool:
@@ -293,20 +345,17 @@ def _ranks_every_item(row: Row) -> bool:
     return bool(row.first.experiment.get("scoring", "full") == "full")
 
 
-def _wanted(section: Section, protocol: str, metric: str) -> bool:
-    asked = protocol_of(protocol)
-    if asked.by_recbole:
-        return False
-    if asked.labelled:
-        return metric in POINTWISE and POINTWISE[metric].per_user is not None
-    return metric in compared(section) or (asked.joint and metric in JOINT)
-
-
-def _shared(section: Section, one: Row, two: Row) -> list[Name]:
-    return [
-        (protocol, metric)
-        for protocol in one.first.metrics
-        if section.comparable(protocol)
-        for metric in one.first.metrics[protocol]
-        if _wanted(section, protocol, metric) and metric in two.first.metrics.get(protocol, {})
-    ]
+def _wanted(section: Section, row: Row) -> set[Name]:
+    """What a row is compared on, under protocols whose lists are the same for all rows."""
+    per_positive = compared(section)
+    found: set[Name] = set()
+    for protocol, metrics in row.first.metrics.items():
+        asked = protocol_of(protocol)
+        if asked.by_recbole:
+            continue
+        if asked.labelled:
+            names = {n for n in metrics if n in POINTWISE and POINTWISE[n].per_user is not None}
+        else:
+            names = {n for n in metrics if n in per_positive or (asked.joint and n in JOINT)}
+        found |= {(protocol, name) for name in names}
+    return found

@@ -53,6 +53,7 @@ def remarks(section: Section) -> list[str]:
     return [
         f"[{number}] {flag} ({listed([row.label for row in section.rows if number in row.marks])})"
         for number, flag in enumerate(section.flags, 1)
+        if any(number in row.marks for row in section.rows)
     ]
 
 
@@ -68,14 +69,15 @@ def _either(texts: Iterable[str]) -> str:
 def _environments(section: Section) -> str:
     found: dict[str, list[str]] = {}
     for row in sorted(section.rows, key=lambda row: row.label):
-        for text in sorted({_environment(record) for record in row.records}):
+        for text in sorted({environment_of(record) for record in row.records}):
             found.setdefault(text, []).append(row.label)
     if len(found) == 1:
         return next(iter(found))
     return "; ".join(f"{text} for {listed(rows)}" for text, rows in sorted(found.items()))
 
 
-def _environment(record: ResultRecord) -> str:
+def environment_of(record: ResultRecord) -> str:
+    """Device, processor, threads and versions on a line."""
     where, threads = record.environment, record.experiment["threads"]
     versions = [
         f"{name} {where['packages'][name]}"

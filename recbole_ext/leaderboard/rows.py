@@ -178,7 +178,7 @@ def _section(title: str, records: list[ResultRecord]) -> Section:
     labels = row_labels([group[0] for group in groups])
     rows = [Row(label, group) for label, group in zip(labels, groups, strict=True)]
     lists = _lists(rows)
-    headline = _headline(rows, {name for name, by_hash in lists.items() if len(by_hash) > 1})
+    headline = headline_of(rows, {name for name, by_hash in lists.items() if len(by_hash) > 1})
     cells = [row.cell(*headline) if headline else None for row in rows]
     flags = sorted({f for r in records for f in _remarks(r)} - _SHOWN_ELSEWHERE)
     placed = [
@@ -203,7 +203,7 @@ def _remarks(record: ResultRecord) -> list[str]:
     return [*record.flags, *(f"no {listed(names)}: {why}" for why, names in protocols.items())]
 
 
-def _headline(rows: Sequence[Row], not_comparable: set[str]) -> tuple[str, str] | None:
+def headline_of(rows: Sequence[Row], not_comparable: set[str]) -> tuple[str, str] | None:
     """NDCG@20 of the whole list, or the nearest that most of the rows have.
 
     One metric orders a section: a row that lacks it goes unplaced, rather than being placed by another metric

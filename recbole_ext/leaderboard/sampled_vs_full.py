@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -11,15 +11,18 @@ from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.agreement import Agreement, agreements, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis
-from recbole_ext.leaderboard.columns import Column, agreement_columns
-from recbole_ext.leaderboard.labels import first_few, listed
+from recbole_ext.leaderboard.blocks import Block, fitting, page
+from recbole_ext.leaderboard.columns import Column, agreement_columns, every_row_columns
+from recbole_ext.leaderboard.groups import Group
+from recbole_ext.leaderboard.labels import listed
 from recbole_ext.leaderboard.notes import facts
-from recbole_ext.leaderboard.rows import Section, sections
+from recbole_ext.leaderboard.rows import Section
 from recbole_ext.leaderboard.standings import COMPARED
-from recbole_ext.results import ResultRecord
 
+MOST_LINES = 150
+_SHOWN = 3
 FEWEST = 4
-"""Rows of a section that has an order worth comparing."""
+"""Models of a dataset that has an order worth comparing."""
 
 _HEAD = """\
 # Does a sampled evaluation rank models as full ranking does?
@@ -33,7 +36,8 @@ page: [the leaderboard](../leaderboard/LEADERBOARD.md).
 
 τ-b is Kendall's rank correlation with the order of full ranking, in brackets its 95% bootstrap interval over users; a *swap*
 is a pair of models that stands the other way round than under full ranking, a *significant* one is a pair that full
-ranking tells apart (paired randomisation test, p < 0.05 after Holm over all pairs)."""
+ranking tells apart (paired randomisation test, p < 0.05 after Holm over all pairs). A model stands once, by its best tuned row;
+what ablations and other rows do is in `leaderboard.parquet`, with every pair. Tables are of NDCG@10 per positive."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +64,24 @@ class _Sum:
         return fmean(case.tau for case in self.cases if case.tau is not None)
 
 
-def render_answer(records: Iterable[ResultRecord], known: Analysis) -> str:
-    """The page; the same bytes whatever order the records come in."""
-    blocks = [_HEAD]
+def render_answer(groups: Sequence[Group], known: Analysis) -> str:
+    """The page, at most `MOST_LINES` long: where datasets are many, the tables of the last ones are on their own pages only."""
     told = []
-    for section in sections(records):
-        found = {metric: _drawn(agreements(section, known, metric)) for metric in COMPARED}
-        if len(section.rows) >= FEWEST and any(found.values()):
-            told.append((section, found))
+    for group in groups:
+        main = group.main
+        if main is None or len(main.rows) < FEWEST:
+            continue
+        found = {metric: _drawn(agreements(main, known, metric)) for metric in COMPARED}
+        if any(found.values()):
+            told.append((group, main, found))
     if not told:
         return f"{_HEAD}\n\nNo dataset has {FEWEST} models that were ranked both ways yet.\n"
-    blocks += _overall([case for _, found in told for cases in found.values() for case in cases])
-    for section, found in told:
-        blocks += _dataset(section, known, found)
-    return "\n\n".join(blocks) + "\n"
+    cases = [case for *_, found in told for of in found.values() for case in of]
+    blocks = [Block(_HEAD), *map(Block, _overall(cases))]
+    for number, (group, main, found) in enumerate(told, 1):
+        blocks += _dataset(group, main, known, found, number)
+    kept, _ = fitting(blocks, MOST_LINES)
+    return page((block.text for block in kept), linked=False)
 
 
 def _drawn(found: Sequence[Agreement]) -> list[Agreement]:
@@ -100,18 +108,27 @@ def _overall(cases: Sequence[Agreement]) -> list[str]:
     ]
 
 
-def _dataset(section: Section, known: Analysis, found: dict[str, list[Agreement]]) -> list[str]:
-    blocks = [f"## {table.escaped(section.title)}", f"* {table.escaped(facts(section)[0])}"]
+def _dataset(
+    group: Group, main: Section, known: Analysis, found: dict[str, list[Agreement]], number: int
+) -> Iterator[Block]:
+    """Its sentences, which stay, and its tables, of which those of the last datasets go first."""
+    name = f"[{table.escaped(group.title)}](../leaderboard/{group.page}-protocols.md)"
+    lines = [table.escaped(facts(main)[0])]
     for metric, cases in found.items():
-        if not cases:
-            continue
-        full = full_resolution(section, known, metric)
-        blocks += [
-            f"### {heading_of(metric)}",
-            "\n".join(f"* {table.escaped(line)}" for line in _sentences(cases)),
-            "\n".join(table.markdown(agreement_columns(full), cases, link=False)),
-        ]
-    return blocks
+        lines += [f"{heading_of(metric)}: {table.escaped(line)}" for line in _sentences(cases)]
+    yield Block(f"## {name}\n\n" + "\n".join(f"* {line}" for line in lines))
+    metric = COMPARED[0]
+    if cases := found[metric]:
+        full = full_resolution(main, known, metric)
+        every = every_row_columns(agreements(group.reference, known, metric), cases)
+        columns = [*agreement_columns(full), *every]
+        yield Block("\n".join(table.markdown(columns, cases, link=False)), number)
+
+
+def _few(pairs: Sequence[str]) -> str:
+    """Some of them: the rest is in the data."""
+    more = len(pairs) - _SHOWN
+    return listed([*pairs[:_SHOWN], *([f"{more} more"] if more > 0 else [])])
 
 
 def _sentences(cases: Sequence[Agreement]) -> list[str]:
@@ -127,7 +144,7 @@ def _sentences(cases: Sequence[Agreement]) -> list[str]:
             else f"puts another model before {naive.first}"
         )
         what = f"{start} and swaps {len(naive.flips)} of {naive.pairs} pairs"
-        what += f", against a significant difference: {first_few(wrong)}" if wrong else ""
+        what += f", against a significant difference: {_few(wrong)}" if wrong else ""
         fixed = [
             c
             for c in cases

@@ -40,6 +40,11 @@ def compared(section: Section) -> tuple[str, ...]:
     return (*COMPARED, FIRST) if answers else COMPARED
 
 
+def list_metric(section: Section) -> str:
+    """What every row has that is ranked among given candidates."""
+    return FIRST if FIRST in compared(section) else COMPARED[0]
+
+
 def standings(section: Section, protocol: str, metric: str) -> dict[str, Standing]:
     """Label -> standing. Where candidate lists differ between rows there are values but no places."""
     full = [row.cell("full", metric) for row in section.rows]

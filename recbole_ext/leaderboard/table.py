@@ -17,8 +17,8 @@ _SHORTEST = 8
 
 
 def escaped(text: str) -> str:
-    """Text that markdown leaves as it is."""
-    return re.sub(r"([\\|*<`])", r"\\\1", " ".join(text.split()))
+    """Text that markdown leaves as it is: no emphasis, no code, no HTML, no link, no cell of its own."""
+    return re.sub(r"([\\|*<`]|\](?=[(\[:]))", r"\\\1", " ".join(text.split()))
 
 
 def _marked(text: str) -> str:
@@ -39,6 +39,13 @@ def markdown(columns: Sequence[Column[T]], rows: Sequence[T], link: bool = True)
         width = len(texts[0])
         texts.insert(1, "-" * (width - 1) + ":" if column.numeric else "-" * width)
     return [f"| {' | '.join(line)} |" for line in zip(*aligned, strict=True)]
+
+
+def compact(columns: Sequence[Column[T]], rows: Sequence[T]) -> list[str]:
+    """Lines of a markdown table without a blank too many, for a page that must stay small; headings are markdown already."""
+    lines = [[c.heading for c in columns], ["--:" if c.numeric else "---" for c in columns]]
+    lines += [[" ".join(filter(None, map(_marked, c.parts(r)))) for c in columns] for r in rows]
+    return [f"|{'|'.join(line)}|" for line in lines]
 
 
 def plain(columns: Sequence[Column[T]], rows: Sequence[T], width: int) -> list[str]:

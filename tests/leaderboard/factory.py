@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from recbole_ext.leaderboard.analysis import Analysis
+from recbole_ext.leaderboard.board import _pages
+from recbole_ext.leaderboard.data import board_table
+from recbole_ext.leaderboard.groups import groups
+from recbole_ext.leaderboard.rows import sections
 from recbole_ext.results import ResultRecord, read_record, run_id
 
 KS = (10, 20)
@@ -86,6 +92,20 @@ def record(
               "parameters": 5, "epochs": None},
         environment=usual | (environment or {}),
     )  # fmt: skip
+
+
+def lines(
+    records: Iterable[ResultRecord], known: Analysis | None = None, kind: str = "value"
+) -> list[dict[str, Any]]:
+    """The lines of one kind of leaderboard.parquet."""
+    table = board_table(groups(sections(records)), known or Analysis())
+    return [line for line in table.to_pylist() if line["kind"] == kind]
+
+
+def pages(records: Iterable[ResultRecord], known: Analysis | None = None) -> dict[str, str]:
+    """Name of a file -> text, of everything on a board that is text."""
+    made = _pages(Path("nowhere/leaderboard"), list(records), known or Analysis())
+    return {path.name: text for path, text in made.items() if isinstance(text, str)}
 
 
 def as_if_by_gpu(path: Path) -> ResultRecord:

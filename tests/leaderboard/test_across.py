@@ -6,10 +6,10 @@ import itertools
 import random
 import time
 
-from recbole_ext.leaderboard.across import _largest, over_datasets, over_splits
-from recbole_ext.leaderboard.markdown import render_markdown
+from recbole_ext.leaderboard.across import _largest, over_datasets
+from recbole_ext.leaderboard.groups import groups
 from recbole_ext.leaderboard.rows import sections
-from tests.leaderboard.factory import record
+from tests.leaderboard.factory import pages, record
 
 SPLITS = [{"split": "ratio", "split_seed": seed} for seed in (1, 2)]
 
@@ -36,19 +36,17 @@ def test_places_are_averaged_over_splits_and_then_over_datasets():
         ("B", {"one": 2, "two": 1.5}, 1.75),
         ("C", {"one": 3, "two": 2.5}, 2.75),
     ]
-    page = render_markdown(board())
-    assert "| A     |       1.50 | 1.00 | 2.00 |" in page
-    assert page.index("## Over datasets") < page.index("## one")
+    page = pages(board())["LEADERBOARD.md"]
+    assert "|A|–|1.50|–|" in page and "|B|–|1.75|–|" in page and "|Only|–|–|–|" in page
+    assert "among the 3 models that stand on all of one and two" in page
 
 
 def test_random_splits_have_a_mean_and_a_deviation():
-    (group,) = over_splits(sections(board()), ("recall@20", "ndcg@20"))
-    assert group.seeds == (1, 2) and list(group.values) == ["B", "A", "C"]
-    assert group.values["B"]["ndcg@20"] == [0.3, 0.2]
-    page = render_markdown(board())
-    line = next(x for x in page.split("## Over random splits")[1].splitlines() if "| B " in x)
+    one, two = groups(sections(board()))
+    assert len(two.sections) == 2 and two.over_splits("B", "ndcg@20") == [0.3, 0.2]
+    assert one.over_splits("A", "ndcg@20") is None
+    line = next(x for x in pages(board())["two.md"].splitlines() if x.startswith("| B "))
     assert "0.2500 (sd 0.0707)" in line
-    assert over_splits(sections(board()[:5]), ("ndcg@20",)) == []
 
 
 def test_a_dataset_with_few_models_does_not_keep_the_others_out():
@@ -109,4 +107,4 @@ def test_twenty_datasets_take_no_time():
 def test_one_dataset_has_no_mean():
     alone = [r for r in board() if r.experiment["dataset"]["name"] == "one"]
     assert over_datasets(sections(alone)) == [] and over_datasets([]) == []
-    assert "Over datasets" not in render_markdown(alone)
+    assert "Mean place: " not in pages(alone)["LEADERBOARD.md"]

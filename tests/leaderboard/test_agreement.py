@@ -9,19 +9,22 @@ import itertools
 import xml.etree.ElementTree as ET
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.findings import Paired
 from recbole_ext.leaderboard.agreement import agreements, full_resolution
 from recbole_ext.leaderboard.analysis import Analysis, pair_key, rows_key
-from recbole_ext.leaderboard.csvfile import render_trials
+from recbole_ext.leaderboard.data import render_trials
+from recbole_ext.leaderboard.drawing import GREY, spread, ticks
+from recbole_ext.leaderboard.groups import groups
 from recbole_ext.leaderboard.links import anchor
-from recbole_ext.leaderboard.markdown import render_markdown, render_paper
 from recbole_ext.leaderboard.papers import paper_tables
-from recbole_ext.leaderboard.plots import _best_so_far, draw, plots_of
+from recbole_ext.leaderboard.papers_beside import render_paper
+from recbole_ext.leaderboard.plots import best_so_far, draw, plots_of
 from recbole_ext.leaderboard.rows import sections
-from recbole_ext.leaderboard.sampled_vs_full import render_answer
-from tests.leaderboard.factory import BOARD, DOCS, drawn, record
+from tests.leaderboard.factory import BOARD, DOCS, drawn, pages, record
 
 FOUR = [
     record(m, f, drawn(s))
@@ -61,7 +64,7 @@ def test_swaps_with_their_p_values_by_hand():
     assert uni.flips[0].here.paired.difference == pytest.approx(-0.2)
     assert uni.resolution == full_resolution(section, known, "ndcg_pp@10") == pytest.approx(4 / 6)
     assert found["expected@19"].ends is None and found["expected@19"].resolution is None
-    page = render_markdown(FOUR, known)
+    page = pages(FOUR, known)["d-protocols.md"]
     assert (
         "uni19 swaps 3 of 6 pairs: A falls below B (full +0.0500, p 0.006; uni19 -0.2000, p 0.006)"
         in page
@@ -75,13 +78,13 @@ def test_swaps_with_their_p_values_by_hand():
 def test_the_page_that_answers_says_it_in_sentences():
     (section,) = sections(FOUR)
     known = compared(section, dict.fromkeys(("AB", "AC", "AD", "BC", "BD", "CD"), 0.001))
-    page = render_answer(FOUR, known)
+    page = pages(FOUR, known)["sampled-vs-full.md"]
     assert (
         "uni19 puts another model before A and swaps 3 of 6 pairs, against a significant difference: A under B, A under D and C under D."
         in page
     )
-    assert page == render_answer(FOUR[::-1], known)
-    assert "No dataset has 4 models" in render_answer(FOUR[:3], known)
+    assert page == pages(FOUR[::-1], known)["sampled-vs-full.md"]
+    assert "No dataset has 4 models" in pages(FOUR[:3], known)["sampled-vs-full.md"]
 
 
 def test_numbers_of_a_paper_stand_beside_ours_with_what_differs():
@@ -98,13 +101,13 @@ def test_numbers_of_a_paper_stand_beside_ours_with_what_differs():
     ]  # fmt: skip
     assert (
         "**Not comparable** because of (theirs in brackets): dataset amazon-games-2018"
-        in render_markdown([near])
+        in pages([near])["amazon-games-2018.md"]
     )
     same = dataclasses.replace(
         record("EASE", 0.2, dataset="amazon-games", split=split), data={**near.data, **sizes}
     )
     assert paper.differences(sections([same])[0]) == []
-    page = render_markdown([same])
+    page = pages([same])["amazon-games.md"]
     assert "Comparable: data, filters, split, exclusion and encoder agree." in page
     with_text = dataclasses.replace(same, text={"encoder": "minilm"})
     assert paper.differences(sections([with_text])[0]) == ["encoder minilm (NV-Embed-v2)"]
@@ -133,23 +136,55 @@ def test_a_papers_tables_are_printed_with_ours_beside_them():
 
 
 def test_plots_are_sound_and_the_same_each_time():
-    section = next(s for s in sections(BOARD) if s.title == "d")
-    known = Analysis()
-    first = draw(section, known)
-    assert (
-        first.keys()
-        == plots_of(section).keys()
-        == {f"d-{section.problem[:6]}-{x}.svg" for x in ("places", "cost")}
-    )
-    assert draw(section, known) == first
-    for text in first.values():
+    other, group = sorted(groups(sections(BOARD)), key=lambda g: g.dataset != "other")
+    first = draw(group)
+    names = {f"d-{group.reference.problem[:6]}-{x}.svg" for x in ("places", "cost")}
+    assert first.keys() == plots_of(group).keys() == names and draw(group) == first
+    for name, text in first.items():
         root = ET.fromstring(text)
-        words = {
+        words = [
             "".join(node.itertext()).strip()
             for node in root.iter("{http://www.w3.org/2000/svg}text")
-        }
-        assert {"A", "B", "C"} <= words and "LM" not in words - {"LM"}
-    assert plots_of(next(s for s in sections(BOARD) if s.title == "other")) == {}  # one row
+        ]
+        if name.endswith("-places.svg"):
+            # By hand: A, B, C under full ranking (D has no lists), B, A, C among 19.
+            assert words[:3] == ["full", "uni19", "places by NDCG@10 per positive"]
+            assert words[3:] == ["A 1", "B 2", "C 3", "2 A", "1 B", "3 C"]
+        else:
+            assert words[-4:] == ["D", "C", "B", "A"]
+    assert plots_of(other) == {}  # one row
+
+
+def test_at_most_twelve_models_have_a_colour_and_none_has_anothers():
+    many = [record(f"M{i:02d}", 0.9 - i / 50, drawn(0.1 + i / 50)) for i in range(30)]
+    (group,) = groups(sections(many))
+    for text in draw(group).values():
+        assert len(text.encode()) < 100_000
+        drawn_in = {}
+        for node in ET.fromstring(text).iter("{http://www.w3.org/2000/svg}circle"):
+            told = "".join(node.itertext()).partition(",")[0].partition(":")[0]
+            drawn_in.setdefault(node.get("fill"), set()).add(told)
+        grey = drawn_in.pop(GREY)
+        assert len(grey) == 18 and len(drawn_in) == 12
+        assert all(len(models) == 1 for models in drawn_in.values())
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.floats(0, 300), min_size=1, max_size=20))
+def test_labels_lie_inside_and_not_on_one_another(wanted):
+    found = spread(wanted, 0.0, 300.0)
+    # 1e-9: sums of gaps are rounded.
+    assert all(-1e-9 <= at <= 300 + 1e-9 for at in found)
+    by_wish = [found[i] for i in sorted(range(len(wanted)), key=lambda i: (wanted[i], i))]
+    gap = min(14.0, 300 / max(1, len(wanted) - 1))
+    assert all(b - a >= gap - 1e-9 for a, b in itertools.pairwise(by_wish))
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-6, 1e6))
+def test_ticks_are_few_and_inside(low, span):
+    found = ticks(low, low + span)
+    assert 1 <= len(found) <= 9
+    assert all(low - 1e-6 * span <= t <= low + span * (1 + 1e-6) for t in found) or span < 1e-3
 
 
 def test_trials_are_lines_of_a_csv_and_a_plot_of_the_best_so_far():
@@ -167,8 +202,10 @@ def test_trials_are_lines_of_a_csv_and_a_plot_of_the_best_so_far():
     ]  # fmt: skip
     assert rows[1]["error"] == "nan, and a comma" and {r["model"] for r in rows} == {"A"}
     (section,) = sections([tuned, record("B", 0.4)])
-    assert _best_so_far(section.rows[0]) == [0.2, 0.2, 0.2, 0.3]
-    assert any(name.endswith("-tuning.svg") for name in draw(section, Analysis()))
+    assert best_so_far(section.rows[0]) == [0.2, 0.2, 0.2, 0.3]
+    (group,) = groups([section])
+    (name,) = (name for name in draw(group) if name.endswith("-tuning.svg"))
+    assert "best recall@20 on validation so far" in draw(group)[name]
 
 
 def test_every_metric_on_the_page_leads_to_a_heading_of_the_docs():

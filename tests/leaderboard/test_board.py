@@ -10,11 +10,10 @@ import pytest
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.leaderboard import board
 from recbole_ext.leaderboard.analysis import Analysis, write_analysis
-from recbole_ext.leaderboard.csvfile import render_csv
 from recbole_ext.leaderboard.papers import _read
 from recbole_ext.leaderboard.rows import sections
 from recbole_ext.results import SCHEMA, find_records, read_record
-from tests.leaderboard.factory import BOARD, entry, record
+from tests.leaderboard.factory import BOARD, entry, lines, record
 
 
 @pytest.fixture
@@ -36,16 +35,15 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
     folder = tmp_path / "leaderboard"
     written, _ = board.publish(runs, folder)
     assert folder / "records" / "d" / "B" / f"{BOARD[1].run_id}.json" in written
+    names = ["LEADERBOARD.md", "d.md", "d-protocols.md", "other.md", "other-protocols.md", "leaderboard.parquet", "summary.csv",
+             "trials.csv", "sampled-vs-full.md"]  # fmt: skip
     pages = [
-        folder / "LEADERBOARD.md",
-        folder / "leaderboard.csv",
-        folder / "trials.csv",
-        folder / "sampled-vs-full.md",
+        *(folder / name for name in names),
         *sorted((folder / "plots").glob("*.svg"), reverse=True),
     ]
-    assert written[len(BOARD) :] == pages and len(pages) == 6 and board.check(folder) == []
+    assert written[len(BOARD) :] == pages and len(pages) == 11 and board.check(folder) == []
     before = [page.read_bytes() for page in pages]
-    assert all(b"\r" not in text and text.endswith(b"\n") for text in before)
+    assert all(b"\r" not in x and x.endswith(b"\n") for x in before if x[:4] != b"PAR1")
     for page in pages:
         page.unlink()
     assert board.check(folder) == [f"{page.name} is missing" for page in pages]
@@ -58,9 +56,66 @@ def test_a_published_board_is_fresh_and_comes_back_byte_for_byte(runs, tmp_path)
     board.publish(tmp_path / "no runs here", folder)  # the records beside it are enough
     assert [page.read_bytes() for page in pages] == before
     (folder / "plots" / "old-places.svg").write_text("<svg/>")
-    assert board.check(folder) == ["old-places.svg shows no section"]
+    assert board.check(folder) == ["old-places.svg shows nothing of the records"]
     board.publish(runs, folder)
     assert board.check(folder) == []
+
+
+def test_a_page_of_ones_own_beside_the_board_is_left_alone(runs, tmp_path):
+    folder = tmp_path / "leaderboard"
+    board.publish(runs, folder)
+    (folder / "NOTES.md").write_text("# Mine\n")
+    (folder / "gone.md").write_text((folder / "d.md").read_text())
+    assert board.check(folder) == ["gone.md shows nothing of the records"]
+    board.publish(runs, folder)
+    assert (folder / "NOTES.md").is_file() and not (folder / "gone.md").exists()
+
+
+def test_a_changed_table_is_stale(runs, tmp_path):
+    folder = tmp_path / "leaderboard"
+    board.publish(runs, folder)
+    path = folder / "leaderboard.parquet"
+    whole = path.read_bytes()
+    for harm in (b"", whole[:-20], b"PAR1" + whole):
+        path.write_bytes(harm)
+        assert (
+            board.check(folder) == ["leaderboard.parquet holds another table"] or harm[4:] == whole
+        )
+
+
+def test_records_are_read_once(runs, tmp_path, monkeypatch):
+    read = []
+    monkeypatch.setattr(
+        "recbole_ext.results.read_record", lambda path: read.append(path) or read_record(path)
+    )
+    board.publish(runs, tmp_path / "leaderboard")
+    assert len(read) == len(BOARD)
+    read.clear()
+    board.check(tmp_path / "leaderboard")
+    assert len(read) == len(BOARD)
+
+
+def test_a_record_that_does_not_follow_from_its_content_is_not_published(runs, tmp_path):
+    path = runs / BOARD[0].run_id / "record.json"
+    path.write_text(path.read_text().replace(BOARD[0].run_id, "0" * 16))
+    with pytest.raises(HarnessError, match=r"run_id does not match its content.*remove it before"):
+        board.publish(runs, tmp_path / "leaderboard")
+    assert not (tmp_path / "leaderboard").exists()
+
+
+def test_a_run_has_one_file_on_a_board_and_is_named_by_it(runs, tmp_path):
+    folder = tmp_path / "leaderboard"
+    path = board.publish(runs, folder)[0][0]
+    copy = folder / "records" / "other" / "Copy" / path.name
+    copy.parent.mkdir(parents=True)
+    copy.write_text(path.read_text())
+    (told,) = board.check(folder)
+    assert str(path) in told and str(copy) in told
+    with pytest.raises(HarnessError, match=r"of the run that .*; remove it before publishing"):
+        board.publish(runs, folder)
+    copy.rename(path.parent / f"{'0' * 16}.json")
+    (told,) = board.check(folder)
+    assert told.endswith(f"its run is {path.stem}, not what its name says")
 
 
 def test_nothing_is_removed(runs, tmp_path):
@@ -78,7 +133,7 @@ def test_nothing_is_removed(runs, tmp_path):
     [
         (b"0.5000", b"0.9999", "0.9999"),
         (b"\n", b"\r\n", "\r"),
-        (b"**Bold**", b"\xff Bold", "\\xff"),
+        (b"**bold**", b"\xff bold", "\\xff"),
     ],
 )
 def test_a_page_that_was_changed_is_stale(runs, tmp_path, old, new, said):
@@ -86,14 +141,14 @@ def test_a_page_that_was_changed_is_stale(runs, tmp_path, old, new, said):
     board.publish(runs, folder)
     page = folder / "LEADERBOARD.md"
     page.write_bytes(page.read_bytes().replace(old, new))
-    lines = board.check(folder)
-    assert any(said in line for line in lines) and len(lines) <= 21
+    told = board.check(folder)
+    assert any(said in line for line in told) and len(told) <= 21
 
 
 def test_a_lost_last_newline_is_stale(runs, tmp_path):
     folder = tmp_path / "leaderboard"
     board.publish(runs, folder)
-    page = folder / "leaderboard.csv"
+    page = folder / "summary.csv"
     page.write_bytes(page.read_bytes()[:-1])
     assert board.check(folder)
 
@@ -120,7 +175,7 @@ def test_a_board_keeps_to_its_folder_but_for_the_page_among_the_docs_of_a_checko
     pages = [apart / "leaderboard" / name for name in ("LEADERBOARD.md", "sampled-vs-full.md")]
     told = [page.read_text() for page in pages]
     assert "[docs/sampled-vs-full.md](sampled-vs-full.md)" in told[0]
-    assert "[the leaderboard](LEADERBOARD.md)" in told[1]
+    assert "[the leaderboard](LEADERBOARD.md)" in told[1] and "](../" not in told[1]
     (apart / "docs").mkdir()
     (apart / "docs" / "protocols.md").write_text("# Protocols\n")
     assert board.check(apart / "leaderboard")[0] != ""
@@ -137,8 +192,8 @@ def test_seeds_with_other_metrics_share_what_both_have(runs, tmp_path):
         dataclasses.replace(record("A", 0.5, seed=seed), strata={"tail items": strata})
         for seed, strata in ((1, part), (2, less))
     ]
-    lines = [line for line in render_csv(seeds).splitlines() if "tail items" in line]
-    assert len(lines) == 1 and "ndcg@10" in lines[0] and "0.300000" in lines[0]
+    (line,) = [line for line in lines(seeds) if line["part"] == "tail items"]
+    assert line["metric"] == "ndcg@10" and line["mean"] == 0.3
 
 
 def test_a_paper_with_a_mistake_is_named_and_no_record_is(runs, tmp_path, monkeypatch):
@@ -168,7 +223,7 @@ def test_a_paper_with_a_mistake_is_named_and_no_record_is(runs, tmp_path, monkey
         assert not (tmp_path / "leaderboard").exists()
     papers()
     board.publish(runs, tmp_path / "leaderboard")
-    assert "Ours, Table 1" in (tmp_path / "leaderboard" / "LEADERBOARD.md").read_text()
+    assert "Ours, Table 1" in (tmp_path / "leaderboard" / "d.md").read_text()
     _read.cache_clear()
 
 
