@@ -110,7 +110,8 @@ def _settings(record: ResultRecord) -> dict[str, str]:
     found |= {key: flat(value) for key, value in sorted(asked.items()) if key not in nested}
     for part in (asked["dataset"]["filters"], asked["dataset"]["split"]):
         found |= {key: flat(value) for key, value in sorted(part.items())}
-    return found | {key: read[key][:6] for key in sorted(read)}
+    # What has a name among the parameters (a backbone) is told apart by that.
+    return found | {key: read[key][:6] for key in sorted(read) if key not in found}
 
 
 def _short(text: str) -> str:

@@ -1,0 +1,114 @@
+"""Every run on labelled pairs beside Bias, paired by users, as a table in markdown.
+
+    python -m benchmarks.sellarec.against RECORDS
+
+reads the records of collm-ml-1m, draws users with replacement as the board's intervals do, and prints AUC and UAUC of each model, their
+differences from Bias on the same draws, and AUC of warm and cold rows. Seeds of one model are averaged within each draw.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from recbole_ext.core.arrays import Floats
+from recbole_ext.core.yaml_files import properties, read_yaml
+from recbole_ext.evaluator.pointwise import LabelledScores, ScoreTable
+from recbole_ext.evaluator.stats import resamples
+from recbole_ext.evaluator.tables import read_tables
+from recbole_ext.results import ResultRecord, read_records
+
+BASE = "Bias"
+_SIZES = ("_rows", "_rate", "weight_decay", "reg_user", "reg_item")
+"""Ends of keys that tell how something was trained, not what."""
+Drawn = dict[str, Floats]
+"""Metric -> its value [1 + R], that of all users first, then of R draws."""
+
+
+def drawn(table: ScoreTable) -> Drawn:
+    """AUC and UAUC of a run's pairs."""
+    scores = LabelledScores(table)
+    users = len(scores.users)
+    blocks = [np.ones((1, users)), *resamples(users)]
+    return {
+        "AUC": np.concatenate([scores.auc(block) for block in blocks]),
+        "UAUC": np.concatenate(
+            [scores.mean_over_users(scores.auc_of_users, block) for block in blocks]
+        ),
+    }
+
+
+def rows_of(
+    records: Sequence[tuple[Path, ResultRecord]],
+) -> dict[str, list[tuple[Path, ResultRecord]]]:
+    """Model with its backbone and the switches that are not at their defaults -> its runs, one for each seed."""
+    groups: dict[str, list[tuple[Path, ResultRecord]]] = defaultdict(list)
+    for path, record in records:
+        name, params = record.experiment["model"], record.params
+        usual = read_yaml(properties() / "model" / f"{name}.yaml")["params"]
+        switches = [
+            key for key in usual if not key.endswith(_SIZES) and params.get(key) != usual[key]
+        ]
+        told = [f"`{key}={params.get(key)}`" for key in switches]
+        title = f"{name}, {params['backbone']}" if "backbone" in params else str(name)
+        groups[", ".join([title, *told])].append((path, record))
+    return groups
+
+
+def table(records: Path) -> list[str]:
+    """Lines of markdown, the best AUC first; of each set of training rows a table."""
+    every, _ = read_records(records)
+    chosen = [
+        (path.parent, record)
+        for path, record in every
+        if record.experiment["dataset"]["name"] == "collm-ml-1m" and "ctr" in record.metrics
+    ]
+    sizes = sorted({record.data["train"] for _, record in chosen}, reverse=True)
+    base = next(
+        drawn(_scores(path)) for path, record in chosen if record.experiment["model"] == BASE
+    )
+    lines: list[str] = []
+    for size in sizes:
+        some = [(path, record) for path, record in chosen if record.data["train"] == size]
+        lines += [
+            f"{size:,} training rows",
+            "",
+            "| model | seeds | AUC | - Bias | UAUC | - Bias | AUC warm | AUC cold | s |",
+            "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        ]
+        found = [_line(title, runs, base) for title, runs in rows_of(some).items()]
+        lines += [line for _, line in sorted(found, reverse=True)] + [""]
+    return lines
+
+
+def _line(
+    title: str, runs: Sequence[tuple[Path, ResultRecord]], base: Mapping[str, Floats]
+) -> tuple[float, str]:
+    each = [drawn(_scores(path)) for path, _ in runs]
+    cells = [title, str(len(runs))]
+    mean = {key: np.mean([of[key] for of in each], axis=0) for key in ("AUC", "UAUC")}
+    for key, values in mean.items():
+        spread = f" (sd {np.std([of[key][0] for of in each], ddof=1):.3f})" if len(each) > 1 else ""
+        cells.append(f"{values[0]:.4f}{spread}")
+        gap = values - base[key]
+        low, high = np.quantile(gap[1:], [0.025, 0.975])
+        cells.append("" if title.startswith(BASE) else f"{gap[0]:+.4f} [{low:+.4f}, {high:+.4f}]")
+    parts = [record.parts for _, record in runs]
+    for name in ("warm", "cold"):
+        cells.append(f"{np.mean([part[name]['metrics']['auc']['mean'] for part in parts]):.4f}")
+    seconds = np.mean([float(record.cost["fit_seconds"] or 0) for _, record in runs])
+    return float(mean["AUC"][0]), f"| {' | '.join([*cells, f'{seconds:,.0f}'])} |"
+
+
+def _scores(folder: Path) -> ScoreTable:
+    found = read_tables(folder).scored
+    assert found is not None
+    return found
+
+
+if __name__ == "__main__":
+    print("\n".join(table(Path(sys.argv[1]))))
