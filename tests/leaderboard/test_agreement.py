@@ -121,7 +121,7 @@ def test_a_papers_tables_are_printed_with_ours_beside_them():
         "##"
     )[0]
     assert (
-        "* Theirs only: LightGCN, SimGCL, AlphaRec, CosineText, SemanticEASE, CEASE, AddEASE, L3AE."
+        "* Theirs only: LightGCN, SimGCL, RLMRecCon, RLMRecGen, AlphaRec, GFCF, BSPM, SGFCF, CosineText, SemanticEASE, CEASE, AddEASE, L3AE."
         in toys
     )
     assert (
