@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 from recbole_ext.core.recbole_package import recbole_models
@@ -25,9 +26,10 @@ MEANING = {
 }
 """Tag -> what it says."""
 
-_LEARNED = {"minilm", "st", "lm"}
+_LEARNED = {"minilm", "smollm2", "st", "lm"}
 """Kinds of encoder (`text.encoder.FORMS`) with weights that were trained on texts from elsewhere."""
-_CAUSAL = {"lm"}
+_CAUSAL = {"smollm2", "lm"}
+_WORDS = {"tags", "hash"}
 _INSIDE = {"llm", "language_model"}
 """An input of a row of the registry, a parameter or a fingerprint of a record that says that a language model is part of the model."""
 
@@ -57,8 +59,9 @@ def _title(paper: Paper) -> str:
 
 
 def encoder_kind(record: ResultRecord) -> str | None:
-    """`minilm`, `tags`, `hash`, `st`, `lm`; None of a model that reads no text."""
-    return None if record.text is None else str(record.text["encoder"]).partition(":")[0]
+    """`minilm`, `smollm2`, `tags`, `hash`, `st`, `lm`, `file`; None of a model that encodes no text."""
+    name = (record.text or {}).get("encoder")
+    return None if name is None else str(name).partition(":")[0]
 
 
 def reads_language(row: Row) -> bool:
@@ -72,14 +75,25 @@ def _has_one_inside(row: Row) -> bool:
     return bool(_INSIDE & (inputs | record.params.keys() | record.fingerprints.keys()))
 
 
+def _is_causal(row: Row) -> bool:
+    """Of a row with a language model inside: a causal one, where its record says which it is."""
+    return "causal" in row.first.fingerprints.get("backbone", "causal")
+
+
+def tags_over(rows: Sequence[Row]) -> list[str]:
+    """Tags of a model by its rows on several datasets: each that some row has, `GPU` where all have it."""
+    each = [tags_of(row) for row in rows]
+    return [tag for tag in MEANING if (all if tag == GPU else any)(tag in tags for tags in each)]
+
+
 def tags_of(row: Row) -> list[str]:
     """In the order of `MEANING`."""
     spec, kind = spec_of(row.model), encoder_kind(row.first)
     holds = {
         CLOSED: spec is not None and spec.trainer is CLOSED_FORM,
-        TEXT: kind in _LEARNED,
-        TAGS: kind is not None and kind not in _LEARNED,
-        LLM: kind in _CAUSAL or _has_one_inside(row),
+        TEXT: kind in _LEARNED or _has_one_inside(row),
+        TAGS: kind in _WORDS,
+        LLM: kind in _CAUSAL or (_has_one_inside(row) and _is_causal(row)),
         GPU: all(r.experiment["device"] != "cpu" for r in row.records),
         SEEN: kind in _LEARNED or _has_one_inside(row),
     }

@@ -10,7 +10,7 @@ from recbole_ext.evaluator.metrics import POINTWISE, heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard import table
 from recbole_ext.leaderboard.columns import Column
-from recbole_ext.leaderboard.family import MEANING, tags_of
+from recbole_ext.leaderboard.family import tags_over
 from recbole_ext.leaderboard.groups import Group
 from recbole_ext.leaderboard.rows import HEADLINE, Row, Section
 from recbole_ext.leaderboard.standings import list_metric
@@ -104,8 +104,7 @@ def _block(kind: _Kind, groups: Sequence[Group], most_models: int) -> str:
         return ""
 
     def tags(model: str) -> str | None:
-        every = {tag for row in rows[model] for tag in tags_of(row)}
-        return ", ".join(tag for tag in MEANING if tag in every) or None
+        return ", ".join(tags_over(rows[model])) or None
 
     models = sorted(shares, key=lambda m: (fmean(shares[m]), m))
     first: list[Column[str]] = [

@@ -8,7 +8,7 @@ from statistics import fmean
 
 from recbole_ext.leaderboard.across import over_datasets
 from recbole_ext.leaderboard.analysis import Analysis, Verdicts, verdicts
-from recbole_ext.leaderboard.family import MEANING, tags_of
+from recbole_ext.leaderboard.family import tags_over
 from recbole_ext.leaderboard.groups import Group, restricted
 from recbole_ext.leaderboard.plots import seconds
 from recbole_ext.leaderboard.rows import HEADLINE, Row, Section
@@ -125,11 +125,10 @@ def _standing(model: str, fields: Sequence[Field], mean: float | None) -> Standi
         for protocol, changes in moved.items():
             change = standings(field.section, protocol, COMPARED[0])[row.label].change
             changes += [] if change is None else [change]
-    every = {tag for row in rows.values() for tag in tags_of(row)}
     return Standing(
         model=model,
         rows=rows,
-        tags=tuple(tag for tag in MEANING if tag in every),
+        tags=tuple(tags_over(list(rows.values()))),
         mean=mean,
         wins=wins,
         ties=ties,
