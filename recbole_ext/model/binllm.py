@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Computed, Schedule, Stage
 from recbole_ext.lm.prompts import Filler
 from recbole_ext.model.clicks import Batch, LabelledRows
+from recbole_ext.model.prompt_rows import KnownPrompts, counted
 from recbole_ext.model.prompted import PromptedPairModel
 
 _TEXTS = ("user", "item")
@@ -74,7 +74,14 @@ class CodedRows:
 
     def of(self, items: Sequence[int], rows: Sequence[int]) -> list[Any]:
         """The prompts of B rows: items in RecBole's ids, rows as places among the interactions."""
-        return self.model.coded(self.user, torch.tensor(items, device=self.user.device), rows)
+        return self.model.coded(self.user, self._tensor(items), rows)
+
+    def lengths(self, items: Sequence[int], rows: Sequence[int]) -> list[int]:
+        """[B] tokens of the prompts of B rows."""
+        return counted(self.model.coded, self.user, self._tensor(items), rows)
+
+    def _tensor(self, items: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(items, device=self.user.device)
 
 
 class BinLLM(PromptedPairModel):
@@ -112,7 +119,7 @@ class BinLLM(PromptedPairModel):
                 "{text:user} and {text:item}: --code_prompt"
             )
         self.code_filler = Filler(self.code_template, self.backbone, int(self.keys["max_length"]))
-        self._coded: dict[tuple[int, int, str, str], Any] = {}
+        self._coded = KnownPrompts()
 
     # Codes
 
@@ -129,17 +136,14 @@ class BinLLM(PromptedPairModel):
         with torch.no_grad():
             persons = written(self.coder(self.users(user)), self.form)
             titles = written(self.coder(self.items(item)), self.form)
-        keys = list(zip(item.tolist(), rows, persons, titles, strict=True))
-        lacking = [key for key in dict.fromkeys(keys) if key not in self._coded]
-        if lacking:
-            longest = int(self.keys["MAX_ITEM_LIST_LENGTH"])
-            before = self.histories.latest(np.array([key[1] for key in lacking]), longest)
-            for key, liked in zip(lacking, before, strict=True):
-                names = [self.titles[place + 1] for place in liked if place >= 0]
-                texts = dict(zip(_TEXTS, key[2:], strict=True))
-                prompt = self.code_filler.fill(names, self.titles[key[0]], texts)
-                self._coded[key] = replace(prompt, pieces=())  # words are for people
-        return [self._coded[key] for key in keys]
+
+        def fill(lacking: list[tuple[int, int, str, str]]) -> Iterator[Any]:
+            before = self.text_prompts.liked([row for _, row, _, _ in lacking])
+            for (target, _, *codes), names in zip(lacking, before, strict=True):
+                texts = dict(zip(_TEXTS, codes, strict=True))
+                yield self.code_filler.fill(names, self.titles[target], texts)
+
+        return self._coded.of(list(zip(item.tolist(), rows, persons, titles, strict=True)), fill)
 
     def final_logits(
         self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor
