@@ -42,6 +42,7 @@ class SlotModel(PromptedPairModel):
         """
         prompts = self.token_prompts.of(item.tolist(), row.tolist())
         size = int(self.keys["eval_batch_rows"])
+        self.eval()  # a model that was loaded drops units of the LoRA until something scores
         found = {name: torch.empty(len(layers), len(prompts)) for name in self.token_template.slots}
         for places in bucketed([len(prompt.ids) for prompt in prompts], size):
             at = torch.from_numpy(places).to(self.device)

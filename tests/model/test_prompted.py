@@ -266,6 +266,16 @@ def test_what_is_distilled_is_the_state_after_the_line(clicks, llama, tmp_path):
     torch.testing.assert_close(whole.distilled()["semantic.weight"], found.trunc())
 
 
+def test_another_line_of_the_same_name_is_distilled_anew(clicks, llama, tmp_path):
+    line = tmp_path / "line.yaml"
+    names = set()
+    for words in ("{target}", "title {target}"):
+        line.write_text(f'user: "{words}"\n')
+        model, _ = built(experiment("SeLLaRec", clicks, llama, item_prompt=line), tmp_path)
+        names.add(repr(model.distil_stage().fingerprint))
+    assert len(names) == 2
+
+
 def test_shuffled_titles_are_the_same_titles_at_other_items(clicks, llama, tmp_path):
     plain, _ = built(experiment("TALLRec", clicks, llama), tmp_path)
     other, _ = built(experiment("TALLRec", clicks, llama, shuffle_text="true"), tmp_path)
@@ -335,6 +345,18 @@ def test_attention_to_tokens_is_that_of_each_row_alone(clicks, llama, tmp_path):
     alone = model.backbone.attention(embeds, torch.ones_like(ids), [1, 2])
     for name, place in prompt.slots.items():
         torch.testing.assert_close(found[name][:, 5], alone[:, 0, place], atol=1e-6, rtol=1e-4)
+
+
+def test_attention_drops_no_unit(clicks, llama, tmp_path):
+    model, _ = built(experiment("CoLLM", clicks, llama, lora_dropout=0.5), tmp_path)
+    for name, value in model.lora.named_parameters():
+        if name.endswith(":B"):
+            torch.nn.init.normal_(value)
+    user, item, _, row = a_batch(model, 9)
+    one = model.train().attention(user, item, row, [2])
+    other = model.train().attention(user, item, row, [2])
+    for name, value in one.items():
+        assert torch.equal(value, other[name])
 
 
 def test_qv_is_the_query_and_the_value(clicks, llama, tmp_path):

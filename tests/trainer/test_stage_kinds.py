@@ -125,6 +125,7 @@ def test_a_schedule_by_hand():
     assert [half.share(step, 8) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     rest = [0.2 + 0.8 * (1 + math.cos(math.pi * gone / 4)) / 2 for gone in range(4)]
     assert [half.share(step, 8) for step in range(4, 8)] == pytest.approx(rest, abs=1e-15)
+    assert [Schedule(1.0, "cosine").share(step, 4) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     assert half.share(8, 8) == half.share(99, 8) == pytest.approx(0.2)
 
 
@@ -137,7 +138,7 @@ def test_a_rate_rises_then_falls_and_stays_between_floor_and_full(warmup, steps,
     assert all(floor - 1e-12 <= share <= 1 + 1e-12 for share in falling)  # of rounding
 
 
-@pytest.mark.parametrize("wrong", [{"warmup": -1}, {"warmup": 1.0}, {"decay": "linear"}, {"floor": 1.5}])  # fmt: skip
+@pytest.mark.parametrize("wrong", [{"warmup": -1}, {"warmup": 1.5}, {"decay": "linear"}, {"floor": 1.5}])  # fmt: skip
 def test_a_schedule_that_says_nothing_sensible_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Schedule(**wrong)
