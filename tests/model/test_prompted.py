@@ -268,12 +268,16 @@ def test_what_is_distilled_is_the_state_after_the_line(clicks, llama, tmp_path):
 
 def test_another_line_of_the_same_name_is_distilled_anew(clicks, llama, tmp_path):
     line = tmp_path / "line.yaml"
-    names = set()
+    names, runs = set(), set()
     for words in ("{target}", "title {target}"):
         line.write_text(f'user: "{words}"\n')
-        model, _ = built(experiment("SeLLaRec", clicks, llama, item_prompt=line), tmp_path)
-        names.add(repr(model.distil_stage().fingerprint))
-    assert len(names) == 2
+        of = experiment("SeLLaRec", clicks, llama, item_prompt=line)
+        names.add(repr(built(of, tmp_path)[0].distil_stage().fingerprint))
+        runs.add(of.run_id)
+        assert set(of.fingerprints()) - set(of.fingerprints_of_stages()) == {"item_prompt"}
+    assert len(names) == len(runs) == 2
+    bundled = experiment("SeLLaRec", clicks, llama)
+    assert bundled.fingerprints() == bundled.fingerprints_of_stages()
 
 
 def test_shuffled_titles_are_the_same_titles_at_other_items(clicks, llama, tmp_path):
