@@ -131,11 +131,15 @@ class BinLLM(PromptedPairModel):
         found: torch.Tensor = (one * two).sum(1) / self.bits**0.5
         return found
 
+    @torch.no_grad()
+    def codes(self, user: torch.Tensor, item: torch.Tensor) -> tuple[list[str], list[str]]:
+        """The codes of users [B] and of items [B] as they are written."""
+        persons, titles = self.coder(self.users(user)), self.coder(self.items(item))
+        return written(persons, self.form), written(titles, self.form)
+
     def coded(self, user: torch.Tensor, item: torch.Tensor, rows: Sequence[int]) -> list[Any]:
         """The prompts of B rows with the codes as they are now."""
-        with torch.no_grad():
-            persons = written(self.coder(self.users(user)), self.form)
-            titles = written(self.coder(self.items(item)), self.form)
+        persons, titles = self.codes(user, item)
 
         def fill(lacking: list[tuple[int, int, str, str]]) -> Iterator[Any]:
             before = self.text_prompts.liked([row for _, row, _, _ in lacking])
@@ -144,6 +148,15 @@ class BinLLM(PromptedPairModel):
                 yield self.code_filler.fill(names, self.titles[target], texts)
 
         return self._coded.of(list(zip(item.tolist(), rows, persons, titles, strict=True)), fill)
+
+    def prompt_of(self, item: int, row: int) -> Any:
+        """With the codes."""
+        pair = (
+            torch.tensor([of], device=self.device) for of in (self.histories.user[row] + 1, item)
+        )
+        texts = {name: code for name, (code,) in zip(_TEXTS, self.codes(*pair), strict=True)}
+        (names,) = self.text_prompts.liked([row])
+        return self.code_filler.fill(names, self.titles[item], texts)
 
     def final_logits(
         self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor

@@ -148,6 +148,17 @@ def test_a_prompt_has_the_codes_of_its_own_user_and_item(
     assert len(given) == 24 and given[12][2]["user"] != given[0][2]["user"]
 
 
+def test_the_prompt_that_is_shown_is_the_one_that_is_scored(clicks, llama, tmp_path):
+    model, _ = built(experiment(clicks, llama), tmp_path)
+    user, item, _, row = a_batch(model, 12)
+    scored = model.coded(user, item, row.tolist())
+    for place, prompt in enumerate(scored):
+        shown = model.prompt_of(int(item[place]), int(row[place]))
+        assert shown.ids == prompt.ids
+        (person,), (title,) = model.codes(user[place : place + 1], item[place : place + 1])
+        assert f"code of the person is {person}, that of the title {title};" in shown.shown()
+
+
 def test_prompts_that_are_kept_have_an_end_and_are_counted_some_at_a_time(
     clicks, llama, tmp_path, monkeypatch
 ):
