@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.stage import Computed, Schedule, Stage
+from recbole_ext.core.stage import Computed, Stage
 from recbole_ext.lm.prompts import Filler
-from recbole_ext.model.clicks import Batch, LabelledRows
+from recbole_ext.model.clicks import Batch
 from recbole_ext.model.prompt_rows import KnownPrompts, counted
 from recbole_ext.model.prompted import PromptedPairModel
 
@@ -174,10 +175,7 @@ class BinLLM(PromptedPairModel):
     def code_stage(self) -> Stage:
         """MF through the coder."""
         keys = self.keys
-        columns = (torch.from_numpy(of).to(self.device) for of in (self.user, self.item, self.row))
-        user, item, row = columns
-        label = torch.from_numpy(self.label).float().to(self.device)
-        loader = LabelledRows(user, item, label, row, int(keys["collab_batch_rows"]))
+        loader = self.labelled_rows(int(keys["collab_batch_rows"]))
         decay = float(keys["collab_weight_decay"])
 
         def loss(batch: Batch) -> torch.Tensor:
@@ -214,24 +212,18 @@ class BinLLM(PromptedPairModel):
             user, item, label, row = batch
             return self.cost(self.coded(user, item, row.tolist()), self.code_template, label)
 
-        own = () if self.backbone.generative else ("answers",)
         every: Any = CodedRows(self, torch.from_numpy(self.user).to(self.device))
         told = ("loss", "score", "max_length", "MAX_ITEM_LIST_LENGTH", "shuffle_text", "code_form")
         return [
-            Stage(
+            replace(
+                self.text_stage(),
                 name="coded",
-                trainable=("lora", *own),
                 loader=self.rows(every, int(keys["coded_batch_rows"])),
                 loss=loss,
                 fingerprint=self.told(told, prompt=self.code_template, batch="coded_batch_rows"),
                 epochs=epochs,
                 learning_rate=float(keys["coded_learning_rate"]),
-                weight_decay=float(keys["text_weight_decay"]),
-                betas=(0.9, 0.95),
-                clip=float(keys["clip"]) or None,
-                schedule=Schedule(float(keys["text_warmup"]), "cosine"),
-                accumulate=int(keys["accumulate"]),
                 validate=self.validated(self.final_logits) if epochs > 1 else None,
-                rows=lambda batch: len(batch[0]),
+                after=None,
             )
         ]

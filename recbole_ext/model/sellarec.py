@@ -166,7 +166,7 @@ class SeLLaRec(TokenModel):
         return Stage(
             name="align",
             trainable=("users", "items", "projection", *own),
-            loader=self.pairs(),
+            loader=self.labelled_rows(int(keys["collab_batch_rows"])),
             loss=loss,
             fingerprint={name: keys[name] for name in _ALIGNED},
             epochs=int(keys["align_epochs"]),

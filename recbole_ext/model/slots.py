@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Schedule, Stage
@@ -27,6 +28,15 @@ class SlotModel(PromptedPairModel):
         super().__init__(config, dataset)
         self.token_template = self.template(self.template_key)
         self.token_prompts = self.filled(self.token_template)
+
+    def tables(self, name: str, width: int) -> tuple[nn.Embedding, nn.Embedding]:
+        """Vectors [n_users, width] and [n_items, width] from N(0, `init_std`^2), 0 for padding; `name` is what they are drawn by."""
+        found = nn.Embedding(self.n_users, width, 0), nn.Embedding(self.n_items, width, 0)
+        with self.drawn(name), torch.no_grad():
+            for table in found:
+                nn.init.normal_(table.weight, std=float(self.keys["init_std"]))
+                table.weight[0] = 0.0
+        return found
 
     @torch.no_grad()
     def attention(
