@@ -7,6 +7,13 @@ from pathlib import Path
 import torch
 
 WORDS = "Yes No the film Heat is liked by a user will they like it ? , . story toy chase city night : user system"
+SHAPE = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+"""Of every tiny model."""
 CHAT = (
     "{% for m in messages %}<s>{{ m.role }} : {{ m.content }}{% endfor %}"
     "{% if add_generation_prompt %} system :{% endif %}"
@@ -44,10 +51,7 @@ def write_causal(folder: Path, tied: bool = True, chat: bool = True, context: in
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=size,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SHAPE,
         num_key_value_heads=2,
         max_position_embeddings=context,
         initializer_range=0.5,
@@ -65,10 +69,7 @@ def write_encoder(folder: Path, context: int = 64) -> Path:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=size,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SHAPE,
         max_position_embeddings=context,
         initializer_range=0.5,
     )
@@ -84,10 +85,7 @@ def write_qwen2(folder: Path, context: int = 64) -> Path:
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=size + 8,  # its tokenizer brings a token for padding
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SHAPE,
         num_key_value_heads=2,
         max_position_embeddings=context,
         initializer_range=0.5,

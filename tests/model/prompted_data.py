@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tests.problems import make_experiment
+from tests.tiny_lm import SHAPE
 
 WORDS = [
     "Yes",
@@ -99,10 +100,7 @@ def write_llama(folder, seed=0):
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(vocabulary),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SHAPE,
         num_key_value_heads=2,
         max_position_embeddings=256,
         initializer_range=0.3,

@@ -23,16 +23,6 @@ prompted_data.OF["BinLLM"] = (
 OWN = {"code_bits": 16, "code_beta_step": 0.5, "coded_batch_rows": 16, "coded_learning_rate": 0.01}
 
 
-@pytest.fixture(scope="module")
-def clicks(tmp_path_factory):
-    return write_clicks(tmp_path_factory.mktemp("clicks"))
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return f"lm:{write_llama(tmp_path_factory.mktemp('llama'))}"
-
-
 def experiment(clicks, llama, **given):
     return prompted_data.experiment("BinLLM", clicks, llama, **{**OWN, **given})
 

@@ -13,7 +13,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.pipeline.training import Training, score_test
 from recbole_ext.trainer.checkpoint import save_weights
 from recbole_ext.trainer.setup import Fitted
-from tests.model.prompted_data import experiment, write_clicks, write_llama
+from tests.model.prompted_data import experiment
 
 NAMES = ("TALLRec", "Prompt4NR", "PersonPrompt", "CoLLM", "SeLLaRec")
 MOVES = {
@@ -29,16 +29,6 @@ MOVES = {
     },
 }
 """Table 1 of the paper: stage -> what it moves."""
-
-
-@pytest.fixture(scope="module")
-def clicks(tmp_path_factory):
-    return write_clicks(tmp_path_factory.mktemp("clicks"))
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return f"lm:{write_llama(tmp_path_factory.mktemp('llama'))}"
 
 
 def built(of, scratch):
