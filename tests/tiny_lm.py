@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
+from safetensors.torch import save_file
+
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.text import make_encoder
 
 WORDS = "Yes No the film Heat is liked by a user will they like it ? , . story toy chase city night : user system"
 SHAPE = {
@@ -92,3 +97,19 @@ def write_qwen2(folder: Path, context: int = 64) -> Path:
     )
     Qwen2ForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def write_no_model(folder: Path) -> Path:
+    """A folder that looks like a model's from outside."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    save_file({"w": torch.zeros(2)}, folder / "model.safetensors")
+    return folder
+
+
+def refused(name: str, **options: object) -> str:
+    """The one line by which an encoder of a name is refused."""
+    with pytest.raises(HarnessError) as caught:
+        make_encoder(name, **options).encode(["a text"])  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
