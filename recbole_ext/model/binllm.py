@@ -91,7 +91,7 @@ class BinLLM(PromptedPairModel):
     Stages: `text` (LoRA on prompts of text, TALLRec's), `codes` (MF with d = 32 whose vectors go through a `Coder`, by cross-entropy of
     <h_u, h_i>), `coded` (the LoRA goes on, on prompts with both codes as text; no token is a vector).
 
-    [C] are the sizes, the coder, beta, the two forms and the third stage's rate and batch. Ours [I]: one coder for users and items,
+    The authors' code has the sizes, the coder, beta, the two forms and the third stage's rate and batch. Ours: one coder for users and items,
     beta from 0, <h_u, h_i> divided by the root of the number of bits (of 32 signs it would begin at a size of 6, where the logistic
     function is flat), validation of the second stage by hard codes, the words of the prompt.
     """
