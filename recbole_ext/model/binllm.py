@@ -13,7 +13,6 @@ from torch.nn import functional
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Computed, Stage
-from recbole_ext.lm.prompts import Filler
 from recbole_ext.model.clicks import Batch
 from recbole_ext.model.prompt_rows import KnownPrompts, counted
 from recbole_ext.model.prompted import PromptedPairModel
@@ -119,7 +118,7 @@ class BinLLM(PromptedPairModel):
                 f"BinLLM: prompt '{self.code_template.name}' has the places {', '.join(has) or 'none'}, and what is put in here is "
                 "{text:user} and {text:item}: --code_prompt"
             )
-        self.code_filler = Filler(self.code_template, self.backbone, int(self.keys["max_length"]))
+        self.code_filler = self.filler(self.code_template)
         self._coded = KnownPrompts()
 
     # Codes

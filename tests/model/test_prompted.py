@@ -209,6 +209,42 @@ def test_titles_with_yes_and_no_in_them_move_no_label(loss, clicks, llama, tmp_p
     assert abs(flipped - together) > 1e-6
 
 
+def test_the_loss_over_all_tokens_is_that_of_a_loop_and_leaves_out_slots(clicks, llama, tmp_path):
+    """The first token of this prompt is a slot: nothing is left out in its place."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text('user: "{slot:user} {target} {slot:item} {history}"\ncue: " :"\n')
+    of = experiment("CoLLM", clicks, llama, loss="all_tokens", token_prompt=mine)
+    model, _ = built(of, tmp_path)
+    user, item, label, row = a_batch(model.eval(), 5)
+    prompts = model.token_prompts.of(item.tolist(), row.tolist())
+    assert all(prompt.slots["user"] == 0 for prompt in prompts)
+    vectors = model.vectors(user, item)
+    with torch.no_grad():
+        found = float(model.cost(prompts, model.token_template, label, vectors))
+        losses = []
+        for place, prompt in enumerate(prompts):
+            answer = model.backbone.tokenise("Yes." if label[place] else "No.")
+            ids = torch.tensor([[*prompt.ids, *answer]])
+            embeds = model.backbone.embed(ids).clone()
+            for name, at in prompt.slots.items():
+                embeds[0, at] = vectors[name][place]
+            states = model.backbone.states(embeds, torch.ones_like(ids))
+            chances = model.backbone.vocabulary(states)[0].log_softmax(1)
+            for at in range(1, ids.shape[1]):
+                if at not in prompt.slots.values():
+                    losses.append(-float(chances[at - 1, ids[0, at]]))
+    assert found == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_an_answer_that_is_learnt_has_room_in_the_context(clicks, llama, tmp_path):
+    """A history that fills the context, of which the answer takes two tokens."""
+    context = built(experiment("TALLRec", clicks, llama), tmp_path)[0].backbone.context
+    for loss, room in (("answer", context), ("all_tokens", context - 2)):
+        model, _ = built(experiment("TALLRec", clicks, llama, loss=loss, max_length=9999), tmp_path)
+        prompt = model.text_prompts.filler.fill(["red blue old"] * 500, "new night day")
+        assert room - 6 < len(prompt.ids) <= room and prompt.dropped
+
+
 def test_scores_come_back_in_the_order_that_was_asked_for(clicks, llama, tmp_path):
     model, _ = built(experiment("CoLLM", clicks, llama, eval_batch_rows=4), tmp_path)
     user, item, _, row = a_batch(model, 30)
