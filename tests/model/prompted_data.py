@@ -40,6 +40,9 @@ OF = {
     "PersonPrompt": (
         "lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate", "projection_batch_rows", "projection_learning_rate",
     ),
+    "BinLLM": (
+        "embedding_size", "lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate", "collab_epochs", "collab_batch_rows",
+    ),
     "CoLLM": tuple(key for key in SMALL if key not in ("align_epochs", "projection_hidden")),
     "SeLLaRec": tuple(key for key in SMALL if key != "projection_times"),
 }  # fmt: skip

@@ -16,10 +16,6 @@ from tests.model import prompted_data
 from tests.model.prompted_data import write_clicks, write_llama
 from tests.model.test_prompted import a_batch, built, of_stages, scores, trained, untrained
 
-prompted_data.OF["BinLLM"] = (
-    "embedding_size", "lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate", "collab_epochs",
-    "collab_batch_rows",
-)  # fmt: skip
 OWN = {"code_bits": 16, "code_beta_step": 0.5, "coded_batch_rows": 16, "coded_learning_rate": 0.01}
 
 
