@@ -26,7 +26,8 @@ Commands (run is the default):
   data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
             official files, data build NAME makes the dataset from them and compares it with what was published,
             data queries NAME --output=FILE makes queries in words from the items' descriptions, or
-            with --writer=lm:MODEL has a language model write them from the titles (--device=cpu: not on the GPU)
+            with --writer=lm:MODEL (lm:smollm2 needs no network) has a language model write them from the titles
+            (--device=cpu: not on the GPU)
   show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; of a model of single pairs the
             user's test rows, and what it asks a language model about each; a model that offers
             intention also takes --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha; one that offers

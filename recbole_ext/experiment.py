@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import numpy.typing as npt
 
 from recbole_ext.config import Settings
 from recbole_ext.core import environment, memory
+from recbole_ext.core.canonical import canonical_json
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import default_cache
 from recbole_ext.core.progress import progress, say
@@ -31,6 +33,7 @@ from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import Protocol, protocol_of
 from recbole_ext.evaluator.selection import Selection, selection, usual
 from recbole_ext.lm.backbone import backbone_fingerprint, chosen_dtype, find_backbone
+from recbole_ext.lm.template import load_template
 from recbole_ext.registry import TRANSFER, UNSEEN_USERS, ModelSpec, require
 from recbole_ext.results import run_id
 from recbole_ext.text import (
@@ -224,7 +227,27 @@ class Experiment:
             return None
         return self.profiles.read(self.problem.data.user_tokens, self.problem.data.name)
 
+    def own_prompts(self) -> dict[str, str]:
+        """Key -> sha256 (hex) of what the prompt's file of one's own says that it names; bundled ones are known by their names.
+
+        Raises:
+            HarnessError: there is no such file, or it is no prompt.
+        """
+        if "language_model" not in self.model.inputs:
+            return {}
+        named = {k: str(v) for k, v in self.settings.params.items() if k.endswith("prompt")}
+        return {
+            key: hashlib.sha256(canonical_json(asdict(load_template(name))).encode()).hexdigest()
+            for key, name in named.items()
+            if name.endswith((".yaml", ".yml"))
+        }
+
     def fingerprints(self) -> dict[str, str]:
+        """Of everything that is read."""
+        return {**self.fingerprints_of_stages(), **self.own_prompts()}
+
+    def fingerprints_of_stages(self) -> dict[str, str]:
+        """The same but for prompts, which the stages that ask them tell."""
         found = dict(self.problem.fingerprints)
         if self.texts is not None:
             found["text"] = texts_fingerprint(self.texts[1])

@@ -56,6 +56,33 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ.setdefault("RECBOLE_EXT_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Steps of small models wait longer for threads than they take."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def clicks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labelled pairs of items with titles."""
+    from tests.model.prompted_data import write_clicks
+
+    return write_clicks(tmp_path_factory.mktemp("clicks"))
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random language model that knows the words of those titles, by its name."""
+    from tests.model.prompted_data import write_llama
+
+    return f"lm:{write_llama(tmp_path_factory.mktemp('llama'))}"
+
+
 @pytest.fixture
 def bundled_smollm2(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

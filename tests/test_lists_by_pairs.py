@@ -14,20 +14,10 @@ from recbole_ext.lm.prompts import Filler, load_template
 from recbole_ext.pipeline.training import Training, score_test
 from recbole_ext.registry import find_model
 from recbole_ext.trainer.setup import Fitted
-from tests.model.prompted_data import experiment, write_clicks, write_llama
+from tests.model.prompted_data import experiment
 from tests.problems import make_experiment
 
 LABELS = {"keep_label": "true", "split_ratio": "[0.5,0.2,0.3]", "threads": 1, "draws": 2, "ks": "1,2"}  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def clicks(tmp_path_factory):
-    return write_clicks(tmp_path_factory.mktemp("clicks"))
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return f"lm:{write_llama(tmp_path_factory.mktemp('llama'))}"
 
 
 def untrained(of, scratch):

@@ -4,9 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
+from safetensors.torch import save_file
+
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.text import make_encoder
 
 WORDS = "Yes No the film Heat is liked by a user will they like it ? , . story toy chase city night : user system"
+SHAPE = {
+    "hidden_size": 16,
+    "intermediate_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
+"""Of every tiny model."""
 CHAT = (
     "{% for m in messages %}<s>{{ m.role }} : {{ m.content }}{% endfor %}"
     "{% if add_generation_prompt %} system :{% endif %}"
@@ -44,10 +56,7 @@ def write_causal(folder: Path, tied: bool = True, chat: bool = True, context: in
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=size,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SHAPE,
         num_key_value_heads=2,
         max_position_embeddings=context,
         initializer_range=0.5,
@@ -65,10 +74,7 @@ def write_encoder(folder: Path, context: int = 64) -> Path:
     torch.manual_seed(0)
     config = BertConfig(
         vocab_size=size,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SHAPE,
         max_position_embeddings=context,
         initializer_range=0.5,
     )
@@ -84,13 +90,26 @@ def write_qwen2(folder: Path, context: int = 64) -> Path:
     torch.manual_seed(0)
     config = Qwen2Config(
         vocab_size=size + 8,  # its tokenizer brings a token for padding
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SHAPE,
         num_key_value_heads=2,
         max_position_embeddings=context,
         initializer_range=0.5,
     )
     Qwen2ForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def write_no_model(folder: Path) -> Path:
+    """A folder that looks like a model's from outside."""
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    save_file({"w": torch.zeros(2)}, folder / "model.safetensors")
+    return folder
+
+
+def refused(name: str, **options: object) -> str:
+    """The one line by which an encoder of a name is refused."""
+    with pytest.raises(HarnessError) as caught:
+        make_encoder(name, **options).encode(["a text"])  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+    return str(caught.value)

@@ -25,7 +25,7 @@ class Schedule:
 
     warmup: int | float = 0
     """Steps in which it rises in a line from nothing, the last of them being at the full rate; a float is a share of all, from 0 to
-    below 1."""
+    1."""
     decay: Literal["constant", "cosine"] = "constant"
     """What follows: nothing, or half a cosine from the full rate, which would be at `floor` in the step after the last."""
     floor: float = 0.0
@@ -35,8 +35,8 @@ class Schedule:
 
     def __post_init__(self) -> None:
         share = isinstance(self.warmup, float)
-        if self.warmup < 0 or (share and self.warmup >= 1):
-            raise ValueError(f"warmup={self.warmup}: steps from 0, or a share from 0 to below 1")
+        if self.warmup < 0 or (share and self.warmup > 1):
+            raise ValueError(f"warmup={self.warmup}: steps from 0, or a share from 0 to 1")
         if self.decay not in ("constant", "cosine"):
             raise ValueError(f"decay='{self.decay}': constant or cosine")
         if not 0 <= self.floor <= 1:

@@ -42,6 +42,8 @@ class Histories:
             raise HarnessError(
                 f"{data.name}: histories need a timestamp column, or lists (--history_field)"
             )
+        self.user = data.user
+        """[N] whose row each is."""
         width = int(before.max(initial=0)) + 2
         key = data.user * width + before
         order = np.flatnonzero(data.label == 1)

@@ -52,7 +52,7 @@ class UserProfiles(TableFile):
                 f"its vectors have {width} numbers, those of the item texts ({encoder}) have {of_items}: encode both alike"
             )
 
-    def _table(self) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float64]]:
+    def _table(self) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float32]]:
         """Users and vectors of a parquet file."""
         if self.path.suffix != ".parquet":
             self.refuse("must be a .parquet or .npz file")
@@ -60,7 +60,7 @@ class UserProfiles(TableFile):
         user = self.column(frame, USER).astype(str).to_numpy(str)
         return user, self._matrix(list(self.column(frame, ("vector",))))
 
-    def _npz(self) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float64]]:
+    def _npz(self) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.float32]]:
         """Users and vectors of an npz file; nothing pickled is read."""
         try:
             with np.load(self.path, allow_pickle=False) as found:
@@ -74,10 +74,12 @@ class UserProfiles(TableFile):
             self.refuse(f"{user.size:,} users, {len(vectors):,} vectors: one for each")
         return user, vectors
 
-    def _matrix(self, vectors: object) -> npt.NDArray[np.float64]:
+    def _matrix(self, vectors: object) -> npt.NDArray[np.float32]:
         """[n, d] numbers."""
         try:
-            found = np.asarray(np.stack(vectors), np.float64)  # type: ignore[call-overload]
+            # A number beyond float32 becomes infinite here and is told as such.
+            with np.errstate(over="ignore"):
+                found = np.asarray(np.stack(vectors), np.float32)  # type: ignore[call-overload]
         except (ValueError, TypeError):
             self.refuse("'vector' must hold lists of numbers, all of one length")
         if found.ndim != 2 or not found.size:

@@ -33,7 +33,7 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
     the mapping, as the authors' code), `pos_sampling` (user_uniform, as their code: a user uniformly, then one of its
     items; or interaction: each pair once an epoch), `shuffle_text` (rows of text permuted among the items), `encoder`.
 
-    As the authors of L3AE (CIKM 2025) ran it, [C]: `neg_mode: in_batch` (S_u is the items of the batch's pairs, i among them once,
+    As the authors of L3AE (CIKM 2025) ran it, by their code: `neg_mode: in_batch` (S_u is the items of the batch's pairs, i among them once,
     and an item that is there twice counts twice), `reg_weight` (that times |θ|² is added), `unit_scores: false` (scores are
     inner products of vectors as they come, trained on cosines all the same), with `user_init: mean_before`, `pos_sampling:
     interaction` and `embedding_size: 32`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn import functional
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.stage import Computed, Schedule, Stage
-from recbole_ext.lm.prompts import Filler
-from recbole_ext.model.clicks import Batch, LabelledRows
+from recbole_ext.core.stage import Computed, Stage
+from recbole_ext.model.clicks import Batch
+from recbole_ext.model.prompt_rows import KnownPrompts, counted
 from recbole_ext.model.prompted import PromptedPairModel
 
 _TEXTS = ("user", "item")
@@ -74,7 +74,14 @@ class CodedRows:
 
     def of(self, items: Sequence[int], rows: Sequence[int]) -> list[Any]:
         """The prompts of B rows: items in RecBole's ids, rows as places among the interactions."""
-        return self.model.coded(self.user, torch.tensor(items, device=self.user.device), rows)
+        return self.model.coded(self.user, self._tensor(items), rows)
+
+    def lengths(self, items: Sequence[int], rows: Sequence[int]) -> list[int]:
+        """[B] tokens of the prompts of B rows."""
+        return counted(self.model.coded, self.user, self._tensor(items), rows)
+
+    def _tensor(self, items: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(items, device=self.user.device)
 
 
 class BinLLM(PromptedPairModel):
@@ -83,7 +90,7 @@ class BinLLM(PromptedPairModel):
     Stages: `text` (LoRA on prompts of text, TALLRec's), `codes` (MF with d = 32 whose vectors go through a `Coder`, by cross-entropy of
     <h_u, h_i>), `coded` (the LoRA goes on, on prompts with both codes as text; no token is a vector).
 
-    [C] are the sizes, the coder, beta, the two forms and the third stage's rate and batch. Ours [I]: one coder for users and items,
+    The authors' code has the sizes, the coder, beta, the two forms and the third stage's rate and batch. Ours: one coder for users and items,
     beta from 0, <h_u, h_i> divided by the root of the number of bits (of 32 signs it would begin at a size of 6, where the logistic
     function is flat), validation of the second stage by hard codes, the words of the prompt.
     """
@@ -111,8 +118,8 @@ class BinLLM(PromptedPairModel):
                 f"BinLLM: prompt '{self.code_template.name}' has the places {', '.join(has) or 'none'}, and what is put in here is "
                 "{text:user} and {text:item}: --code_prompt"
             )
-        self.code_filler = Filler(self.code_template, self.backbone, int(self.keys["max_length"]))
-        self._coded: dict[tuple[int, int, str, str], Any] = {}
+        self.code_filler = self.filler(self.code_template)
+        self._coded = KnownPrompts()
 
     # Codes
 
@@ -124,22 +131,32 @@ class BinLLM(PromptedPairModel):
         found: torch.Tensor = (one * two).sum(1) / self.bits**0.5
         return found
 
+    @torch.no_grad()
+    def codes(self, user: torch.Tensor, item: torch.Tensor) -> tuple[list[str], list[str]]:
+        """The codes of users [B] and of items [B] as they are written."""
+        persons, titles = self.coder(self.users(user)), self.coder(self.items(item))
+        return written(persons, self.form), written(titles, self.form)
+
     def coded(self, user: torch.Tensor, item: torch.Tensor, rows: Sequence[int]) -> list[Any]:
         """The prompts of B rows with the codes as they are now."""
-        with torch.no_grad():
-            persons = written(self.coder(self.users(user)), self.form)
-            titles = written(self.coder(self.items(item)), self.form)
-        keys = list(zip(item.tolist(), rows, persons, titles, strict=True))
-        lacking = [key for key in dict.fromkeys(keys) if key not in self._coded]
-        if lacking:
-            longest = int(self.keys["MAX_ITEM_LIST_LENGTH"])
-            before = self.histories.latest(np.array([key[1] for key in lacking]), longest)
-            for key, liked in zip(lacking, before, strict=True):
-                names = [self.titles[place + 1] for place in liked if place >= 0]
-                texts = dict(zip(_TEXTS, key[2:], strict=True))
-                prompt = self.code_filler.fill(names, self.titles[key[0]], texts)
-                self._coded[key] = replace(prompt, pieces=())  # words are for people
-        return [self._coded[key] for key in keys]
+        persons, titles = self.codes(user, item)
+
+        def fill(lacking: list[tuple[int, int, str, str]]) -> Iterator[Any]:
+            before = self.text_prompts.liked([row for _, row, _, _ in lacking])
+            for (target, _, *codes), names in zip(lacking, before, strict=True):
+                texts = dict(zip(_TEXTS, codes, strict=True))
+                yield self.code_filler.fill(names, self.titles[target], texts)
+
+        return self._coded.of(list(zip(item.tolist(), rows, persons, titles, strict=True)), fill)
+
+    def prompt_of(self, item: int, row: int) -> Any:
+        """With the codes."""
+        pair = (
+            torch.tensor([of], device=self.device) for of in (self.histories.user[row] + 1, item)
+        )
+        texts = {name: code for name, (code,) in zip(_TEXTS, self.codes(*pair), strict=True)}
+        (names,) = self.text_prompts.liked([row])
+        return self.code_filler.fill(names, self.titles[item], texts)
 
     def final_logits(
         self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor
@@ -157,10 +174,7 @@ class BinLLM(PromptedPairModel):
     def code_stage(self) -> Stage:
         """MF through the coder."""
         keys = self.keys
-        columns = (torch.from_numpy(of).to(self.device) for of in (self.user, self.item, self.row))
-        user, item, row = columns
-        label = torch.from_numpy(self.label).float().to(self.device)
-        loader = LabelledRows(user, item, label, row, int(keys["collab_batch_rows"]))
+        loader = self.labelled_rows(int(keys["collab_batch_rows"]))
         decay = float(keys["collab_weight_decay"])
 
         def loss(batch: Batch) -> torch.Tensor:
@@ -197,24 +211,18 @@ class BinLLM(PromptedPairModel):
             user, item, label, row = batch
             return self.cost(self.coded(user, item, row.tolist()), self.code_template, label)
 
-        own = () if self.backbone.generative else ("answers",)
         every: Any = CodedRows(self, torch.from_numpy(self.user).to(self.device))
         told = ("loss", "score", "max_length", "MAX_ITEM_LIST_LENGTH", "shuffle_text", "code_form")
         return [
-            Stage(
+            replace(
+                self.text_stage(),
                 name="coded",
-                trainable=("lora", *own),
                 loader=self.rows(every, int(keys["coded_batch_rows"])),
                 loss=loss,
                 fingerprint=self.told(told, prompt=self.code_template, batch="coded_batch_rows"),
                 epochs=epochs,
                 learning_rate=float(keys["coded_learning_rate"]),
-                weight_decay=float(keys["text_weight_decay"]),
-                betas=(0.9, 0.95),
-                clip=float(keys["clip"]) or None,
-                schedule=Schedule(float(keys["text_warmup"]), "cosine"),
-                accumulate=int(keys["accumulate"]),
                 validate=self.validated(self.final_logits) if epochs > 1 else None,
-                rows=lambda batch: len(batch[0]),
+                after=None,
             )
         ]

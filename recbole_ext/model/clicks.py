@@ -82,6 +82,14 @@ class PairModel(GeneralRecommender):  # type: ignore[misc]
         self.label: Ints = dataset.labels.astype(np.int64)
         self.row: Ints = dataset.rows
 
+    def labelled_rows(self, size: int) -> LabelledRows:
+        """The training rows on the model's device, in batches of `size`."""
+        label = torch.from_numpy(self.label).float().to(self.device)
+        user, item, row = (
+            torch.from_numpy(of).to(self.device) for of in (self.user, self.item, self.row)
+        )
+        return LabelledRows(user, item, label, row, size)
+
     def logits(self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor) -> torch.Tensor:
         """[B] log-odds of label 1 of pairs in RecBole's ids; `row` [B] are their places among the interactions."""
         raise NotImplementedError
@@ -138,13 +146,8 @@ class SteppedPairModel(PairModel):
         ]
 
     def rows(self, size: int | None = None) -> LabelledRows:
-        """The training rows on the model's device, in batches of `size`, None for those of the labels' stage."""
-        label = torch.from_numpy(self.label).float()
-        user, item, row = (torch.from_numpy(of) for of in (self.user, self.item, self.row))
-        to = self.device
-        return LabelledRows(
-            user.to(to), item.to(to), label.to(to), row.to(to), size or self.batch_size
-        )
+        """The training rows in batches of `size`, None for those of the labels' stage."""
+        return self.labelled_rows(size or self.batch_size)
 
     def loss(self, batch: Batch) -> torch.Tensor:
         """Mean cross-entropy over the rows of a batch, and the penalty."""

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from recbole_ext.core.stage import Computed, Stage
 from recbole_ext.model.alignment import collm_projection
-from recbole_ext.model.clicks import Batch, LabelledRows
+from recbole_ext.model.clicks import Batch
 from recbole_ext.model.prompted import Vectors
 from recbole_ext.model.slots import SlotModel
 
@@ -22,13 +22,7 @@ class TokenModel(SlotModel):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        width, std = int(self.keys["embedding_size"]), float(self.keys["init_std"])
-        self.users = nn.Embedding(self.n_users, width, padding_idx=0)
-        self.items = nn.Embedding(self.n_items, width, padding_idx=0)
-        with self.drawn("tables"), torch.no_grad():
-            for table in (self.users, self.items):
-                nn.init.normal_(table.weight, std=std)
-                table.weight[0] = 0.0
+        self.users, self.items = self.tables("tables", int(self.keys["embedding_size"]))
 
     def collaborative_logits(
         self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor
@@ -48,14 +42,6 @@ class TokenModel(SlotModel):
         total = torch.stack([p.square().sum() for m in modules for p in m.parameters()]).sum()
         return float(self.keys["collab_weight_decay"]) / 2 * total
 
-    def pairs(self) -> LabelledRows:
-        """Training rows for the collaborative model."""
-        label = torch.from_numpy(self.label).float().to(self.device)
-        user, item, row = (
-            torch.from_numpy(of).to(self.device) for of in (self.user, self.item, self.row)
-        )
-        return LabelledRows(user, item, label, row, int(self.keys["collab_batch_rows"]))
-
     def collaborative_stage(self) -> Stage:
         """MF alone: logit <e_u, e_i>, on the labelled rows, until validation has not been better for some epochs."""
 
@@ -67,7 +53,7 @@ class TokenModel(SlotModel):
         return Stage(
             name="collaborative",
             trainable=("users", "items"),
-            loader=self.pairs(),
+            loader=self.labelled_rows(int(self.keys["collab_batch_rows"])),
             loss=loss,
             fingerprint={
                 "model": "MF in a prompt",

@@ -22,7 +22,7 @@ class CTRL(DIN):
        v [3 (embedding_size // 3)] is what DIN's head reads, t the row's text.
     2. `fine-tune`: DIN alone, from there, by cross-entropy on the labels. Text is read no more.
 
-    The two stages are general knowledge of the paper, whose text and code were not at hand; all else is ours [I]: the text of a row is
+    The two stages are general knowledge of the paper, whose text and code were not read; all else is ours: the text of a row is
     [mean of its history's item vectors, the target's], made by the harness's frozen encoder and each of length 1, where the paper
     fine-tunes a language model on one sentence a row; the user has no text; cosines of single projections in place of its finer
     similarity; sizes, temperature and epochs; no penalty while aligning, the last epoch's weights are taken. `align_epochs` 0 leaves

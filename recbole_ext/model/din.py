@@ -40,7 +40,7 @@ class DIN(HistoryPairModel):
 
     CoLLM's code (`RecEncoder_DIN`): three tables of embedding_size // 3 columns, for users, target items and history items;
     a is an MLP of [e_i, h_j, e_i - h_j, e_i h_j] with units 64, 16 and 1, and no softmax over j; the head has 200, 80 and 1, with
-    dropout; activations are Dice; weights start from Xavier's normal. `embedding_size` 256 is [I]: that of its MF, as the size of the
+    dropout; activations are Dice; weights start from Xavier's normal. `embedding_size` 256 is ours: that of its MF, as the size of the
     published checkpoint is not told. RecBole's DIN reads features that the harness does not make, and stays unsupported.
     """
 

@@ -53,7 +53,7 @@ class MatchingLoss:
 
 
 class Matching(nn.Module):
-    """The two autoencoders of A-LLMRec, "Large Language Models meet Collaborative Filtering", KDD 2024 (methods 3.3)."""
+    """The two autoencoders of A-LLMRec, "Large Language Models meet Collaborative Filtering", KDD 2024, as in its code."""
 
     def __init__(self, width: int, text_width: int, latents: int) -> None:
         super().__init__()

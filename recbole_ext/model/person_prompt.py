@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
 
 from recbole_ext.core.stage import Computed, Stage
 from recbole_ext.model.prompted import Vectors
@@ -24,12 +23,7 @@ class PersonPrompt(SlotModel):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.check_slots("user", "item")
-        self.users = nn.Embedding(self.n_users, self.backbone.width, padding_idx=0)
-        self.items = nn.Embedding(self.n_items, self.backbone.width, padding_idx=0)
-        with self.drawn("persons"), torch.no_grad():
-            for table in (self.users, self.items):
-                nn.init.normal_(table.weight, std=float(self.keys["init_std"]))
-                table.weight[0] = 0.0
+        self.users, self.items = self.tables("persons", self.backbone.width)
 
     def vectors(self, user: torch.Tensor, item: torch.Tensor) -> Vectors:
         """Each one's own."""

@@ -141,10 +141,20 @@ class PromptedPairModel(PairModel):
             raise HarnessError(
                 f"prompt '{template.name}' has a place {{text:{template.texts[0]}}}, which {type(self).__name__} does not fill"
             )
-        filler = Filler(template, self.backbone, int(self.keys["max_length"]))
-        return FilledRows(
-            filler, self.titles, self.histories, int(self.keys["MAX_ITEM_LIST_LENGTH"])
-        )
+        longest = int(self.keys["MAX_ITEM_LIST_LENGTH"])
+        return FilledRows(self.filler(template), self.titles, self.histories, longest)
+
+    def filler(self, template: Any) -> Filler:
+        """What fills a template, within `max_length`; where the answer is learnt too there is room for it in the context."""
+        room = self.backbone.context
+        if self.loss_kind == "all_tokens":
+            room -= max(len(self._answer(template, one)) for one in (True, False))
+        return Filler(template, self.backbone, min(room, int(self.keys["max_length"])))
+
+    def _answer(self, template: Any, yes: bool) -> list[int]:
+        """Tokens of an answer as the loss over all tokens has it."""
+        found: list[int] = self.backbone.tokenise(template.answer[0 if yes else 1] + ".")
+        return found
 
     def rows(self, prompts: FilledRows, size: int) -> PromptedRows:
         """Batches of the training rows on the model's device."""
@@ -193,9 +203,7 @@ class PromptedPairModel(PairModel):
         if self.loss_kind == "answer":
             logits = self.said(prompts, template, vectors)
             return functional.binary_cross_entropy_with_logits(logits, label)
-        words = [
-            self.backbone.tokenise(template.answer[0 if one else 1] + ".") for one in label.tolist()
-        ]
+        words = [self._answer(template, bool(one)) for one in label.tolist()]
         whole = [
             replace(prompt, ids=[*prompt.ids, *answer])
             for prompt, answer in zip(prompts, words, strict=True)
@@ -203,9 +211,10 @@ class PromptedPairModel(PairModel):
         batch = collate(whole, self.backbone.filler, self.device)
         embeds = splice(self.backbone.embed(batch.ids), batch, vectors or {})
         states = self.backbone.states(embeds, batch.mask)
-        told = batch.mask[:, 1:].bool()
+        told = batch.mask.bool()
         for position in batch.slots.values():  # what stands at a slot is no token
-            told = told.scatter(1, (position - 1).clamp_min(0)[:, None], False)
+            told = told.scatter(1, position[:, None], False)
+        told = told[:, 1:]
         logits = self.backbone.vocabulary(states[:, :-1][told])
         return functional.cross_entropy(logits, batch.ids[:, 1:][told])
 

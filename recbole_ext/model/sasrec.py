@@ -26,7 +26,7 @@ _KEYS = (
 
 
 class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
-    """Kang, McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, in the form of A-LLMRec's code (methods 3.2) and of its PyTorch
+    """Kang, McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, in the form of A-LLMRec's code and of its PyTorch
     port: score(u, i) = <f_u, e_i>, f_u the state at the last place of the latest `MAX_ITEM_LIST_LENGTH` items.
 
     One pass over a history gives the state at each of its places, and each is trained on the item that follows it: with `bce` by

@@ -22,7 +22,7 @@ _CODER = ("sae_dim", "sae_k", "sae_beta", "sae_tied", "sae_standardise", "sae_ba
 
 
 class SASRecSAE(SASRec):
-    """SAULREC's sparse autoencoder (methods 3.4, `sae/tied.py`) on SASRec's frozen item table, scored by SASRec itself with x̂ for x.
+    """SAULREC's sparse autoencoder (eq. 5-8, `sae/tied.py`) on SASRec's frozen item table, scored by SASRec itself with x̂ for x.
 
     The stage `collaborative` is SASRec's and shared with it; `sae` trains the coder on the vectors of all items of the catalogue, by Adam,
     and its last epoch is kept. `coded` says where x̂ stands for x: `all`, where histories are read and where candidates are scored;

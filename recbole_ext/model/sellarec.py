@@ -118,12 +118,16 @@ class SeLLaRec(TokenModel):
 
     def distil_stage(self) -> Computed:
         """E^L, from the language model with the LoRA of the text stage."""
+        name = str(self.keys["item_prompt"])
+        # A line of one's own may be another tomorrow under the same name.
+        own = load_template(name) if name.endswith((".yaml", ".yml")) else None
         return Computed(
             name="distil",
             made=("semantic",),
             compute=self.distilled,
             fingerprint=self.told(
-                ("item_prompt", "domain", "item_length", "shuffle_text", "distill_dtype")
+                ("item_prompt", "domain", "item_length", "shuffle_text", "distill_dtype"),
+                prompt=own,
             ),
             after=("text",),
         )
@@ -162,7 +166,7 @@ class SeLLaRec(TokenModel):
         return Stage(
             name="align",
             trainable=("users", "items", "projection", *own),
-            loader=self.pairs(),
+            loader=self.labelled_rows(int(keys["collab_batch_rows"])),
             loss=loss,
             fingerprint={name: keys[name] for name in _ALIGNED},
             epochs=int(keys["align_epochs"]),

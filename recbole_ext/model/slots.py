@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Schedule, Stage
@@ -28,6 +29,15 @@ class SlotModel(PromptedPairModel):
         self.token_template = self.template(self.template_key)
         self.token_prompts = self.filled(self.token_template)
 
+    def tables(self, name: str, width: int) -> tuple[nn.Embedding, nn.Embedding]:
+        """Vectors [n_users, width] and [n_items, width] from N(0, `init_std`^2), 0 for padding; `name` is what they are drawn by."""
+        found = nn.Embedding(self.n_users, width, 0), nn.Embedding(self.n_items, width, 0)
+        with self.drawn(name), torch.no_grad():
+            for table in found:
+                nn.init.normal_(table.weight, std=float(self.keys["init_std"]))
+                table.weight[0] = 0.0
+        return found
+
     @torch.no_grad()
     def attention(
         self, user: torch.Tensor, item: torch.Tensor, row: torch.Tensor, layers: Sequence[int]
@@ -42,6 +52,7 @@ class SlotModel(PromptedPairModel):
         """
         prompts = self.token_prompts.of(item.tolist(), row.tolist())
         size = int(self.keys["eval_batch_rows"])
+        self.eval()  # a model that was loaded drops units of the LoRA until something scores
         found = {name: torch.empty(len(layers), len(prompts)) for name in self.token_template.slots}
         for places in bucketed([len(prompt.ids) for prompt in prompts], size):
             at = torch.from_numpy(places).to(self.device)

@@ -60,7 +60,7 @@ class Training:
             seed=settings.run["seed"],
             device=settings.run["device"],
             selection=experiment.selection,
-            fingerprints=experiment.fingerprints,
+            fingerprints=experiment.fingerprints_of_stages,
             embeddings=self.embeddings,
             scratch=self.scratch,
             stages=(self.records or self.scratch) / ".stages",

@@ -16,7 +16,7 @@ _SHARPNESS = 2.0
 
 
 class TiedCoder(nn.Module):
-    """SAULREC (methods 3.4, eq. 5-8). With μ and σ the mean and the sample deviation of a vector x over its own d coordinates::
+    """SAULREC (CIKM 2025), eq. 5-8. With μ and σ the mean and the sample deviation of a vector x over its own d coordinates::
 
         x̃ = (x - μ) / σ
         h = TopK((x̃ - b_pre) W + b_enc)           [B, h], the k largest values, signed: no ReLU is stated
@@ -86,7 +86,7 @@ class TiedCoder(nn.Module):
 def uniformity(code: torch.Tensor) -> torch.Tensor:
     """Mean over all ordered pairs of rows of [B, h], a row with itself too, of exp(-2 ‖a - b‖²), rows brought to length 1.
 
-    Methods 3.4, eq. 8: no logarithm; the B pairs of a row with itself are a constant. ‖a - b‖² is written as ‖a‖² + ‖b‖² - 2<a, b>.
+    SAULREC's L_U (CIKM 2025): no logarithm; the B pairs of a row with itself are a constant. ‖a - b‖² is written as ‖a‖² + ‖b‖² - 2<a, b>.
     """
     unit = code / code.norm(dim=1, keepdim=True).clamp_min(_EPS)
     squares = unit.square().sum(1)

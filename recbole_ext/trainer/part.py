@@ -44,9 +44,13 @@ class Part:
             for name, value in self.weights.items():
                 value.copy_(tensors[name])
 
+    def clones(self) -> dict[str, torch.Tensor]:
+        """As they are now, where they are."""
+        return {name: value.detach().clone() for name, value in self.weights.items()}
+
     def copies(self) -> dict[str, torch.Tensor]:
         """As they are now, in memory of the CPU."""
-        return {name: value.detach().cpu().clone() for name, value in self.weights.items()}
+        return {name: value.cpu() for name, value in self.clones().items()}
 
 
 def write_tensors(

@@ -114,8 +114,7 @@ class Setup:
         if self.selection.protocol.drawn:
             return self._of_lists(model, bench)
         problem = self.problem
-        history = problem.split.pairs(problem.data, *problem.seen_at_validation)
-        scores = recbole_compat.score_function(model, bench, problem.data, history)
+        scores = recbole_compat.score_function(model, bench, problem.data, self._known)
         values = []
         for part in problem.validations:
 
@@ -128,14 +127,18 @@ class Setup:
         return sum(values) / len(values)
 
     @cached_property
+    def _known(self) -> tuple[Ints, Ints]:
+        """(Users, items) that a model may see when it is validated, picked out once: some validate a thousand times."""
+        return self.problem.split.pairs(self.problem.data, *self.problem.seen_at_validation)
+
+    @cached_property
     def _lists(self) -> list[Validation]:
         return self.problem.validation_lists(self.selection.protocol.name)
 
     def _of_lists(self, model: Any, bench: recbole_compat.Bench) -> float:
         """The mean over frozen lists of the validation part."""
         problem, selection = self.problem, self.selection
-        history = problem.split.pairs(problem.data, *problem.seen_at_validation)
-        scorer = recbole_compat.list_scorer(model, bench, problem.data, history)
+        scorer = recbole_compat.list_scorer(model, bench, problem.data, self._known)
         k = int(selection.metric.partition("@")[2] or 1)
         values = []
         for part in self._lists:
@@ -164,8 +167,7 @@ class Setup:
     def _of_labels(self, model: Any, bench: recbole_compat.Bench) -> float:
         """The metric over the labelled pairs of the validation part."""
         problem, pairs = self.problem, self._labelled
-        history = problem.split.pairs(problem.data, *problem.seen_at_validation)
-        scores = recbole_compat.pair_scorer(model, bench, problem.data, history)
+        scores = recbole_compat.pair_scorer(model, bench, problem.data, self._known)
         with saying_why(model, bench, problem):
             table = scored(pairs, scores(pairs.user, pairs.item, pairs.row))
         return value_of(table, self.selection.metric)

@@ -43,12 +43,15 @@ class StageTraining:
         self.seed, self.device = seed, device
         self.best, self.best_epoch = -math.inf, 0
         self.best_weights: dict[str, torch.Tensor] = {}
+        """On the model's device: nothing is brought from it after an epoch."""
         self.scores: list[float] = []
         """Of each validation."""
         self.epoch, self.batch = 0, 0
         """What is done: whole epochs, and batches of the next one."""
         self.rows, self.seconds = 0, 0.0
         """Of earlier processes, and of this one up to the last checkpoint or the end."""
+        of = dict(model.named_modules())
+        self.modules = [of[name] for name in stage.trainable if name in of]
 
     def run(self, checkpoint: Path) -> dict[str, Any]:
         """Train, and tell what was done; the model is frozen after it."""
@@ -96,9 +99,8 @@ class StageTraining:
         import torch
 
         freeze(self.model)
-        for module in (dict(self.model.named_modules()).get(p) for p in self.stage.trainable):
-            if module is not None:
-                module.train()
+        for module in self.modules:
+            module.train()
         trained = [v for v in self.part.weights.values() if isinstance(v, torch.nn.Parameter)]
         for parameter in trained:
             parameter.requires_grad_(True)
@@ -161,12 +163,14 @@ class StageTraining:
         self.model.eval()
         with torch.no_grad():
             score = float(validate())
-        self._thaw()
+        # What takes a gradient has not changed: of a model of many modules that is not worth a walk through all.
+        for module in self.modules:
+            module.train()
         self._set_random(before)
         self.scores.append(score)
         if score > self.best:
             self.best, self.best_epoch = score, self.epoch
-            self.best_weights = self.part.copies()
+            self.best_weights = self.part.clones()
 
     def _over(self) -> bool:
         patience, scores = self.stage.patience, self.scores
@@ -189,14 +193,15 @@ class StageTraining:
         import torch
 
         torch.set_rng_state(state["cpu"])
-        if self._on_cuda:
+        # A stage that was begun on a CPU knows nothing of a GPU's.
+        if self._on_cuda and "cuda" in state:
             torch.cuda.set_rng_state(state["cuda"], self.device)
 
     def _save(self, path: Path, optimiser: torch.optim.Optimizer) -> None:
         """All that the rest of the stage depends on; between two steps, so that no gradient is half made."""
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {f"weights/{name}": value for name, value in self.part.copies().items()}
-        tensors |= {f"best/{name}": value for name, value in self.best_weights.items()}
+        tensors |= {f"best/{name}": value.cpu() for name, value in self.best_weights.items()}
         for place, state in optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser/{place}/{key}": v.detach().cpu() for key, v in state.items()}
         tensors |= {f"random/{name}": value for name, value in self._random().items()}

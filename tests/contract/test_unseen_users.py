@@ -20,6 +20,8 @@ from recbole_ext.trainer.closed_form import evaluate_family
 from tests.contract.test_nasty_data import NEEDED, SMALL
 from tests.problems import make_experiment, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 THEIRS = tuple(f"{name}@recbole" if name in MODELS else name for name in recbole_models())
 ABLE = tuple(name for name in (*MODELS, *THEIRS) if UNSEEN_USERS in find_model(name).offers)
 BLIND = {"Pop", "RandomPop", "Pop@recbole", "Random"}
@@ -43,15 +45,6 @@ LEARNERS = (
     "SASRec",
     "SASRec@recbole",
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Steps as small as these wait longer for threads than they take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def experiment_of(name, tiny_path, **given):

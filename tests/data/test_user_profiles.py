@@ -42,6 +42,7 @@ def test_vectors_come_back_in_the_order_of_the_data(kind, tmp_path):
         (["u", "v", "x"], [[1.0]] * 3, "1 rows name no users of tiny .* first 'x' in row 3"),
         (["u", "v", "w", "v"], [[1.0]] * 4, "user 'v' stands more than once"),
         (TOKENS, [[1.0], [np.nan], [2.0]], "user 'v' has values that are no finite numbers"),
+        (TOKENS, [[1.0], [1e39], [2.0]], "user 'v' has values that are no finite numbers"),
         (TOKENS, ["a", "b", "c"], "'vector' must hold lists of numbers, all of one length"),
     ],
 )

@@ -15,6 +15,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.lm.source import Source
 from recbole_ext.text import make_encoder
 from recbole_ext.text.writer import make_writer
+from tests.tiny_lm import SHAPE
 
 TEXTS = [
     "Title: Toy Story; Category: Animation",
@@ -43,10 +44,7 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=200,
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SHAPE,
         num_key_value_heads=2,
         max_position_embeddings=64,
         initializer_range=0.5,

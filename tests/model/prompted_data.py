@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from tests.problems import make_experiment
+from tests.tiny_lm import SHAPE
 
 WORDS = [
     "Yes",
@@ -38,6 +39,9 @@ OF = {
     "Prompt4NR": ("lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate"),
     "PersonPrompt": (
         "lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate", "projection_batch_rows", "projection_learning_rate",
+    ),
+    "BinLLM": (
+        "embedding_size", "lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate", "collab_epochs", "collab_batch_rows",
     ),
     "CoLLM": tuple(key for key in SMALL if key not in ("align_epochs", "projection_hidden")),
     "SeLLaRec": tuple(key for key in SMALL if key != "projection_times"),
@@ -99,10 +103,7 @@ def write_llama(folder, seed=0):
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(vocabulary),
-        hidden_size=16,
-        intermediate_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
+        **SHAPE,
         num_key_value_heads=2,
         max_position_embeddings=256,
         initializer_range=0.3,

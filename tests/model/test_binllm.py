@@ -9,27 +9,14 @@ import pytest
 import torch
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.model.binllm import Coder, written
+from recbole_ext.model import prompt_rows
+from recbole_ext.model.binllm import CodedRows, Coder, written
 from recbole_ext.trainer.checkpoint import save_weights
 from tests.model import prompted_data
 from tests.model.prompted_data import write_clicks, write_llama
 from tests.model.test_prompted import a_batch, built, of_stages, scores, trained, untrained
 
-prompted_data.OF["BinLLM"] = (
-    "embedding_size", "lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate", "collab_epochs",
-    "collab_batch_rows",
-)  # fmt: skip
 OWN = {"code_bits": 16, "code_beta_step": 0.5, "coded_batch_rows": 16, "coded_learning_rate": 0.01}
-
-
-@pytest.fixture(scope="module")
-def clicks(tmp_path_factory):
-    return write_clicks(tmp_path_factory.mktemp("clicks"))
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return f"lm:{write_llama(tmp_path_factory.mktemp('llama'))}"
 
 
 def experiment(clicks, llama, **given):
@@ -145,6 +132,31 @@ def test_a_prompt_has_the_codes_of_its_own_user_and_item(
     torch.nn.init.constant_(model.coder.linear.bias, 9.0)
     model.coded(user, item, row.tolist())
     assert len(given) == 24 and given[12][2]["user"] != given[0][2]["user"]
+
+
+def test_the_prompt_that_is_shown_is_the_one_that_is_scored(clicks, llama, tmp_path):
+    model, _ = built(experiment(clicks, llama), tmp_path)
+    user, item, _, row = a_batch(model, 12)
+    scored = model.coded(user, item, row.tolist())
+    for place, prompt in enumerate(scored):
+        shown = model.prompt_of(int(item[place]), int(row[place]))
+        assert shown.ids == prompt.ids
+        (person,), (title,) = model.codes(user[place : place + 1], item[place : place + 1])
+        assert f"code of the person is {person}, that of the title {title};" in shown.shown()
+
+
+def test_prompts_that_are_kept_have_an_end_and_are_counted_some_at_a_time(
+    clicks, llama, tmp_path, monkeypatch
+):
+    model, _ = built(experiment(clicks, llama), tmp_path)
+    user, item, _, row = a_batch(model, 30)
+    monkeypatch.setattr(prompt_rows, "_KEPT", 7)
+    monkeypatch.setattr(prompt_rows, "_AT_ONCE", 4)
+    for rows in (CodedRows(model, user), model.text_prompts):
+        whole = [prompt.ids for prompt in rows.of(item.tolist(), row.tolist())]
+        assert [prompt.ids for prompt in rows.of(item.tolist(), row.tolist())] == whole
+        assert rows.lengths(item.tolist(), row.tolist()) == [len(ids) for ids in whole]
+    assert len(model._coded._known) == len(model.text_prompts._known._known) == 7
 
 
 def test_scores_depend_on_the_codes_and_weights_make_a_round_trip(tmp_path):

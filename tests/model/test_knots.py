@@ -13,16 +13,10 @@ from recbole_ext.recbole_compat import folded_in, measures
 from recbole_ext.testing.model_contract import scores_of
 from tests.problems import make_experiment
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SHORT = {"split": "users", "protocols": "full", "ks": "5", "embedding_size": 8, "epochs": 4}
 CODED = {**SHORT, "sae_epochs": 4, "k": 4}
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def fit(name, tiny_path, folder, **given):

@@ -12,8 +12,10 @@ import torch
 from recbole_ext.model.matching import Matching
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import score_function
-from tests.model.test_sasrec import SMALL, one_thread  # noqa: F401
+from tests.model.test_sasrec import SMALL
 from tests.problems import make_experiment
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 OWN = {"encoder": "hash:16", "match_dim": 6, "match_epochs": 3, "match_batch_size": 16}
 

@@ -13,7 +13,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.pipeline.training import Training, score_test
 from recbole_ext.trainer.checkpoint import save_weights
 from recbole_ext.trainer.setup import Fitted
-from tests.model.prompted_data import experiment, write_clicks, write_llama
+from tests.model.prompted_data import experiment
 
 NAMES = ("TALLRec", "Prompt4NR", "PersonPrompt", "CoLLM", "SeLLaRec")
 MOVES = {
@@ -29,16 +29,6 @@ MOVES = {
     },
 }
 """Table 1 of the paper: stage -> what it moves."""
-
-
-@pytest.fixture(scope="module")
-def clicks(tmp_path_factory):
-    return write_clicks(tmp_path_factory.mktemp("clicks"))
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return f"lm:{write_llama(tmp_path_factory.mktemp('llama'))}"
 
 
 def built(of, scratch):
@@ -219,6 +209,42 @@ def test_titles_with_yes_and_no_in_them_move_no_label(loss, clicks, llama, tmp_p
     assert abs(flipped - together) > 1e-6
 
 
+def test_the_loss_over_all_tokens_is_that_of_a_loop_and_leaves_out_slots(clicks, llama, tmp_path):
+    """The first token of this prompt is a slot: nothing is left out in its place."""
+    mine = tmp_path / "mine.yaml"
+    mine.write_text('user: "{slot:user} {target} {slot:item} {history}"\ncue: " :"\n')
+    of = experiment("CoLLM", clicks, llama, loss="all_tokens", token_prompt=mine)
+    model, _ = built(of, tmp_path)
+    user, item, label, row = a_batch(model.eval(), 5)
+    prompts = model.token_prompts.of(item.tolist(), row.tolist())
+    assert all(prompt.slots["user"] == 0 for prompt in prompts)
+    vectors = model.vectors(user, item)
+    with torch.no_grad():
+        found = float(model.cost(prompts, model.token_template, label, vectors))
+        losses = []
+        for place, prompt in enumerate(prompts):
+            answer = model.backbone.tokenise("Yes." if label[place] else "No.")
+            ids = torch.tensor([[*prompt.ids, *answer]])
+            embeds = model.backbone.embed(ids).clone()
+            for name, at in prompt.slots.items():
+                embeds[0, at] = vectors[name][place]
+            states = model.backbone.states(embeds, torch.ones_like(ids))
+            chances = model.backbone.vocabulary(states)[0].log_softmax(1)
+            for at in range(1, ids.shape[1]):
+                if at not in prompt.slots.values():
+                    losses.append(-float(chances[at - 1, ids[0, at]]))
+    assert found == pytest.approx(np.mean(losses), rel=1e-5)
+
+
+def test_an_answer_that_is_learnt_has_room_in_the_context(clicks, llama, tmp_path):
+    """A history that fills the context, of which the answer takes two tokens."""
+    context = built(experiment("TALLRec", clicks, llama), tmp_path)[0].backbone.context
+    for loss, room in (("answer", context), ("all_tokens", context - 2)):
+        model, _ = built(experiment("TALLRec", clicks, llama, loss=loss, max_length=9999), tmp_path)
+        prompt = model.text_prompts.filler.fill(["red blue old"] * 500, "new night day")
+        assert room - 6 < len(prompt.ids) <= room and prompt.dropped
+
+
 def test_scores_come_back_in_the_order_that_was_asked_for(clicks, llama, tmp_path):
     model, _ = built(experiment("CoLLM", clicks, llama, eval_batch_rows=4), tmp_path)
     user, item, _, row = a_batch(model, 30)
@@ -264,6 +290,20 @@ def test_what_is_distilled_is_the_state_after_the_line(clicks, llama, tmp_path):
     torch.testing.assert_close(found[4], hidden, atol=1e-5, rtol=1e-5)
     whole, _ = built(experiment("SeLLaRec", clicks, llama, distill_dtype="int"), tmp_path)
     torch.testing.assert_close(whole.distilled()["semantic.weight"], found.trunc())
+
+
+def test_another_line_of_the_same_name_is_distilled_anew(clicks, llama, tmp_path):
+    line = tmp_path / "line.yaml"
+    names, runs = set(), set()
+    for words in ("{target}", "title {target}"):
+        line.write_text(f'user: "{words}"\n')
+        of = experiment("SeLLaRec", clicks, llama, item_prompt=line)
+        names.add(repr(built(of, tmp_path)[0].distil_stage().fingerprint))
+        runs.add(of.run_id)
+        assert set(of.fingerprints()) - set(of.fingerprints_of_stages()) == {"item_prompt"}
+    assert len(names) == len(runs) == 2
+    bundled = experiment("SeLLaRec", clicks, llama)
+    assert bundled.fingerprints() == bundled.fingerprints_of_stages()
 
 
 def test_shuffled_titles_are_the_same_titles_at_other_items(clicks, llama, tmp_path):
@@ -335,6 +375,18 @@ def test_attention_to_tokens_is_that_of_each_row_alone(clicks, llama, tmp_path):
     alone = model.backbone.attention(embeds, torch.ones_like(ids), [1, 2])
     for name, place in prompt.slots.items():
         torch.testing.assert_close(found[name][:, 5], alone[:, 0, place], atol=1e-6, rtol=1e-4)
+
+
+def test_attention_drops_no_unit(clicks, llama, tmp_path):
+    model, _ = built(experiment("CoLLM", clicks, llama, lora_dropout=0.5), tmp_path)
+    for name, value in model.lora.named_parameters():
+        if name.endswith(":B"):
+            torch.nn.init.normal_(value)
+    user, item, _, row = a_batch(model, 9)
+    one = model.train().attention(user, item, row, [2])
+    other = model.train().attention(user, item, row, [2])
+    for name, value in one.items():
+        assert torch.equal(value, other[name])
 
 
 def test_qv_is_the_query_and_the_value(clicks, llama, tmp_path):

@@ -18,6 +18,8 @@ from recbole_ext.trainer import training as stage_training
 from tests.model.test_ctr_models import slow_block
 from tests.problems import make_experiment, train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SMALL = {
     "split": "leave_one_out",
     "protocols": "full",
@@ -27,15 +29,6 @@ SMALL = {
     "train_batch_size": 16,
     "epochs": 2,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Steps as small as these wait longer for threads than they take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def experiment(tiny_path, **given):

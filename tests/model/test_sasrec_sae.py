@@ -16,16 +16,9 @@ from recbole_ext.recbole_compat import score_function
 from tests.model.test_sasrec import SMALL, slow_states
 from tests.problems import make_experiment
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CODER = {"sae_dim": 12, "sae_k": 3, "sae_epochs": 4}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Steps as small as these wait longer for threads than they take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def fit(tiny_path, folder, name="SASRecSAE", **given):

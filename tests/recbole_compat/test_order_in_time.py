@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
 from recbole_ext.config import model_defaults
 from recbole_ext.evaluator.summary import mean_of
@@ -12,6 +11,8 @@ from recbole_ext.pipeline.training import rank_test
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.registry import find_model
 from tests.problems import make_experiment, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 USERS, LENGTH = 200, 12
 OURS = {"dropout_prob": 0.1, "train_batch_size": 32, "valid_metric": "ndcg@10", "stopping_step": 0}
@@ -38,15 +39,6 @@ BOTH = [
     ("SASRec", OURS | {"loss": "ce", "epochs": 30}),
     ("SASRec", OURS | {"loss": "bce", "epochs": 60}),
 ]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Steps as small as these wait longer for threads than they take."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def write_histories(folder, name, rows):

