@@ -197,6 +197,8 @@ def _board(arguments: Arguments) -> int:
     from recbole_ext.core.progress import say
     from recbole_ext.leaderboard import board
 
+    if "compare" in arguments.options:
+        return _compare(arguments)
     published = Path("leaderboard")
     model = arguments.take("model")
     models = as_names(model, "model") if model else None
@@ -245,6 +247,32 @@ def _board(arguments: Arguments) -> int:
             _narrowed(found, dataset, models), as_count(verify, "verify"), seed, data_path
         )
     print(_board_text(records or Path("runs"), dataset, models))
+    return 0
+
+
+def _compare(arguments: Arguments) -> int:
+    import shutil
+
+    metrics, records = arguments.take("metrics"), as_path(arguments.take("records"))
+    asked = [run for run in str(arguments.take("compare")).split(",") if run] + arguments.words
+    for name in sorted({*arguments.options, *arguments.flags}):
+        close = nearest(name, ("metrics", "records"))
+        raise HarnessError(f"--{name} says nothing to --compare RUN RUN{close}")
+    if len(asked) != 2:
+        raise HarnessError(
+            f"--compare takes two runs, not {len(asked)}: --compare RUN RUN, each by its id or how that begins"
+        )
+    if records is not None and not records.is_dir():
+        raise HarnessError(f"--records={records}: no such folder")
+
+    from recbole_ext.leaderboard.chosen_run import chosen_run
+    from recbole_ext.leaderboard.compare import compare
+    from recbole_ext.leaderboard.compared_text import render_comparison
+
+    folders = [records or Path("runs"), Path("leaderboard/records")]
+    one, other = (chosen_run(run, folders) for run in asked)
+    found = compare(one, other, as_names(metrics, "metrics") if metrics is not None else None)
+    print("\n".join(render_comparison(found, shutil.get_terminal_size((160, 50)).columns)))
     return 0
 
 
