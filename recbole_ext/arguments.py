@@ -38,6 +38,8 @@ Commands (run is the default):
             --interpretability how selective neurons are, --steering what turning every test user does; concepts are the item
             file's genres, categories and tags, or those of --tags=FILE (columns item, tag and, where known, user;
             --own_users=true: the users are the data's)
+            --users=all --top=20 --output=FILE writes every test user's list (item, score, whether held out) as parquet or csv,
+            and beside it, as FILE's name with .users, each user's value of every metric
   list      models, datasets and protocols; list MODEL shows what it offers, its keys, defaults and search space
   doctor    which versions are here, what is missing, what to type
 

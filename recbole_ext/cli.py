@@ -360,6 +360,8 @@ def _show(arguments: Arguments) -> int:
 
         print("\n".join(answered(arguments, asked)))
         return 0
+    if "users" in arguments.options:
+        return _show_every_user(arguments)
     from recbole_ext.explain.intention import alphas_of
     from recbole_ext.explain.pairs import scored_rows
     from recbole_ext.explain.top_items import alpha_table, saved_run, top_items
@@ -387,6 +389,28 @@ def _show(arguments: Arguments) -> int:
         else:
             lines = top_items(saved, str(user), k, query, weights[0])
     print("\n".join(lines))
+    return 0
+
+
+def _show_every_user(arguments: Arguments) -> int:
+    from recbole_ext.explain.every_user import checked_output, write_every_user
+    from recbole_ext.explain.top_items import saved_run
+
+    one_of("--users", arguments.take("users"), ("all",))
+    records = Path(arguments.take("records") or "runs").expanduser()
+    model = as_names(arguments.take("model"), "model")[0]
+    dataset = as_names(arguments.take("dataset"), "dataset")[0]
+    data_path, output = as_path(arguments.take("data-path")), as_path(arguments.take("output"))
+    top = as_count(arguments.take("top") or "20", "top")
+    for name in sorted({*arguments.options, *arguments.flags}):
+        close = nearest(name, ("model", "dataset", "data-path", "records", "top", "output"))
+        raise HarnessError(f"--{name} says nothing to --users=all{close}")
+    arguments.finish()
+    if output is None:
+        raise HarnessError("--output=FILE is missing: where do the lists go? (.parquet or .csv)")
+    checked_output(output)  # before anything is loaded
+    with saved_run(records, model, dataset, data_path) as saved:
+        print("\n".join(write_every_user(saved, top, output)))
     return 0
 
 
