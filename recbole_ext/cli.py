@@ -207,11 +207,24 @@ def _board(arguments: Arguments) -> int:
     verify = arguments.take("verify")
     seed = as_count(arguments.take("seed") or "1", "seed")
     data_path, paper = as_path(arguments.take("data-path")), arguments.take("paper")
+    new = as_path(arguments.take("neighbours"))
     arguments.finish("publish", "check")
     if {"publish", "check"} <= arguments.flags:
         raise HarnessError("--publish writes and --check only looks: give one of them")
     if records is not None and not records.is_dir():
         raise HarnessError(f"--records={records}: no such folder")
+    if new is not None:
+        from recbole_ext.leaderboard.analysis import read_analysis
+        from recbole_ext.leaderboard.neighbours import new_records, render_neighbours
+
+        if not new.is_dir():
+            raise HarnessError(f"--neighbours={new}: no such folder")
+        fresh, place = new_records(new), records or published / "records"
+        (found, damaged), (known, broken) = board.load_records(place), read_analysis(place)
+        for error in [*damaged, *broken]:
+            say(f"left out: {error}")
+        print(render_neighbours(fresh, found, known), end="")
+        return 0
     if paper is not None:
         from recbole_ext.leaderboard.papers_beside import render_paper
 
