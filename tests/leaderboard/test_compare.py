@@ -14,8 +14,9 @@ from recbole_ext.evaluator.findings import holm
 from recbole_ext.evaluator.ranks_file import SCORES, read_ranks, read_scores, write_scores
 from recbole_ext.evaluator.stats import paired_tests
 from recbole_ext.evaluator.summary import per_user
+from recbole_ext.leaderboard.asked import differences
 from recbole_ext.leaderboard.chosen_run import chosen_run
-from recbole_ext.leaderboard.compare import compare, differences
+from recbole_ext.leaderboard.compare import compare
 from recbole_ext.results import read_record
 from tests.leaderboard.factory import record
 from tests.model.prompted_data import write_clicks
