@@ -22,7 +22,10 @@ Commands (run is the default):
   board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
             --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=; those of a GPU
             are skipped where there is none),
-            --paper=l3ae prints a paper's tables with ours beside them
+            --paper=l3ae prints a paper's tables with ours beside them,
+            --compare RUN RUN pairs two runs by their users (ids, or how they begin): difference, interval and p of each metric,
+            and where the two differ in what was asked; --metrics=hr@5,.. or all for others than those of the board,
+            --neighbours=DIR prints each record of DIR between the published rows that stand next to it
   data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
             official files, data build NAME makes the dataset from them and compares it with what was published,
             data queries NAME --output=FILE makes queries in words from the items' descriptions, or
@@ -37,6 +40,8 @@ Commands (run is the default):
             --interpretability how selective neurons are, --steering what turning every test user does; concepts are the item
             file's genres, categories and tags, or those of --tags=FILE (columns item, tag and, where known, user;
             --own_users=true: the users are the data's)
+            --users=all --top=20 --output=FILE writes every test user's list (item, score, whether held out) as parquet or csv,
+            and beside it, as FILE's name with .users, each user's value of every metric
   list      models, datasets and protocols; list MODEL shows what it offers, its keys, defaults and search space
   doctor    which versions are here, what is missing, what to type
 

@@ -197,6 +197,8 @@ def _board(arguments: Arguments) -> int:
     from recbole_ext.core.progress import say
     from recbole_ext.leaderboard import board
 
+    if "compare" in arguments.options:
+        return _compare(arguments)
     published = Path("leaderboard")
     model = arguments.take("model")
     models = as_names(model, "model") if model else None
@@ -205,11 +207,24 @@ def _board(arguments: Arguments) -> int:
     verify = arguments.take("verify")
     seed = as_count(arguments.take("seed") or "1", "seed")
     data_path, paper = as_path(arguments.take("data-path")), arguments.take("paper")
+    new = as_path(arguments.take("neighbours"))
     arguments.finish("publish", "check")
     if {"publish", "check"} <= arguments.flags:
         raise HarnessError("--publish writes and --check only looks: give one of them")
     if records is not None and not records.is_dir():
         raise HarnessError(f"--records={records}: no such folder")
+    if new is not None:
+        from recbole_ext.leaderboard.analysis import read_analysis
+        from recbole_ext.leaderboard.neighbours import new_records, render_neighbours
+
+        if not new.is_dir():
+            raise HarnessError(f"--neighbours={new}: no such folder")
+        fresh, place = new_records(new), records or published / "records"
+        (found, damaged), (known, broken) = board.load_records(place), read_analysis(place)
+        for error in [*damaged, *broken]:
+            say(f"left out: {error}")
+        print(render_neighbours(fresh, found, known), end="")
+        return 0
     if paper is not None:
         from recbole_ext.leaderboard.papers_beside import render_paper
 
@@ -245,6 +260,32 @@ def _board(arguments: Arguments) -> int:
             _narrowed(found, dataset, models), as_count(verify, "verify"), seed, data_path
         )
     print(_board_text(records or Path("runs"), dataset, models))
+    return 0
+
+
+def _compare(arguments: Arguments) -> int:
+    import shutil
+
+    metrics, records = arguments.take("metrics"), as_path(arguments.take("records"))
+    asked = [run for run in str(arguments.take("compare")).split(",") if run] + arguments.words
+    for name in sorted({*arguments.options, *arguments.flags}):
+        close = nearest(name, ("metrics", "records"))
+        raise HarnessError(f"--{name} says nothing to --compare RUN RUN{close}")
+    if len(asked) != 2:
+        raise HarnessError(
+            f"--compare takes two runs, not {len(asked)}: --compare RUN RUN, each by its id or how that begins"
+        )
+    if records is not None and not records.is_dir():
+        raise HarnessError(f"--records={records}: no such folder")
+
+    from recbole_ext.leaderboard.chosen_run import chosen_run
+    from recbole_ext.leaderboard.compare import compare
+    from recbole_ext.leaderboard.compared_text import render_comparison
+
+    folders = [records or Path("runs"), Path("leaderboard/records")]
+    one, other = (chosen_run(run, folders) for run in asked)
+    found = compare(one, other, as_names(metrics, "metrics") if metrics is not None else None)
+    print("\n".join(render_comparison(found, shutil.get_terminal_size((160, 50)).columns)))
     return 0
 
 
@@ -332,6 +373,8 @@ def _show(arguments: Arguments) -> int:
 
         print("\n".join(answered(arguments, asked)))
         return 0
+    if "users" in arguments.options:
+        return _show_every_user(arguments)
     from recbole_ext.explain.intention import alphas_of
     from recbole_ext.explain.pairs import scored_rows
     from recbole_ext.explain.top_items import alpha_table, saved_run, top_items
@@ -359,6 +402,28 @@ def _show(arguments: Arguments) -> int:
         else:
             lines = top_items(saved, str(user), k, query, weights[0])
     print("\n".join(lines))
+    return 0
+
+
+def _show_every_user(arguments: Arguments) -> int:
+    from recbole_ext.explain.every_user import checked_output, write_every_user
+    from recbole_ext.explain.top_items import saved_run
+
+    one_of("--users", arguments.take("users"), ("all",))
+    records = Path(arguments.take("records") or "runs").expanduser()
+    model = as_names(arguments.take("model"), "model")[0]
+    dataset = as_names(arguments.take("dataset"), "dataset")[0]
+    data_path, output = as_path(arguments.take("data-path")), as_path(arguments.take("output"))
+    top = as_count(arguments.take("top") or "20", "top")
+    for name in sorted({*arguments.options, *arguments.flags}):
+        close = nearest(name, ("model", "dataset", "data-path", "records", "top", "output"))
+        raise HarnessError(f"--{name} says nothing to --users=all{close}")
+    arguments.finish()
+    if output is None:
+        raise HarnessError("--output=FILE is missing: where do the lists go? (.parquet or .csv)")
+    checked_output(output)  # before anything is loaded
+    with saved_run(records, model, dataset, data_path) as saved:
+        print("\n".join(write_every_user(saved, top, output)))
     return 0
 
 

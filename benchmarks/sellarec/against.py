@@ -17,29 +17,14 @@ import numpy as np
 
 from recbole_ext.core.arrays import Floats
 from recbole_ext.core.yaml_files import properties, read_yaml
-from recbole_ext.evaluator.pointwise import LabelledScores, ScoreTable
-from recbole_ext.evaluator.stats import resamples
+from recbole_ext.evaluator.paired_scores import drawn_metrics, gap
+from recbole_ext.evaluator.pointwise import ScoreTable
 from recbole_ext.evaluator.tables import read_tables
 from recbole_ext.results import ResultRecord, read_records
 
 BASE = "Bias"
 _SIZES = ("_rows", "_rate", "weight_decay", "reg_user", "reg_item")
 """Ends of keys that tell how something was trained, not what."""
-Drawn = dict[str, Floats]
-"""Metric -> its value [1 + R], that of all users first, then of R draws."""
-
-
-def drawn(table: ScoreTable) -> Drawn:
-    """AUC and UAUC of a run's pairs."""
-    scores = LabelledScores(table)
-    users = len(scores.users)
-    blocks = [np.ones((1, users)), *resamples(users)]
-    return {
-        "AUC": np.concatenate([scores.auc(block) for block in blocks]),
-        "UAUC": np.concatenate(
-            [scores.mean_over_users(scores.auc_of_users, block) for block in blocks]
-        ),
-    }
 
 
 def rows_of(
@@ -69,7 +54,9 @@ def table(records: Path) -> list[str]:
     ]
     sizes = sorted({record.data["train"] for _, record in chosen}, reverse=True)
     base = next(
-        drawn(_scores(path)) for path, record in chosen if record.experiment["model"] == BASE
+        drawn_metrics(_scores(path))
+        for path, record in chosen
+        if record.experiment["model"] == BASE
     )
     lines: list[str] = []
     for size in sizes:
@@ -88,20 +75,20 @@ def table(records: Path) -> list[str]:
 def _line(
     title: str, runs: Sequence[tuple[Path, ResultRecord]], base: Mapping[str, Floats]
 ) -> tuple[float, str]:
-    each = [drawn(_scores(path)) for path, _ in runs]
+    each = [drawn_metrics(_scores(path)) for path, _ in runs]
     cells = [title, str(len(runs))]
-    mean = {key: np.mean([of[key] for of in each], axis=0) for key in ("AUC", "UAUC")}
+    mean = {key: np.mean([of[key] for of in each], axis=0) for key in ("auc", "uauc")}
     for key, values in mean.items():
         spread = f" (sd {np.std([of[key][0] for of in each], ddof=1):.3f})" if len(each) > 1 else ""
         cells.append(f"{values[0]:.4f}{spread}")
-        gap = values - base[key]
-        low, high = np.quantile(gap[1:], [0.025, 0.975])
-        cells.append("" if title.startswith(BASE) else f"{gap[0]:+.4f} [{low:+.4f}, {high:+.4f}]")
+        found = gap(values, base[key])
+        told = f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+        cells.append("" if title.startswith(BASE) else told)
     parts = [record.parts for _, record in runs]
     for name in ("warm", "cold"):
         cells.append(f"{np.mean([part[name]['metrics']['auc']['mean'] for part in parts]):.4f}")
     seconds = np.mean([float(record.cost["fit_seconds"] or 0) for _, record in runs])
-    return float(mean["AUC"][0]), f"| {' | '.join([*cells, f'{seconds:,.0f}'])} |"
+    return float(mean["auc"][0]), f"| {' | '.join([*cells, f'{seconds:,.0f}'])} |"
 
 
 def _scores(folder: Path) -> ScoreTable:

@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from recbole_ext.core.progress import say
 
@@ -34,6 +35,13 @@ def locked(path: Path, what: str) -> Iterator[None]:
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write `path` so that a reader, or a reader after a crash, sees the old file or the whole new one."""
+    with written_atomically(path) as stream:
+        stream.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def written_atomically(path: Path) -> Iterator[IO[bytes]]:
+    """A stream whose content becomes `path` at the end of the block, and nothing where the block does not reach it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -43,7 +51,7 @@ def write_atomically(path: Path, content: str | bytes) -> None:
             temporary, 0o666 & ~mask
         )  # mkstemp's 0600 would keep a shared folder's other users out
         with os.fdopen(handle, "wb") as stream:
-            stream.write(content.encode() if isinstance(content, str) else content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(temporary, path)

@@ -251,7 +251,7 @@ def _count_on_cpu(
         known = _of_rows(task.exc_indptr, start, begin, end)
         negatives[known_row[known] - begin, known_items[known]] = -np.inf
         if top:
-            best[begin:end] = _best(negatives, top)
+            best[begin:end] = largest(negatives, top)
         negatives[at, items[here]] = -np.inf
         above[here], tied[here] = _above_and_tied(negatives, at, thresholds, comparisons)
 
@@ -270,7 +270,7 @@ def _count_on_cpu(
     return _BlockCounts(above, tied, lists, best)
 
 
-def _best(rows: npt.NDArray[Any], top: int) -> Ints:
+def largest(rows: npt.NDArray[Any], top: int) -> Ints:
     """[B, top] positions of the largest values of each row, largest first, equal ones by position."""
     found = np.argpartition(rows, rows.shape[1] - top, axis=1)[:, -top:]
     found.sort(axis=1)

@@ -1,0 +1,58 @@
+"""A table on disk, parquet or csv by its ending, written a piece at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import IO, Any
+
+_ROWS = 1 << 16
+"""Written together: a group of rows for each small piece would make a large file that is slow to read."""
+
+
+class TableFile:
+    """Pieces in, one table out; `close` ends it.
+
+    Args:
+        stream: that takes the bytes.
+        ending: `.parquet` or `.csv`.
+        columns: name -> Arrow's name of its kind.
+    """
+
+    def __init__(self, stream: IO[bytes], ending: str, columns: Mapping[str, str]) -> None:
+        import pyarrow as pa
+        from pyarrow import csv, parquet
+
+        self._schema = pa.schema([(name, pa.type_for_alias(of)) for name, of in columns.items()])
+        if ending == ".csv":
+            self._writer = csv.CSVWriter(stream, self._schema)
+        else:
+            self._writer = parquet.ParquetWriter(stream, self._schema, compression="zstd")
+        self._waiting: list[Any] = []
+        self._rows = self._held = 0
+
+    def write(self, columns: Mapping[str, Any]) -> None:
+        """A piece: name -> values; a number that is NaN is written as none."""
+        import pyarrow as pa
+
+        piece = pa.table(
+            [pa.array(columns[f.name], f.type, from_pandas=True) for f in self._schema],
+            schema=self._schema,
+        )
+        self._waiting.append(piece)
+        self._held += len(piece)
+        if self._held >= _ROWS:
+            self._flush()
+
+    def close(self) -> int:
+        """Write what is left; how many rows there are in all."""
+        self._flush()
+        self._writer.close()
+        return self._rows
+
+    def _flush(self) -> None:
+        import pyarrow as pa
+
+        if self._waiting:
+            self._writer.write_table(pa.concat_tables(self._waiting).combine_chunks())
+            self._rows += self._held
+            self._waiting, self._held = [], 0
