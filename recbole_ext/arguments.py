@@ -22,7 +22,8 @@ Commands (run is the default):
   board     print the board of the records; --publish into leaderboard/, --check that it is fresh,
             --verify=N re-runs N random published records and compares (narrow with --model=, --dataset=; those of a GPU
             are skipped where there is none),
-            --paper=l3ae prints a paper's tables with ours beside them
+            --paper=l3ae prints a paper's tables with ours beside them,
+            --html=FILE makes one page that sorts, filters, draws and says how to make a row again, and needs no network
   data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
             official files, data build NAME makes the dataset from them and compares it with what was published,
             data queries NAME --output=FILE makes queries in words from the items' descriptions, or

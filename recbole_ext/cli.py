@@ -205,9 +205,12 @@ def _board(arguments: Arguments) -> int:
     verify = arguments.take("verify")
     seed = as_count(arguments.take("seed") or "1", "seed")
     data_path, paper = as_path(arguments.take("data-path")), arguments.take("paper")
+    html = as_path(arguments.take("html"))
     arguments.finish("publish", "check")
     if {"publish", "check"} <= arguments.flags:
         raise HarnessError("--publish writes and --check only looks: give one of them")
+    if html is not None and {"publish", "check"} & arguments.flags:
+        raise HarnessError("--html makes a page of what is there: without --publish and --check")
     if records is not None and not records.is_dir():
         raise HarnessError(f"--records={records}: no such folder")
     if paper is not None:
@@ -218,6 +221,8 @@ def _board(arguments: Arguments) -> int:
             say(f"left out: {error}")
         print(render_paper(paper, _narrowed(found, dataset, models)), end="")
         return 0
+    if html is not None:
+        return _board_page(html, records or published / "records", dataset, models)
     if "publish" in arguments.flags:
         written, remarks = board.publish(records or Path("runs"), published)
         for path in written:
@@ -245,6 +250,24 @@ def _board(arguments: Arguments) -> int:
             _narrowed(found, dataset, models), as_count(verify, "verify"), seed, data_path
         )
     print(_board_text(records or Path("runs"), dataset, models))
+    return 0
+
+
+def _board_page(path: Path, records: Path, dataset: str | None, models: list[str] | None) -> int:
+    from recbole_ext.core.progress import say
+    from recbole_ext.core.web_page import checked_path
+    from recbole_ext.leaderboard.analysis import read_analysis
+    from recbole_ext.leaderboard.board import load_records
+    from recbole_ext.leaderboard.page.make import page_of
+    from recbole_ext.leaderboard.page.write import write_page
+
+    checked_path(path, "board.html")
+    found, damaged = load_records(records)
+    known, broken = read_analysis(records)
+    for error in damaged + broken:
+        say(f"left out: {error}")
+    for line in write_page(page_of(_narrowed(found, dataset, models), known), path):
+        print(line)
     return 0
 
 
