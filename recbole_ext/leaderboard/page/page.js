@@ -4,6 +4,7 @@
   const { places, rows, metrics } = page;
   const find = (id) => document.getElementById(id);
   const COLOURS = 12;
+  const SAMPLED = "ndcg_pp@10"; // per positive: where full and sampled ranking differ by sampling alone
 
   /** An element; what is written in it is text, whatever it says. */
   function make(tag, name = "", ...content) {
@@ -31,12 +32,7 @@
   let state = { ...usual };
 
   function fromAddress() {
-    let asked;
-    try {
-      asked = new URLSearchParams(location.hash.slice(1));
-    } catch {
-      asked = new URLSearchParams();
-    }
+    const asked = new URLSearchParams(location.hash.slice(1));
     const list = (key) => (asked.get(key) ?? "").split(",").filter(Boolean);
     state = {
       ...usual,
@@ -74,12 +70,13 @@
     const [protocol, metric] = at()?.headline ?? ["full", "ndcg@20"];
     if (!there.includes(state.protocol)) state.protocol = there.includes(protocol) ? protocol : there[0];
     const known = metricsOf(state.protocol).map(({ name }) => name);
-    if (!known.includes(state.metric)) state.metric = [metric, "ndcg_pp@10", "ndcg@10"].find((name) => known.includes(name)) ?? known[0];
+    if (!known.includes(state.metric)) state.metric = [metric, SAMPLED, "ndcg@10"].find((name) => known.includes(name)) ?? known[0];
     if (!columns.some(({ key }) => key === state.sort.replace(/^-/, ""))) state.sort = usual.sort;
     if (!rows.some((row) => row.id === state.open)) state.open = "";
     return there;
   }
   const metricsOf = (protocol) => metrics[protocol].filter((_, m) => rows.some((row) => inPlace(row) && row.numbers[protocol]?.[m]));
+  const headingOf = (wanted) => Object.values(metrics).flat().find(({ name }) => name === wanted)?.heading ?? wanted;
   const metricNow = () => metrics[state.protocol].find(({ name }) => name === state.metric);
   const numberOf = (row, protocol = state.protocol, metric = state.metric) => row.numbers[protocol]?.[metrics[protocol].findIndex(({ name }) => name === metric)] ?? null;
   const valueOf = (...asked) => numberOf(...asked)?.[0] ?? null;
@@ -104,7 +101,7 @@
   const columns = [
     { key: "place", head: "#", said: "Place", number: true, of: (row) => stands.get(row) ?? null },
     { key: "model", head: "Model", fixed: true, of: (row) => row.label.toLowerCase() },
-    { key: "dataset", head: "Dataset", of: datasetOf, shown: (row) => [named(datasetOf(row))], when: () => state.data === "" },
+    { key: "dataset", head: "Dataset", long: true, of: datasetOf, shown: (row) => [named(datasetOf(row))], when: () => state.data === "" },
     { key: "family", head: "Family", roomy: true, of: (row) => row.tags.join(), shown: (row) => row.tags.map((tag) => make("span", "tag", tag)) },
     { key: "value", head: () => metricNow().heading, number: true, fixed: true, falling: true, of: (row) => valueOf(row), shown: (row) => [valueOf(row)?.toFixed(4) ?? "–"] },
     { key: "interval", head: "95% interval", number: true, roomy: true, falling: true, of: (row) => numberOf(row)?.[1] ?? null, shown: (row) => { const found = numberOf(row); return [found?.[1] == null ? "–" : `${found[1].toFixed(4)} to ${found[2].toFixed(4)}`]; } },
@@ -112,9 +109,10 @@
     { key: "points", head: "Tuned points", number: true, roomy: true, falling: true, of: (row) => row.points },
     { key: "seeds", head: "Seeds", number: true, roomy: true, falling: true, of: (row) => row.seeds },
     { key: "seconds", head: "Tune and fit", number: true, of: (row) => row.seconds, shown: (row) => [row.seconds === null ? "–" : inSeconds(row.seconds)] },
-    { key: "table", head: "Table", roomy: true, of: (row) => row.table, shown: (row) => [named(short(row.table, 60))], when: () => state.all },
+    { key: "table", head: "Table", roomy: true, long: true, of: (row) => row.table, shown: (row) => [named(short(row.table, 60))], when: () => state.all },
   ];
   const headOf = (column) => (typeof column.head === "function" ? column.head() : column.head);
+  const kindOf = (column) => ["number", "roomy", "long"].filter((kind) => column[kind]).join(" ");
   const columnsNow = () => columns.filter((column) => (!column.when || column.when()) && (column.fixed || !state.hide.includes(column.key)));
 
   function filtered() {
@@ -147,7 +145,7 @@
         button.type = "button";
         if (column.said) button.setAttribute("aria-label", column.said);
         button.dataset.sort = column.key;
-        const head = make("th", `${column.number ? "number" : ""} ${column.roomy ? "roomy" : ""}`.trim(), button);
+        const head = make("th", kindOf(column), button);
         head.scope = "col";
         const [sorted, down] = [state.sort.replace(/^-/, "") === column.key, state.sort.startsWith("-")];
         head.setAttribute("aria-sort", sorted ? (down ? "descending" : "ascending") : "none");
@@ -162,12 +160,12 @@
   }
 
   function showRows(kept) {
-    const shown = columnsNow();
+    const cells = columnsNow();
     const made = kept.flatMap((row) => {
       const open = row.id === state.open;
       const line = make("tr", `row${open ? " open" : ""}`);
       line.dataset.row = row.id;
-      for (const column of shown) {
+      for (const column of cells) {
         if (column.key === "model") {
           const button = make("button", "", named(row.label));
           button.type = "button";
@@ -179,12 +177,12 @@
           line.append(head);
         } else {
           const content = column.shown ? column.shown(row) : [plain(column.of(row) ?? "–")];
-          line.append(make("td", `${column.number ? "number" : ""} ${column.roomy ? "roomy" : ""}`.trim(), ...content));
+          line.append(make("td", kindOf(column), ...content));
         }
       }
       if (!open) return [line];
       const cell = make("td", "", panels(row));
-      cell.colSpan = shown.length;
+      cell.colSpan = cells.length;
       const detail = make("tr", "detail", cell);
       detail.id = "detail";
       return [line, detail];
@@ -199,6 +197,11 @@
     document.querySelector(`tr[data-row="${id || line}"] th button`)?.focus();
   }
 
+  function shown(row, protocol, metric) {
+    const [mean, low, high] = numberOf(row, protocol, metric);
+    return `${mean.toFixed(4)}${low === null ? "" : ` (${low.toFixed(4)} to ${high.toFixed(4)})`}`;
+  }
+
   function pairs(found) {
     const list = make("dl");
     for (const [what, value] of found) list.append(make("dt", "", named(what)), make("dd", "", named(plain(value))));
@@ -210,7 +213,7 @@
     const made = make("div", "panels");
     const panel = (title, ...content) => { const box = make("div", "", make("h3", "", title), ...content); made.append(box); return box; };
     const everywhere = Object.keys(page.protocols).filter((name) => numberOf(row, name) !== null);
-    const numbers = everywhere.map((name) => { const [mean, low, high] = numberOf(row, name); return [name, `${mean.toFixed(4)}${low === null ? "" : ` (${low.toFixed(4)} to ${high.toFixed(4)})`}`]; });
+    const numbers = everywhere.map((name) => [name, shown(row, name, state.metric)]);
     const over = row.splits[state.metric];
     if (over) numbers.push([`full, ${over[2]} random splits`, `${over[0].toFixed(4)} ± ${over[1].toFixed(4)}`]);
     const command = make("pre", "", make("code", "", row.command));
@@ -226,7 +229,9 @@
       }
     });
     panel("The command that makes it again", command, ...row.notes.map((note) => make("p", "note", named(note))), copy).className = "across";
-    panel(`${metricNow().heading} under each protocol`, pairs(numbers));
+    panel(metricNow().heading, pairs(numbers));
+    const under = Object.keys(page.protocols).filter((name) => numberOf(row, name, SAMPLED) !== null);
+    if (state.metric !== SAMPLED && under.length) panel(`${headingOf(SAMPLED)}, under each protocol`, pairs(under.map((name) => [name, shown(row, name, SAMPLED)])));
     const settings = Object.entries(row.params);
     panel("Parameters", settings.length ? pairs(settings) : make("p", "note", "It has none."));
     panel("Cost", pairs([...Object.entries(row.cost).map(([what, value]) => [what.replaceAll("_", " "), value.toLocaleString("en")]), ["on", row.environment]]));
@@ -250,7 +255,11 @@
   }
 
   // Charts.
-  const colours = (pool) => new Map(pool.map((row, i) => [row, i < COLOURS ? `var(--c${i})` : "var(--grey)"]));
+  /** The first models of a dataset have a colour each, the same in both charts. */
+  function colourOf(row) {
+    const i = rows.filter((other) => other.main && other.place === row.place).indexOf(row);
+    return i >= 0 && i < COLOURS ? `var(--c${i})` : "var(--grey)";
+  }
 
   /** A line or a dot that is a button: pointed at it says what it is, pressed it opens its row. */
   function mark(chart, row, colour, said, ...content) {
@@ -274,7 +283,7 @@
   function showBump() {
     const chart = find("bump");
     const place = at();
-    const metric = place && place.swaps.some((swap) => swap.metric === state.metric) ? state.metric : ["ndcg_pp@10", "hit_pp@10"].includes(state.metric) ? state.metric : "ndcg_pp@10";
+    const metric = [SAMPLED, "hit_pp@10"].includes(state.metric) ? state.metric : SAMPLED;
     const pool = place ? rows.filter((row) => inPlace(row) && row.main && place.orders.every((name) => valueOf(row, name, metric) !== null)) : [];
     const able = place && place.orders.length > 1 && pool.length > 1;
     find("bump-said").replaceChildren();
@@ -283,9 +292,9 @@
       chart.replaceChildren();
       return;
     }
-    const heading = metrics.full.find(({ name }) => name === metric).heading;
+    const heading = headingOf(metric);
     find("bump-note").textContent = `Every model of this dataset by ${heading}. A line that crosses another is a pair that sampled candidates turn round; point at it for the p-values.`;
-    const width = Math.max(300, chart.clientWidth);
+    const width = Math.max(280, chart.parentElement.clientWidth - 2);
     const narrow = width < 480;
     const [step, top] = [24, 44];
     const [left, right] = narrow ? [130, 34] : [190, 190];
@@ -293,19 +302,18 @@
     const placed = (row, i) => top + step * (stand[i].get(row) - 1);
     const x = (i) => left + ((width - left - right) * i) / (place.orders.length - 1);
     const ordered = [...pool].sort((a, b) => stand[0].get(a) - stand[0].get(b));
-    const inks = colours(ordered);
     const parts = place.orders.map((name, i) => draw("text", { x: x(i), y: 20, "text-anchor": "middle" }, name));
     const lines = ordered.map((row) => {
       const points = place.orders.map((_, i) => `${x(i)} ${placed(row, i)}`);
       const way = `M${points.join("L")}`;
       const label = (i, anchor, shift, text) => draw("text", { x: x(i) + shift, y: placed(row, i) + 4, "text-anchor": anchor }, text);
       const last = place.orders.length - 1;
-      const turned = place.swaps.filter((swap) => swap.metric === metric && [swap.first, swap.second].some((n) => rows[n] === row));
-      const told = turned.slice(0, 4).map((swap) => `${swap.protocol} turns round ${rows[swap.first].label} over ${rows[swap.second].label} (full ${pOf(swap.full)}, here ${pOf(swap.here)})`);
-      const more = turned.length > 4 ? [`and ${turned.length - 4} more`] : [];
+      const turned = place.swaps.filter((swap) => swap.metric === metric && [swap.first, swap.second].some((n) => rows[n] === row)).sort((a, b) => (a.full ?? 2) - (b.full ?? 2));
+      const told = turned.slice(0, 3).map((swap) => `by ${swap.protocol} ${rows[swap.first].label} falls below ${rows[swap.second].label} (full ${pOf(swap.full)}, here ${pOf(swap.here)})`);
+      const more = turned.length > 3 ? [`and ${turned.length - 3} more pairs`] : [];
       const said = [`${row.label}: ${place.orders.map((name, i) => `place ${stand[i].get(row)} by ${name}`).join(", ")}`, ...told, ...more].join("; ");
       return mark(
-        "bump", row, inks.get(row), said,
+        "bump", row, colourOf(row), said,
         draw("path", { d: way, class: "wide" }), draw("path", { d: way, "stroke-width": 2 }),
         ...place.orders.map((_, i) => draw("circle", { cx: x(i), cy: placed(row, i), r: 4 })),
         label(0, "end", -10, `${short(row.label, narrow ? 14 : 23)} ${stand[0].get(row)}`),
@@ -329,8 +337,7 @@
     const heading = metricNow().heading;
     find("cost-note").textContent = `${heading} of the rows above against seconds of tuning and one fit, with 95% intervals. Machines differ between rows: a row that is opened names its own.`;
     const pool = kept.filter((row) => row.seconds !== null).sort((a, b) => (stands.get(a) ?? 1e9) - (stands.get(b) ?? 1e9));
-    const inks = colours(pool);
-    const width = Math.max(300, chart.clientWidth);
+    const width = Math.max(280, chart.parentElement.clientWidth - 2);
     const height = Math.max(340, Math.min(480, width * 0.75));
     const [left, right, top, bottom] = [52, 16, 16, 44];
     const times = pool.map((row) => Math.log10(Math.max(row.seconds, 1e-2)));
@@ -359,7 +366,7 @@
       const spot = spots.find((each) => free(box(each)) && box(each)[0] > left && box(each)[2] < width);
       if (spot) taken.push(box(spot));
       return mark(
-        "cost", row, inks.get(row), `${row.label}: ${heading} ${value.toFixed(4)} in ${inSeconds(row.seconds)}`,
+        "cost", row, colourOf(row), `${row.label}: ${heading} ${value.toFixed(4)} in ${inSeconds(row.seconds)}`,
         ...(low === null ? [] : [draw("path", { d: `M${px} ${y(low)}V${y(high)}`, "stroke-width": 1.5, opacity: 0.55 })]),
         draw("circle", { cx: px, cy: py, r: 5 }), draw("circle", { cx: px, cy: py, r: 12, opacity: 0 }),
         ...(spot ? [draw("text", { x: spot[0], y: spot[1], "text-anchor": spot[2] }, text)] : []),
@@ -398,6 +405,9 @@
     const apart = (place ? [place] : places).some((each) => each.apart.includes(state.protocol)) ? " Candidates differ between rows under this protocol: there are no places." : "";
     find("told").textContent = `${kept.length} of ${counted(all, "row")} by ${metricNow().heading} under ${state.protocol} (${page.protocols[state.protocol]}${smaller}).${apart}`;
     find("facts").replaceChildren(...(place ? Object.entries(place.facts).flatMap(([what, value]) => [make("dt", "", what), make("dd", "", named(value))]) : [make("dt", "", "each dataset"), make("dd", "", "choose one to see its own")]));
+    const scroll = find("scroll");
+    const beyond = scroll.scrollWidth > scroll.clientWidth; // then the keyboard has to get there
+    for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", "Rows, wider than the page"]]) beyond ? scroll.setAttribute(name, value) : scroll.removeAttribute(name);
     showBump();
     showCost(kept);
     toAddress();
