@@ -209,8 +209,10 @@ def _board(arguments: Arguments) -> int:
     arguments.finish("publish", "check")
     if {"publish", "check"} <= arguments.flags:
         raise HarnessError("--publish writes and --check only looks: give one of them")
-    if html is not None and {"publish", "check"} & arguments.flags:
-        raise HarnessError("--html makes a page of what is there: without --publish and --check")
+    if html is not None and (arguments.flags or paper is not None or verify is not None):
+        raise HarnessError(
+            "--html makes a page of what is there: without --publish, --check, --paper and --verify"
+        )
     if records is not None and not records.is_dir():
         raise HarnessError(f"--records={records}: no such folder")
     if paper is not None:

@@ -105,6 +105,8 @@ def test_swaps_are_between_models_and_the_better_under_full_stands_first(publish
 
         assert value(one, "full") > value(two, "full")
         assert value(one, swap.protocol) < value(two, swap.protocol)
+    tested = [p for _, swap in swaps for p in (swap.full, swap.here) if p is not None]
+    assert len(tested) > len(swaps) and all(0 <= p <= 1 for p in tested) and min(tested) < 0.05
     assert {swap.protocol for _, swap in swaps} == {"uni19", "uni100"}
 
 
@@ -251,7 +253,8 @@ def test_the_command_line_makes_a_page_of_some_models_and_leaves_damage_out(tmp_
         (["--html=/nowhere/at/all.html"], "--html=/nowhere/at/all.html: no folder /nowhere/at; make it first"),
         (["--html=/tmp"], "--html=/tmp is a folder; name a file in it, e.g. /tmp/board.html"),
         (["--html"], "--html needs a value"),
-        (["--html={}", "--publish"], "--html makes a page of what is there: without --publish and --check"),
+        (["--html={}", "--publish"], "--html makes a page of what is there: without --publish, --check"),
+        (["--html={}", "--paper=l3ae"], "--html makes a page of what is there: without --publish, --check"),
         (["--html={}", "--model=Z"], "no records to make a page of"),
     ],
 )  # fmt: skip
