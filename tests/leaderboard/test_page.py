@@ -58,10 +58,12 @@ def test_every_row_of_the_board_stands_once(published, published_page):
     on_page = [run for row in published_page.rows for run in (*row.runs, *row.elsewhere)]
     ids = [run for row in published_page.rows for run in row.runs]
     assert len(ids) == len(set(ids))
-    # Rows of other random splits are named by their models' rows, where those stand in a table of models.
-    assert {*on_page} <= {r.run_id for r in published}
-    references = {place.facts["split hash"] for place in published_page.places}
-    assert {r.run_id for r in published if r.fingerprints["split"] in references} <= {*on_page}
+    # Rows of other random splits are named by their models' rows.
+    assert sorted(set(on_page)) == sorted(r.run_id for r in published)
+    model = {r.run_id: r.experiment["model"] for r in published}
+    assert all(model[run] == row.model for row in published_page.rows for run in row.elsewhere)
+    assert any(row.splits for row in published_page.rows)
+    assert all(row.elsewhere for row in published_page.rows if row.splits)
 
 
 def test_numbers_are_the_records(published, published_page):
@@ -436,3 +438,23 @@ def test_a_screen_reader_finds_names_and_headers(tab):
     assert tab.js("[...document.querySelectorAll('thead th')].every(e => e.scope === 'col')")
     assert tab.js("[...document.querySelectorAll('tr.row > th')].every(e => e.scope === 'row')")
     assert tab.js("document.getElementById('told').role") == "status"
+
+
+def test_every_published_place_is_shown_under_every_protocol_on_a_phone(opened, published_page, tmp_path):  # fmt: skip
+    tab, _ = opened
+    write_page(published_page, tmp_path / "board.html")
+    tab.size(360, 740, phone=True)
+    tab.open("about:blank#")
+    tab.open((tmp_path / "board.html").as_uri())
+    for number, place in enumerate(published_page.places):
+        choose(tab, "data-set", place.key)
+        there = {p for row in published_page.rows if row.place == number for p in row.numbers}
+        for protocol in published_page.protocols:
+            if protocol in there:
+                choose(tab, "protocol", protocol)
+                tab.js("document.getElementById('detail') ?? document.querySelector('tr.row th button').click()")  # fmt: skip
+                shown = tab.js("[document.getElementById('protocol').value, document.documentElement.scrollWidth]")  # fmt: skip
+                assert shown[0] == protocol and shown[1] <= 360
+                assert "python run_bench.py" in tab.js("document.getElementById('detail').textContent")  # fmt: skip
+        assert (tab.js("document.querySelectorAll('#bump .mark').length") > 1) is (len(place.orders) > 1)  # fmt: skip
+    assert tab.faults == []
