@@ -18,6 +18,7 @@ setup(
     package_data={
         "recbole_ext.properties": ["*.yaml", "*/*.yaml"],
         "recbole_ext.explain.page": ["page.*"],
+        "recbole_ext.leaderboard.page": ["page.*"],
     },
     install_requires=[
         "torch>=2.6",

@@ -25,7 +25,8 @@ Commands (run is the default):
             --paper=l3ae prints a paper's tables with ours beside them,
             --compare RUN RUN pairs two runs by their users (ids, or how they begin): difference, interval and p of each metric,
             and where the two differ in what was asked; --metrics=hr@5,.. or all for others than those of the board,
-            --neighbours=DIR prints each record of DIR between the published rows that stand next to it
+            --neighbours=DIR prints each record of DIR between the published rows that stand next to it,
+            --html=FILE makes one page that sorts, filters, draws and says how to make a row again, and needs no network
   data      data card NAME: sizes, filters, split, cold share, leakage, text coverage; data get NAME fetches the
             official files, data build NAME makes the dataset from them and compares it with what was published,
             data queries NAME --output=FILE makes queries in words from the items' descriptions, or

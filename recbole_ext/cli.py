@@ -208,9 +208,14 @@ def _board(arguments: Arguments) -> int:
     seed = as_count(arguments.take("seed") or "1", "seed")
     data_path, paper = as_path(arguments.take("data-path")), arguments.take("paper")
     new = as_path(arguments.take("neighbours"))
+    html = as_path(arguments.take("html"))
     arguments.finish("publish", "check")
     if {"publish", "check"} <= arguments.flags:
         raise HarnessError("--publish writes and --check only looks: give one of them")
+    if html is not None and (arguments.flags or paper is not None or verify is not None):
+        raise HarnessError(
+            "--html makes a page of what is there: without --publish, --check, --paper and --verify"
+        )
     if records is not None and not records.is_dir():
         raise HarnessError(f"--records={records}: no such folder")
     if new is not None:
@@ -233,6 +238,8 @@ def _board(arguments: Arguments) -> int:
             say(f"left out: {error}")
         print(render_paper(paper, _narrowed(found, dataset, models)), end="")
         return 0
+    if html is not None:
+        return _board_page(html, records or published / "records", dataset, models)
     if "publish" in arguments.flags:
         written, remarks = board.publish(records or Path("runs"), published)
         for path in written:
@@ -286,6 +293,24 @@ def _compare(arguments: Arguments) -> int:
     one, other = (chosen_run(run, folders) for run in asked)
     found = compare(one, other, as_names(metrics, "metrics") if metrics is not None else None)
     print("\n".join(render_comparison(found, shutil.get_terminal_size((160, 50)).columns)))
+    return 0
+
+
+def _board_page(path: Path, records: Path, dataset: str | None, models: list[str] | None) -> int:
+    from recbole_ext.core.progress import say
+    from recbole_ext.core.web_page import checked_path
+    from recbole_ext.leaderboard.analysis import read_analysis
+    from recbole_ext.leaderboard.board import load_records
+    from recbole_ext.leaderboard.page.make import page_of
+    from recbole_ext.leaderboard.page.write import write_page
+
+    checked_path(path, "board.html")
+    found, damaged = load_records(records)
+    known, broken = read_analysis(records)
+    for error in damaged + broken:
+        say(f"left out: {error}")
+    for line in write_page(page_of(_narrowed(found, dataset, models), known), path):
+        print(line)
     return 0
 
 

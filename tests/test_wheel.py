@@ -70,7 +70,8 @@ def test_the_wheel_lists_examines_and_runs_outside_a_checkout(tmp_path, tiny_pat
     assert where.startswith(str(site))
     assert (site / "recbole_ext" / "testing" / "model_contract.py").is_file()
     for kind in ("html", "css", "js"):
-        assert (site / "recbole_ext" / "explain" / "page" / f"page.{kind}").is_file()
+        for part in ("explain", "leaderboard"):
+            assert (site / "recbole_ext" / part / "page" / f"page.{kind}").is_file()
     assert "L3AE" in bench("list") and "reg_kd" in bench("list", "L3AE")
     assert "recbole                  1.2.1" in bench("doctor")
     out = bench(

@@ -8,11 +8,12 @@ from pathlib import Path
 from recbole_ext.arguments import Arguments, as_count, as_index, as_names, as_path, as_share
 from recbole_ext.core.errors import HarnessError, one_of
 from recbole_ext.core.values import parse_value
+from recbole_ext.core.web_page import checked_path
 from recbole_ext.explain import knobs
 from recbole_ext.explain.intention import alphas_of
 from recbole_ext.explain.page.data import STRENGTHS, Board
 from recbole_ext.explain.page.make import page_of
-from recbole_ext.explain.page.write import checked_path, write_page
+from recbole_ext.explain.page.write import write_page
 from recbole_ext.explain.steering import steering
 from recbole_ext.explain.top_items import saved_run
 from recbole_ext.sae.mapping import MAPS
@@ -85,7 +86,7 @@ def _page(arguments: Arguments) -> tuple[Answer, list[str]]:
     else:
         strengths = tuple(as_share(alpha, "alpha") for alpha in alphas.split(","))
     board = Board(strengths, by, count, mode, k)
-    checked_path(path)
+    checked_path(path, "knobs.html")
     return lambda view: write_page(page_of(view, user, board, opened), path), options
 
 

@@ -1,0 +1,53 @@
+"""Pages that are one file and need no network: a template with its style, its script and its data put in.
+
+The data may be anybody's words. They stand in a JSON script block, in which nothing can end it or begin another element, and a
+page's script is to put them on the page as text alone.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from recbole_ext.core.errors import HarnessError
+
+_ESCAPED = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
+"""What could end a script block or a line of one; in JSON it stands within strings alone."""
+
+
+def checked_path(path: Path, example: str) -> Path:
+    """The path, if a file can be written there; `example` is a name for one.
+
+    Raises:
+        HarnessError: it is a folder, or in none.
+    """
+    if path.is_dir():
+        raise HarnessError(f"--html={path} is a folder; name a file in it, e.g. {path / example}")
+    if not path.parent.is_dir():
+        raise HarnessError(f"--html={path}: no folder {path.parent}; make it first")
+    return path
+
+
+def filled(package: str, title: str, data: str) -> str:
+    """The whole file, of `page.html`, `page.css` and `page.js` of a package and of `as_json`'s data."""
+    parts = {
+        "title": html.escape(title),
+        "style": _file(package, "page.css"),
+        "script": _file(package, "page.js"),
+        "data": data,
+    }
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file(package, "page.html"))
+
+
+def as_json(data: Any) -> str:
+    """The data, safe within a script block."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.translate(_ESCAPED)
+
+
+def _file(package: str, name: str) -> str:
+    return resources.files(package).joinpath(name).read_text(encoding="utf-8")
