@@ -426,6 +426,18 @@ MODELS = {
             ordered=True,
             paper=_ALLMREC,
         ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.saul:{name}",
+                trainer=STAGED,
+                scoring="candidates",
+                inputs=("item_text", "item_titles", "language_model"),
+                ordered=True,
+                paper=_SAULREC,
+            )
+            for name in ("SAULA", "SAULD")
+        ),
         ModelSpec(
             name="SimGCL",
             target="recbole_ext.model.simgcl:SimGCL",
