@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.stage import Computed, Stage
+from recbole_ext.core.stage import Computed, Schedule, Stage
 from recbole_ext.lm.backbone import make_backbone
 from recbole_ext.lm.batches import bucketed, padded, splice_listed
 from recbole_ext.lm.generate import generate
@@ -24,13 +24,14 @@ from recbole_ext.lm.likelihood import Prefix
 from recbole_ext.lm.listing import Listed, ListFiller, load_list_template
 from recbole_ext.lm.prompts import Prompt
 from recbole_ext.lm.titles import Named, named, quoted
+from recbole_ext.model.healing import CopyTasks, heal_loss
 from recbole_ext.model.matching import MatchedSASRec
 from recbole_ext.model.sequences import Batch, Windows, left_padded
 
 _KEYS = (
     "prompt", "domain_verb", "domain_noun", "max_length", "title_length", "prompt_items", "train_candidates", "id_source",
     "shuffle_text", "shuffle_vectors", "projection_users", "projection_batch_rows", "projection_epochs", "projection_learning_rate",
-    "chosen_by", "eval_batch_rows", "collaborative_metric",
+    "chosen_by", "eval_batch_rows", "collaborative_metric", "heal_batches", "heal_batch_rows", "heal_learning_rate", "heal_words",
 )  # fmt: skip
 _TOLD = (
     "domain_verb", "domain_noun", "max_length", "title_length", "prompt_items", "train_candidates", "id_source",
@@ -72,6 +73,10 @@ class ALLMRec(MatchedSASRec):
     all of them. Candidates of one title are a tie under both. `shuffle_text` and `shuffle_vectors` are controls of ours: titles, or
     vectors, permuted over the items.
 
+    `heal_batches`, ours, for a backbone that has lost layers: a stage `heal` before the projectors, on so many batches of made-up prompts
+    (`healing`), trains the layers of the language model, and nothing after it moves them. It depends on the titles of the catalogue and
+    on no interaction.
+
     Deviations: a title is cut to `title_length` tokens and is its short form everywhere; the order of candidates at the test is a function of
     the seed and the user; no repetition penalty; weights are not in 8 bits; the epoch of SASRec is chosen by `collaborative_metric` in the
     full ranking, as SASRec itself is by default, so that its stage is the same.
@@ -95,6 +100,16 @@ class ALLMRec(MatchedSASRec):
             raise HarnessError(
                 f"{type(self).__name__}: {self.backbone.name} is an encoder and names no title: --backbone=smollm2"
             )
+        self.frozen_parameters = sum(p.numel() for p in self.backbone.model.parameters())
+        self.heals = int(self.llm["heal_batches"]) > 0
+        if self.heals:
+            if self.backbone.model.dtype != torch.float32:
+                raise HarnessError(
+                    f"{type(self).__name__}: --heal_batches trains the language model, which is too coarse in "
+                    f"{config['lm_dtype']}: --lm_dtype=float32"
+                )
+            self.healed = self.backbone.layers
+            self.frozen_parameters -= sum(p.numel() for p in self.healed.parameters())
         self.template = load_list_template(str(self.llm["prompt"]))
         self.words = {"verb": str(self.llm["domain_verb"]), "noun": str(self.llm["domain_noun"])}
         if lacking := set(self.template.texts) - set(self.words):
@@ -216,8 +231,38 @@ class ALLMRec(MatchedSASRec):
         return found
 
     def stages(self) -> list[Stage | Computed]:
-        """Those below the language model, then the projectors."""
-        return [*self.before(), self.projection_stage()]
+        """Those below the language model, its own where it is healed, and the projectors."""
+        return [*self.before(), *self.heal_stages(), self.projection_stage()]
+
+    def heal_stages(self) -> list[Stage | Computed]:
+        """None, or the one that trains the layers of the language model."""
+        if not self.heals:
+            return []
+        titles = sorted(set(self.titles[1:]))
+        size, rate = int(self.llm["heal_batch_rows"]), float(self.llm["heal_learning_rate"])
+        weight = float(self.llm["heal_words"])
+        history, count = int(self.llm["prompt_items"]), int(self.llm["train_candidates"])
+        loader = CopyTasks(titles, int(self.llm["heal_batches"]), size, history, count)
+        keys = ("domain_verb", "domain_noun", "max_length", "title_length", "prompt_items", "train_candidates", "heal_batches", "heal_batch_rows", "heal_words")  # fmt: skip
+        told = {name: self.llm[name] for name in keys}
+        told |= {"prompt": asdict(self.template), "backbone": self.backbone.identity}
+        told |= {"titles": hashlib.sha256("\n".join(titles).encode()).hexdigest()}
+        return [
+            Stage(
+                name="heal",
+                trainable=("healed",),
+                loader=loader,
+                loss=lambda tasks: heal_loss(self.backbone, self.filler, self.words, tasks, weight),
+                fingerprint=told,
+                epochs=1,
+                learning_rate=rate,
+                betas=(0.9, 0.95),
+                clip=1.0,
+                schedule=Schedule(0.05, "cosine"),
+                after=(),
+                reads=("backbone",),
+            )
+        ]
 
     def projection_stage(self, **fingerprint: Any) -> Stage:
         """What trains the projectors; `fingerprint` is what a subclass adds to what its weights depend on."""

@@ -71,7 +71,7 @@ class SAULA(CodedALLMRec):
     def stages(self) -> list[Stage | Computed]:
         """The projectors' weights depend on the labels."""
         told = {"labels_for": self.labels_for, "shuffle_labels": self.shuffled}
-        return [*self.before(), self.projection_stage(**told)]
+        return [*self.before(), *self.heal_stages(), self.projection_stage(**told)]
 
 
 class SAULD(CodedALLMRec):
@@ -100,7 +100,7 @@ class SAULD(CodedALLMRec):
 
     def stages(self) -> list[Stage | Computed]:
         """The projectors' weights depend on what they read."""
-        return [*self.before(), self.projection_stage(rebuilt=self.rebuilt)]
+        return [*self.before(), *self.heal_stages(), self.projection_stage(rebuilt=self.rebuilt)]
 
 
 def _written(latents: list[int]) -> str:
