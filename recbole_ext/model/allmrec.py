@@ -70,7 +70,7 @@ class ALLMRec(MatchedSASRec):
 
     `id_source`: what the projector of items reads, `latent` z (the authors' code) or `recon` r (as SAULREC writes). `chosen_by`: `generated`,
     the title that is written by greedy decoding, or `likelihood`, log-likelihood per token of each candidate's title and end, which ranks
-    all of them. Candidates of one title are a tie under both. `shuffle_text` and `shuffle_vectors` are controls of ours: titles, or
+    all of them, `both` the first with whether the likeliest is right beside it. Candidates of one title are a tie under both. `shuffle_text` and `shuffle_vectors` are controls of ours: titles, or
     vectors, permuted over the items.
 
     `heal_batches`, ours, for a backbone that has lost layers: a stage `heal` before the projectors, on so many batches of made-up prompts
@@ -324,7 +324,7 @@ class ALLMRec(MatchedSASRec):
     @property
     def choose_candidates(self) -> Any:
         """[p] columns of generated titles and what `evaluator.lists.Answers` has beside; there is none where titles are scored."""
-        if self.llm["chosen_by"] != "generated":
+        if self.llm["chosen_by"] == "likelihood":
             raise AttributeError("titles are scored")
         return self.named_candidates
 
@@ -340,6 +340,9 @@ class ALLMRec(MatchedSASRec):
             name: torch.from_numpy(np.stack([getattr(one, name) for one in found]))
             for name in ("substring", "llara")
         }
+        if self.llm["chosen_by"] == "both":
+            scores = self.score_candidates(interaction, items)
+            rules["score"] = scores == scores.max(dim=1, keepdim=True).values
         return place, exact, rules
 
     def spoken(self, item: int) -> str:

@@ -230,6 +230,16 @@ def test_outputs_are_read_by_their_title_and_counted_by_each_rule(tiny_path, tmp
     assert found["uni5 hit1_llara_of_valid"] == pytest.approx(1.0)
 
 
+def test_the_likeliest_title_is_told_beside_the_written_one(tiny_path, tmp_path, llama):
+    both, of = fit("ALLMRec", tiny_path, tmp_path, llama, chosen_by="both")
+    scored, other = fit("ALLMRec", tiny_path, tmp_path, llama, chosen_by="likelihood")
+    found = score_test(both, of).ranked
+    above, tied = score_test(scored, other).ranked.lists["uni5"]
+    assert not tied.any()
+    np.testing.assert_array_equal(found.rules["uni5"]["score"][0], above == 0)
+    assert found.rules["uni5"]["score"][1].all() and 0 < (above == 0).mean() < 1
+
+
 def test_the_place_in_the_prompt_says_nothing_of_the_place_in_the_list(built):
     model, _ = built
     users = list(range(1, 40))
