@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,18 +48,18 @@ class SAULA(CodedALLMRec):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.labels_for, self.shuffled = str(config["labels_for"]), bool(config["shuffle_labels"])
-        self.label_of = self._permuted("labels", self.shuffled)
+        self.label_of = self.permuted("labels", self.shuffled)
         with self.drawn("latents"):
             order = torch.randperm(self.sae.encoder.shape[0])
         self.latent_of = order if self.shuffled else torch.arange(len(order))
 
     @torch.no_grad()
-    def item_labels(self) -> list[str]:
+    def item_labels(self, items: Sequence[int]) -> list[str]:
         """By the coder as it is at this moment."""
         if self.labels_for == "user":
-            return super().item_labels()
-        found = self.sae.labels(self.items.weight).tolist()
-        return [_written(found[place]) for place in self.label_of.tolist()]
+            return super().item_labels(items)
+        places = self.label_of[list(items)].to(self.device)
+        return [_written(row) for row in self.sae.labels(self.items.weight[places]).tolist()]
 
     @torch.no_grad()
     def user_labels(self, states: torch.Tensor) -> list[str]:
@@ -68,10 +69,10 @@ class SAULA(CodedALLMRec):
         found = self.sae.labels(states).cpu()
         return [_written(row) for row in self.latent_of[found].tolist()]
 
-    def stages(self) -> list[Stage | Computed]:
-        """The projectors' weights depend on the labels."""
+    def told_of_vectors(self) -> dict[str, Any]:
+        """And the labels."""
         told = {"labels_for": self.labels_for, "shuffle_labels": self.shuffled}
-        return [*self.before(), *self.heal_stages(), self.projection_stage(**told)]
+        return {**super().told_of_vectors(), **told}
 
 
 class SAULD(CodedALLMRec):
@@ -98,9 +99,9 @@ class SAULD(CodedALLMRec):
         control: torch.Tensor = x + (x - made).norm(dim=1, keepdim=True) * self.noise[items]
         return control
 
-    def stages(self) -> list[Stage | Computed]:
-        """The projectors' weights depend on what they read."""
-        return [*self.before(), *self.heal_stages(), self.projection_stage(rebuilt=self.rebuilt)]
+    def told_of_vectors(self) -> dict[str, Any]:
+        """And what stands for x."""
+        return {**super().told_of_vectors(), "rebuilt": self.rebuilt}
 
 
 def _written(latents: list[int]) -> str:
