@@ -150,6 +150,11 @@ _SAULREC = Paper(
     "CIKM 2025",
     "https://doi.org/10.1145/3746252.3760957",
 )
+_ALLMREC = Paper(
+    "Large Language Models meet Collaborative Filtering: An Efficient All-round LLM-based Recommender System",
+    "KDD 2024",
+    "https://github.com/ghdtjr/A-LLMRec",
+)
 _COLLM = Paper(
     "CoLLM: Integrating Collaborative Embeddings into Large Language Models for Recommendation",
     "TKDE 2025",
@@ -410,11 +415,28 @@ MODELS = {
             inputs=("item_text",),
             offers=(UNSEEN_USERS,),
             ordered=True,
-            paper=Paper(
-                "Large Language Models meet Collaborative Filtering: An Efficient All-round LLM-based Recommender System",
-                "KDD 2024",
-                "https://github.com/ghdtjr/A-LLMRec",
-            ),
+            paper=_ALLMREC,
+        ),
+        ModelSpec(
+            name="ALLMRec",
+            target="recbole_ext.model.allmrec:ALLMRec",
+            trainer=STAGED,
+            scoring="candidates",
+            inputs=("item_text", "item_titles", "language_model"),
+            ordered=True,
+            paper=_ALLMREC,
+        ),
+        *(
+            ModelSpec(
+                name=name,
+                target=f"recbole_ext.model.saul:{name}",
+                trainer=STAGED,
+                scoring="candidates",
+                inputs=("item_text", "item_titles", "language_model"),
+                ordered=True,
+                paper=_SAULREC,
+            )
+            for name in ("SAULA", "SAULD")
         ),
         ModelSpec(
             name="SimGCL",

@@ -89,6 +89,8 @@ class Stage:
     """Batches that make one step: its gradient is the mean over all their rows. The last step of an epoch may have fewer."""
     validate: Callable[[], float] | None = None
     """After each epoch, larger is better: the best epoch's weights are kept. None keeps the last."""
+    validated_by: str | None = None
+    """What `validate` measures, as a `Selection` is written; None where it is what the run is selected by."""
     patience: int | None = None
     """Validations in a row without a better one that end the stage."""
     after: tuple[str, ...] | None = None

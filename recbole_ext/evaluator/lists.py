@@ -7,7 +7,7 @@ is the positive.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,10 @@ class Answers:
 
     place: Ints
     """[p] column of the candidate, -1 where the output names none of them."""
+    alike: Bools | None = None
+    """[p, m + 1] all candidates that the output names, where several may have one name: they are tied. None: that of `place` alone."""
+    rules: Mapping[str, Bools] = field(default_factory=dict)
+    """Other ways to read an output -> [p, m + 1] whether it is right, if that candidate is the positive."""
 
 
 ListScorer = Callable[..., "npt.NDArray[Any] | Answers"]
@@ -47,6 +51,8 @@ class ListTable:
     """Protocol -> [P, draws] whether the output named a candidate. An invalid one misses at every cut-off."""
     depth: int | None
     """Places of a list that the output decides: 1 for an answer, None for scores, which decide all."""
+    rules: Mapping[str, Mapping[str, tuple[Bools, Bools]]] = field(default_factory=dict)
+    """Protocol -> rule of `Answers` -> ([P, draws] whether the output is right, [P, draws] whether it is for any candidate)."""
 
     def __len__(self) -> int:
         return len(self.user)
@@ -65,12 +71,13 @@ def rank_lists(task: RankTask, scorer: ListScorer, rows: Ints | None = None) -> 
         HarnessError: an answer is no place of its list.
     """
     user = task.users[task.row_of_positive]
-    lists, valid = {}, {}
+    lists, valid, rules = {}, {}, {}
     answered = False
     for name, drawn in task.lists.items():
         count, draws, m = drawn.shape
         above, tied = np.empty((2, count, draws), dtype=np.int64)
         fine = np.empty((count, draws), dtype=bool)
+        ruled: dict[str, tuple[Bools, Bools]] = {}
         for draw in range(draws):
             for start in range(0, count, _LISTS):
                 some = slice(start, start + _LISTS)
@@ -78,12 +85,31 @@ def rank_lists(task: RankTask, scorer: ListScorer, rows: Ints | None = None) -> 
                 beside = () if rows is None else (rows[some],)
                 found = scorer(user[some], candidates, *beside)
                 if isinstance(found, Answers):
-                    answered, counts = True, _of_answers(found.place, place, m)
+                    answered, counts = True, _of_answers(found, place, m)
+                    for rule, right in found.rules.items():
+                        new = (np.zeros((count, draws), bool), np.zeros((count, draws), bool))
+                        hit, any_hit = ruled.setdefault(rule, new)
+                        hit[some, draw] = np.take_along_axis(right, place[:, None], axis=1)[:, 0]
+                        any_hit[some, draw] = right.any(axis=1)
                 else:
                     counts = _of_scores(np.asarray(found), place, user[some], candidates)
                 above[some, draw], tied[some, draw], fine[some, draw] = counts
         lists[name], valid[name] = (above, tied), fine
-    return ListTable(user, task.pos_items, lists, valid, 1 if answered else None)
+        if ruled:
+            rules[name] = ruled
+    return ListTable(user, task.pos_items, lists, valid, 1 if answered else None, rules)
+
+
+def rule_measures(table: ListTable) -> dict[str, float]:
+    """Of each protocol and rule, over all lists: `hit1_RULE`, the share of outputs that are right; `valid_RULE`, the share of those that some
+    candidate would make right; `hit1_RULE_of_valid`, right ones among valid ones, which is no share of all users (0 where none is valid)."""
+    found = {}
+    for protocol, rules in table.rules.items():
+        for rule, (hit, any_hit) in rules.items():
+            right, valid = float(hit.mean()), float(any_hit.mean())
+            found[f"{protocol} hit1_{rule}"], found[f"{protocol} valid_{rule}"] = right, valid
+            found[f"{protocol} hit1_{rule}_of_valid"] = right / valid if valid else 0.0
+    return found
 
 
 def _with_positive(negatives: npt.NDArray[np.int32], positive: Ints) -> tuple[Ints, Ints]:
@@ -107,13 +133,17 @@ def _of_scores(
     return above, tied, np.ones(len(place), dtype=bool)
 
 
-def _of_answers(answer: Ints, place: Ints, m: int) -> tuple[Ints, Ints, Bools]:
+def _of_answers(answers: Answers, place: Ints, m: int) -> tuple[Ints, Ints, Bools]:
     """(above, tied, valid) of each list: below another answer all the rest are alike, below none the positive is last."""
-    answer = np.asarray(answer)
+    answer = np.asarray(answers.place)
     if answer.shape != place.shape or answer.min(initial=-1) < -1 or answer.max(initial=0) > m:
         raise HarnessError(
             f"the model's answers must be {len(place)} places from 0 to {m}, or -1 for none of the candidates"
         )
-    right, valid = answer == place, answer >= 0
-    above = np.where(right, 0, np.where(valid, 1, m))
-    return above, np.where(valid & ~right, m - 1, 0), valid
+    alike = answers.alike
+    if alike is None:
+        alike = answer[:, None] == np.arange(m + 1)
+    count = alike.sum(axis=1)
+    right, valid = np.take_along_axis(alike, place[:, None], axis=1)[:, 0], answer >= 0
+    above = np.where(right, 0, np.where(valid, count, m))
+    return above, np.where(right, count - 1, np.where(valid, m - count, 0)), valid

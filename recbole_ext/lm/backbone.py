@@ -7,7 +7,7 @@ tokens. Both take batches padded on the right; what stands at padding changes no
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-BUNDLED = ("smollm2", "minilm")
+BUNDLED = ("smollm2", "smollm2-6", "minilm")
 """Backbones whose weights come as Python packages."""
+_KEPT = {"smollm2-6": ("smollm2", (0, 6, 12, 18, 24, 29))}
+"""Name -> whose layers it has, and which, evenly from the first to the last (ours). Such a model says nothing of sense before it is trained."""
 FORMS = (*BUNDLED, "lm:<hub id or folder>", "<owner/name>")
 """How a backbone may be named."""
 DTYPES = ("auto", "float32", "bfloat16")
@@ -146,6 +148,7 @@ def make_backbone(
     half = chosen_dtype(dtype, device) == "bfloat16"
     found = find_backbone(name, revision, trust_remote_code)
     label, source, what = found.label, found.source, f"backbone {found.label}"
+    kept = _KEPT[name][1] if name in _KEPT else None
     with loading(what, device, _CAUSAL):
         import torch
 
@@ -161,6 +164,8 @@ def make_backbone(
         _require_causal(what, read("AutoConfig"))
         tokenizer = read("AutoTokenizer")
         model = read("AutoModelForCausalLM", **weights).to(device)
+        if kept is not None:
+            keep_layers(model, kept)
         backbone = CausalBackbone(label, source, tokenizer, model, found.kind)
     if checkpointing:
         backbone.checkpoint()
@@ -194,12 +199,31 @@ def find_backbone(name: str, revision: str | None = None, trust_remote_code: boo
         raise HarnessError(f"unknown {what!r}{hint}; the forms are {', '.join(FORMS)}")
     if name == "minilm":
         source = minilm(what, "another backbone")
-    elif name == "smollm2":
+    elif bundled:
         source = smollm2(what, "minilm")
+        if name in _KEPT:
+            told = f"{source.identity} layers {' '.join(map(str, _KEPT[name][1]))}"
+            source = replace(source, identity=told, label=name)
     else:
         source = find(what, place, revision, trust_remote_code, "--backbone=smollm2")
     label = name if bundled else f"lm:{source.label}"
     return Found(label, source, "encoder" if name == "minilm" else "causal")
+
+
+def keep_layers(model: Any, kept: Sequence[int]) -> None:
+    """Leave some layers of a causal model, in the order of `kept`, each knowing its new place among the keys and values that are kept."""
+    from torch import nn
+
+    inner = model.base_model
+    layers = nn.ModuleList(inner.layers[place] for place in kept)
+    for place, layer in enumerate(layers):
+        attention: Any = layer.self_attn
+        attention.layer_idx = place
+    inner.layers = layers
+    config = model.config
+    config.num_hidden_layers = len(kept)
+    if getattr(config, "layer_types", None):
+        config.layer_types = [config.layer_types[place] for place in kept]
 
 
 def backbone_fingerprint(identity: Mapping[str, Any]) -> str:

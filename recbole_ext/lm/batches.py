@@ -50,17 +50,49 @@ def collate(
     for row, prompt in enumerate(prompts):
         if list(prompt.slots) != names:
             raise ValueError(f"prompt {row} has the slots {list(prompt.slots)}, the first {names}")
-    width = max(len(prompt.ids) for prompt in prompts)
-    ids = np.full((len(prompts), width), filler, dtype=np.int64)
-    mask = np.zeros_like(ids)
-    for row, prompt in enumerate(prompts):
-        ids[row, : len(prompt.ids)] = prompt.ids
-        mask[row, : len(prompt.ids)] = 1
+    ids, mask = padded([prompt.ids for prompt in prompts], filler, device)
     slots = {
         name: torch.tensor([prompt.slots[name] for prompt in prompts], device=device)
         for name in names
     }
-    return PromptBatch(torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device), slots)
+    return PromptBatch(ids, mask, slots)
+
+
+def padded(
+    rows: Sequence[Sequence[int]], filler: int, device: torch.device | str = "cpu"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """([B, T] token ids, padded on the right; [B, T] int64, 1 where there is a token)."""
+    import torch
+
+    ids = np.full((len(rows), max(map(len, rows))), filler, dtype=np.int64)
+    mask = np.zeros_like(ids)
+    for row, tokens in enumerate(rows):
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    return torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device)
+
+
+def splice_listed(
+    embeds: torch.Tensor, prompts: Sequence[Prompt], vectors: torch.Tensor
+) -> torch.Tensor:
+    """As `splice`, of prompts with any number of slots each.
+
+    Args:
+        embeds: [B, T, d].
+        prompts: B.
+        vectors: [S, d] for all slots of the first prompt in their order, then those of the second, and so on.
+
+    Raises:
+        ValueError: there are more slots than vectors, or fewer.
+    """
+    import torch
+
+    row = [number for number, prompt in enumerate(prompts) for _ in prompt.slots]
+    position = [place for prompt in prompts for place in prompt.slots.values()]
+    if vectors.shape != (len(row), embeds.shape[2]):
+        raise ValueError(f"{len(row)} slots take [{len(row)}, {embeds.shape[2]}], not {list(vectors.shape)}")  # fmt: skip
+    where = (torch.tensor(row, device=embeds.device), torch.tensor(position, device=embeds.device))
+    return embeds.index_put(where, vectors.to(embeds))
 
 
 def splice(

@@ -21,6 +21,54 @@ _CODER = ("sae_dim", "sae_k", "sae_beta", "sae_tied", "sae_standardise", "sae_ba
 """What the second stage depends on beside the first one."""
 
 
+def coder_keys(config: Any) -> dict[str, Any]:
+    """What a model's coder and its training are made of.
+
+    Raises:
+        HarnessError: more latents are to be kept of an item than there are.
+    """
+    latents, k = int(config["sae_dim"]), int(config["sae_k"])
+    if k > latents:
+        raise HarnessError(
+            f"--sae_k={k} of --sae_dim={latents} latents: sae_k must not be above that"
+        )
+    return {key: config[key] for key in (*_CODER, "sae_epochs", "sae_learning_rate")}
+
+
+def made_coder(keys: dict[str, Any], width: int) -> TiedCoder:
+    """An untrained coder of vectors [.., width]."""
+    return TiedCoder(
+        width,
+        int(keys["sae_dim"]),
+        int(keys["sae_k"]),
+        bool(keys["sae_tied"]),
+        bool(keys["sae_standardise"]),
+    )
+
+
+def coder_stage(model: Any, keys: dict[str, Any], **fingerprint: Any) -> Stage:
+    """The training of `model.sae` on `model.items`; `fingerprint` is what its weights depend on beside the keys."""
+    beta = float(keys["sae_beta"])
+    return Stage(
+        name="sae",
+        trainable=("sae",),
+        loader=Shuffled(np.arange(1, model.n_items), int(keys["sae_batch_size"])),
+        loss=lambda items: model.sae.loss(model.items.weight[items], beta),
+        fingerprint={"coder": "tied", **{key: keys[key] for key in _CODER}, **fingerprint},
+        epochs=int(keys["sae_epochs"]),
+        learning_rate=float(keys["sae_learning_rate"]),
+    )
+
+
+def coder_measures(sae: TiedCoder, x: torch.Tensor) -> dict[str, float]:
+    """Of vectors x [n, d]: see `SASRecSAE.measures`."""
+    with torch.no_grad():
+        missed = (x - sae(x)).square().sum()
+        error = float(missed / (x - x.mean(0)).square().sum().clamp_min(1e-12))
+        fires = sae.code(x) != 0
+    return {"error": error, **_of_latents(fires.cpu().numpy())}
+
+
 class SASRecSAE(SASRec):
     """SAULREC's sparse autoencoder (eq. 5-8, `sae/tied.py`) on SASRec's frozen item table, scored by SASRec itself with x̂ for x.
 
@@ -33,22 +81,9 @@ class SASRecSAE(SASRec):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.coder: dict[str, Any] = {key: config[key] for key in _CODER}
-        latents, k = int(config["sae_dim"]), int(config["sae_k"])
-        if k > latents:
-            raise HarnessError(
-                f"--sae_k={k} of --sae_dim={latents} latents: sae_k must not be above that"
-            )
-        self.coder_epochs = int(config["sae_epochs"])
-        self.coder_rate = float(config["sae_learning_rate"])
+        self.coder = coder_keys(config)
         self.coded = str(config["coded"])
-        self.sae = TiedCoder(
-            self.items.embedding_dim,
-            latents,
-            k,
-            bool(config["sae_tied"]),
-            bool(config["sae_standardise"]),
-        )
+        self.sae = made_coder(self.coder, self.items.embedding_dim)
 
     @contextmanager
     def _uncoded(self) -> Iterator[None]:
@@ -71,19 +106,7 @@ class SASRecSAE(SASRec):
 
     def stages(self) -> list[Stage | Computed]:
         """SASRec's, then the coder's."""
-        beta = float(self.coder["sae_beta"])
-        return [
-            *super().stages(),
-            Stage(
-                name="sae",
-                trainable=("sae",),
-                loader=Shuffled(np.arange(1, self.n_items), int(self.coder["sae_batch_size"])),
-                loss=lambda items: self.sae.loss(self.items.weight[items], beta),
-                fingerprint={"coder": "tied", **self.coder},
-                epochs=self.coder_epochs,
-                learning_rate=self.coder_rate,
-            ),
-        ]
+        return [*super().stages(), coder_stage(self, self.coder)]
 
     def rebuilt(self) -> torch.Tensor:
         """x̂ [n_items, d], 0 for the padding item."""
@@ -102,12 +125,7 @@ class SASRecSAE(SASRec):
     def measures(self) -> dict[str, float]:
         """Of the coder, over all items: `error`, the share of the vectors' variance around their mean that x̂ misses; `live`, the share of
         latents that some item has; `overlap`, the mean over pairs of these of how many of the items that have either have both."""
-        with torch.no_grad():
-            x = self.items.weight[1:]
-            missed = (x - self.sae(x)).square().sum()
-            error = float(missed / (x - x.mean(0)).square().sum().clamp_min(1e-12))
-            fires = self.sae.code(x) != 0
-        return {"error": error, **_of_latents(fires.cpu().numpy())}
+        return coder_measures(self.sae, self.items.weight[1:])
 
 
 def _of_latents(fires: Ints) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from recbole_ext import recbole_compat
 from recbole_ext.core.progress import say
-from recbole_ext.evaluator.lists import ListTable
+from recbole_ext.evaluator.lists import ListTable, rule_measures
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.tables import Tables
 from recbole_ext.experiment import Experiment
@@ -39,7 +39,7 @@ class Scored:
     cost: dict[str, Any] = field(default_factory=dict)
     flags: list[str] = field(default_factory=list)
     measures: dict[str, float] = field(default_factory=dict)
-    """What the model says of itself."""
+    """What the model says of itself, and of its outputs by other rules than the metrics'."""
     theirs: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
     """Protocol -> metrics by RecBole's own evaluator."""
 
@@ -89,6 +89,8 @@ def by_model(experiment: Experiment, records: Path) -> Scored:
         flags = ["untuned"] if params and experiment.space is None else []
         flags += _invalid(tables)
         measures = recbole_compat.measures(fitted.model, fitted.bench)
+        if isinstance(tables.ranked, ListTable):
+            measures |= rule_measures(tables.ranked)
     if measures:
         told = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
         say(f"{experiment.model.name}: {told}")

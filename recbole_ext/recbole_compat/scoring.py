@@ -62,7 +62,8 @@ def list_scorer(
     """users [p], candidates [p, m + 1] -> scores of the candidates, or answers; arguments are those of `score_function`.
 
     The model has `score_candidates(interaction, items)`, which gives scores [p, m + 1], or `choose_candidates`, which gives
-    columns [p], -1 for an output that names none of them; `items` [p, m + 1] are RecBole's ids.
+    columns [p], -1 for an output that names none of them, or these, [p, m + 1] of all candidates that are named alike, and other rules by
+    their names, as `evaluator.lists.Answers` has them; `items` [p, m + 1] are RecBole's ids.
 
     Raises:
         HarnessError: it has neither.
@@ -84,6 +85,13 @@ def list_scorer(
         model.eval()
         with by_recbole(name, data.name):
             found = of_model(batch_of(users), torch.from_numpy(candidates + 1).to(device))
+        if chooses and isinstance(found, tuple):
+            place, alike, rules = found
+            return Answers(
+                place.cpu().numpy(),
+                alike.cpu().numpy(),
+                {rule: right.cpu().numpy() for rule, right in rules.items()},
+            )
         found = found.cpu().numpy()
         return Answers(found) if chooses else found
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.lists import rank_lists
 from recbole_ext.evaluator.pointwise import LabelledPairs, scored, value_of
 from recbole_ext.evaluator.ranks import NotFinite, rank
-from recbole_ext.evaluator.selection import Selection
+from recbole_ext.evaluator.selection import Selection, selection
 from recbole_ext.registry import ModelSpec
 from recbole_ext.text import Embeddings
 from recbole_ext.trainer.checkpoint import load_weights
@@ -93,6 +93,7 @@ class Setup:
         model = recbole_compat.build_model(cls, bench)
         # For a stage that is stopped by what validation chooses by.
         model.validation_score = functools.partial(self.validate, model, bench)
+        model.full_validation_score = functools.partial(self.validate_full, model, bench)
         return model, bench
 
     def load(self, params: dict[str, Any], weights: Path) -> Fitted:
@@ -125,6 +126,11 @@ class Setup:
                 (table,) = rank(part.task, of_part)
             values.append(summary.mean_of(table, self.selection.metric))
         return sum(values) / len(values)
+
+    def validate_full(self, model: Any, bench: recbole_compat.Bench, metric: str) -> float:
+        """A metric of the full ranking, whatever the run is selected by: for a stage whose weights can rank every item."""
+        chosen = selection(metric, "full", ["full"])
+        return replace(self, selection=chosen).validate(model, bench)
 
     @cached_property
     def _known(self) -> tuple[Ints, Ints]:

@@ -122,7 +122,7 @@ def _identity(
         "unit_rows": list(stage.unit_rows),
         "clip": stage.clip,
         "patience": stage.patience,
-        "validated": str(setup.selection) if stage.validate else None,
+        "validated": (stage.validated_by or str(setup.selection)) if stage.validate else None,
     }
     if stage.schedule not in (None, Schedule()):
         found["schedule"] = asdict(stage.schedule)

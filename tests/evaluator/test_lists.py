@@ -11,7 +11,7 @@ import torch
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.candidates import draw_lists
-from recbole_ext.evaluator.lists import Answers, rank_lists
+from recbole_ext.evaluator.lists import Answers, rank_lists, rule_measures
 from recbole_ext.evaluator.ranks import NotFinite, make_task, rank
 from tests.problems import pairs_of, random_mask
 
@@ -123,3 +123,25 @@ def test_scores_that_are_no_numbers_name_their_pair(task, scores):
 def test_an_answer_outside_its_list_is_refused(task, place):
     with pytest.raises(HarnessError, match=f"places from 0 to {M}, or -1"):
         rank_lists(task, lambda users, candidates: Answers(np.full(len(users), place)))
+
+
+def test_candidates_that_are_named_alike_are_a_tie():
+    """Of m + 1 = 4: the positive in column 1; alike {1, 2}, {0, 2}, none."""
+    positives = np.zeros((3, 5), bool)
+    positives[:, 2] = True
+    plain = make_task(5, pairs_of(positives), pairs_of(np.zeros_like(positives)))
+    task = dataclasses.replace(plain, lists={"uni3": np.tile(np.array([1, 3, 4], np.int32), (3, 1, 1))})  # fmt: skip
+    task.lists["uni3"].sort(axis=2)
+    alike = np.array([[0, 1, 1, 0], [1, 0, 1, 0], [0, 0, 0, 0]], bool)
+    right = np.array([[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]], bool)
+    table = rank_lists(task, lambda users, _: Answers(np.array([1, 0, -1]), alike, {"rule": right}))
+    above, tied = table.lists["uni3"]
+    assert above[:, 0].tolist() == [0, 2, 3] and tied[:, 0].tolist() == [1, 1, 0]
+    assert table.valid["uni3"][:, 0].tolist() == [True, True, False]
+    values = summary.per_user(table, "uni3", [1])
+    np.testing.assert_allclose(values["hit_pp@1"][:, 0], [0.5, 0, 0])
+    assert rule_measures(table) == {
+        "uni3 hit1_rule": pytest.approx(1 / 3),
+        "uni3 valid_rule": pytest.approx(2 / 3),
+        "uni3 hit1_rule_of_valid": pytest.approx(1 / 2),
+    }

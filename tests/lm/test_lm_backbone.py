@@ -227,7 +227,7 @@ def _edited(folder: Path, target: Path, **config: object) -> Path:
     [
         ("minilmm", {}, "unknown 'backbone minilmm', did you mean minilm"),
         ("smolm2", {}, "did you mean smollm2"),
-        ("", {}, "the forms are smollm2, minilm, lm:"),
+        ("", {}, "the forms are smollm2, smollm2-6, minilm, lm:"),
         ("lm:", {}, "the forms are"),
         ("st:x", {}, "the forms are"),
         ("minilm", {"revision": "main"}, "a revision belongs to a hub model"),

@@ -1,0 +1,96 @@
+"""Healing of a language model that has lost layers: made-up prompts of a catalogue's titles, in which the answer is marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from recbole_ext.lm.batches import padded, splice_listed
+from recbole_ext.lm.listing import Listed, ListFiller
+
+
+@dataclass(frozen=True)
+class CopyTask:
+    """A made-up prompt; no user's sequence is in it."""
+
+    history: list[str]
+    candidates: list[str]
+    answer: int
+    """Place of the candidate whose vector is the user's."""
+
+
+class CopyTasks:
+    """Batches of tasks: titles are drawn uniformly, all of a task different, and one candidate is the answer."""
+
+    def __init__(
+        self, titles: Sequence[str], batches: int, size: int, history: int, candidates: int
+    ) -> None:
+        """Args:
+        titles: different ones.
+        batches: of an epoch.
+        size: tasks of a batch.
+        history: titles of the longest history; each length from 0 is as likely.
+        candidates: of a list, fewer where there are fewer titles.
+        """
+        self.titles, self.batches, self.size = list(titles), batches, size
+        self.history, self.candidates = history, candidates
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __call__(self, generator: torch.Generator) -> Iterator[list[CopyTask]]:
+        for _ in range(self.batches):
+            yield [self._task(generator) for _ in range(self.size)]
+
+    def _task(self, generator: torch.Generator) -> CopyTask:
+        def below(most: int) -> int:
+            return int(torch.randint(most, (1,), generator=generator))
+
+        count = min(self.candidates, len(self.titles))
+        length = min(below(self.history + 1), len(self.titles) - count)
+        order = torch.randperm(len(self.titles), generator=generator)[: count + length].tolist()
+        names = [self.titles[place] for place in order]
+        return CopyTask(names[count:], names[:count], below(count))
+
+
+def heal_loss(
+    backbone: Any,
+    filler: ListFiller,
+    words: dict[str, str],
+    tasks: Sequence[CopyTask],
+    weight: float,
+) -> torch.Tensor:
+    """Mean cross-entropy of the answers' tokens, plus `weight` times that of the prompts' own words; slots are nobody's next word.
+
+    The vectors at the slots are drawn from a normal distribution, but that the answer's is the user's: what marks it.
+    """
+    texts = {name: words[name] for name in filler.template.texts}
+    prompts, rows, vectors = [], [], []
+    for task in tasks:
+        history, candidates = (
+            [Listed(title) for title in titles] for titles in (task.history, task.candidates)
+        )
+        prompt = filler.fill(history, candidates, texts)
+        drawn = torch.randn(len(prompt.slots), backbone.width, device=backbone.device)
+        names = list(prompt.slots)
+        drawn[names.index(f"candidate{task.answer + 1}")] = drawn[names.index("user")]
+        prompts.append(prompt)
+        vectors.append(drawn)
+        rows.append([*prompt.ids, *filler.answer(task.candidates[task.answer])])
+    ids, mask = padded(rows, backbone.filler, backbone.device)
+    embeds = splice_listed(backbone.embed(ids), prompts, torch.cat(vectors))
+    own, answers = mask.bool(), torch.zeros_like(mask, dtype=torch.bool)
+    own[:, 0] = False  # nothing is before the first
+    for row, prompt in enumerate(prompts):
+        answers[row, len(prompt.ids) : len(rows[row])] = True
+        own[row, list(prompt.slots.values())] = False
+    states = backbone.states(embeds, mask)[:, :-1]
+    parts = []
+    for told in (answers, own & ~answers):
+        logits = backbone.vocabulary(states[told[:, 1:]])
+        parts.append(functional.cross_entropy(logits, ids[:, 1:][told[:, 1:]]))
+    return parts[0] + weight * parts[1]

@@ -1,0 +1,110 @@
+"""How models of listed items answer: by a title that is written, or by how likely each title is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from recbole_ext.core.arrays import Ints
+from recbole_ext.lm.batches import bucketed
+from recbole_ext.lm.generate import generate
+from recbole_ext.lm.likelihood import Prefix
+from recbole_ext.lm.listing import ListFiller
+from recbole_ext.lm.titles import Named, named, quoted
+from recbole_ext.model.listed import Asked, ListingSASRec, unpadded
+from recbole_ext.model.sequences import left_padded
+
+Rules = tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]
+
+
+class TitleSASRec(ListingSASRec):
+    """`chosen_by`: `generated`, the title that is written by greedy decoding, or `likelihood`, log-likelihood per token of each candidate's
+    title and end, which ranks all of them; `both` is the first with whether the likeliest is right beside it. Candidates of one title are a
+    tie under all.
+    """
+
+    @property
+    def choose_candidates(self) -> Any:
+        """[p] columns of generated titles and what `evaluator.lists.Answers` has beside; there is none where titles are scored."""
+        if self.llm["chosen_by"] == "likelihood":
+            raise AttributeError("titles are scored")
+        return self.named_candidates
+
+    def named_candidates(self, interaction: Any, items: torch.Tensor) -> Rules:
+        """What is generated, of users and items [p, m + 1], and read by each rule."""
+        found: list[Named] = [
+            named(output, [self.spoken(item) for item in row])
+            for output, row in zip(self.outputs(interaction, items), items.tolist(), strict=True)
+        ]
+        exact = torch.from_numpy(np.stack([one.exact for one in found]))
+        place = torch.where(exact.any(1), exact.int().argmax(1), -1)
+        rules = {
+            name: torch.from_numpy(np.stack([getattr(one, name) for one in found]))
+            for name in ("substring", "llara")
+        }
+        if self.llm["chosen_by"] == "both":
+            scores = self.score_candidates(interaction, items)
+            rules["score"] = scores == scores.max(dim=1, keepdim=True).values
+        return place, exact, rules
+
+    def spoken(self, item: int) -> str:
+        """An item's title as the backbone's tokenizer gives it back, in the form that outputs are compared in."""
+        return _spoken(self.filler, self.backbone, self.titles[item])
+
+    @torch.no_grad()
+    def outputs(self, interaction: Any, items: torch.Tensor) -> list[str]:
+        """[p] texts that are generated for users among items [p, m + 1]."""
+        asked, states = self._at_test(interaction, items)
+        found = [""] * len(asked)
+        most = int(self.llm["title_length"]) + 4
+        for places in self._buckets(asked):
+            some = [asked[place] for place in places]
+            embeds, mask, _ = self.embedded(some, states[torch.from_numpy(places).to(self.device)])
+            rows = [row[there.bool()] for row, there in zip(embeds, mask, strict=True)]
+            said = generate(self.backbone, rows, most, stop=(self.filler.end,))
+            for place, tokens in zip(places, said, strict=True):
+                found[place] = _decoded(self.backbone, tokens)
+        return found
+
+    @torch.no_grad()
+    def score_candidates(self, interaction: Any, items: torch.Tensor) -> torch.Tensor:
+        """[p, m + 1] log-likelihood per token of each title with its end; the same for candidates of one title."""
+        asked, states = self._at_test(interaction, items)
+        found = torch.empty(items.shape, dtype=torch.float32)
+        for row, (one, among) in enumerate(zip(asked, items.tolist(), strict=True)):
+            embeds, _, _ = self.embedded([one], states[row : row + 1])
+            titles = list(dict.fromkeys(self.titles[item] for item in among))
+            answers = [self.filler.answer(title) for title in titles]
+            mean = Prefix(self.backbone, embeds[0]).likelihood(answers).mean
+            found[row] = mean[[titles.index(self.titles[item]) for item in among]]
+        return found
+
+    def _at_test(self, interaction: Any, items: torch.Tensor) -> tuple[list[Asked], torch.Tensor]:
+        """Prompts of users, the candidates in an order of each user's own, and [p, d] states."""
+        seen = left_padded(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
+        states = self.states(seen, 1)[:, 0]
+        among = []
+        for user, row in zip(interaction[self.USER_ID].tolist(), items.tolist(), strict=True):
+            drawn = np.random.default_rng([self.seed, user])
+            among.append([row[place] for place in drawn.permutation(len(row))])
+        return self.asked(unpadded(seen), among, states), states
+
+    def _buckets(self, asked: Sequence[Asked]) -> list[Ints]:
+        lengths = [len(one.prompt.ids) for one in asked]
+        return bucketed(lengths, int(self.llm["eval_batch_rows"]))
+
+
+@lru_cache(maxsize=1 << 17)
+def _spoken(filler: ListFiller, backbone: Any, title: str) -> str:
+    return quoted(_decoded(backbone, filler.answer(title)[:-1]))
+
+
+def _decoded(backbone: Any, tokens: Sequence[int]) -> str:
+    found: str = backbone.tokenizer.decode(
+        list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return found

@@ -1,0 +1,136 @@
+"""The healing of a language model: what its prompts are made of, what its loss covers, what it moves, and who shares it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch.nn import functional
+
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.model import healing
+from recbole_ext.model.healing import CopyTask, CopyTasks, heal_loss
+from tests.model.listed_data import fit, training, write_llama
+from tests.model.test_sasrec import one_thread  # noqa: F401
+
+HEAL = {"heal_batches": 3, "heal_batch_rows": 4, "heal_learning_rate": 0.003}
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory):
+    return write_llama(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.fixture
+def model(tiny_path, tmp_path, llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL)
+    return made.build(of.settings.params)[0].eval()
+
+
+def test_tasks_are_lists_of_different_titles_with_one_answer_and_repeat():
+    loader = CopyTasks([f"t{i}" for i in range(12)], 20, 5, 3, 6)
+    batches = list(loader(torch.Generator().manual_seed(0)))
+    assert len(batches) == len(loader) == 20 and all(len(batch) == 5 for batch in batches)
+    tasks = [task for batch in batches for task in batch]
+    for task in tasks:
+        every = [*task.history, *task.candidates]
+        assert len(task.candidates) == 6 and len(set(every)) == len(every)
+    assert {task.answer for task in tasks} == set(range(6))
+    assert {len(task.history) for task in tasks} == {0, 1, 2, 3}
+    assert batches == list(loader(torch.Generator().manual_seed(0)))
+    assert batches != list(loader(torch.Generator().manual_seed(1)))
+
+
+def test_fewer_titles_than_a_list_has_make_shorter_lists():
+    (batch,) = CopyTasks(["a", "b"], 1, 3, 3, 6)(torch.Generator().manual_seed(0))
+    assert all(sorted(task.candidates) == ["a", "b"] and not task.history for task in batch)
+
+
+def test_its_loss_is_that_of_words_and_answers_in_a_loop_and_the_answer_is_marked(
+    model, monkeypatch
+):
+    tasks = [CopyTask(["red lamp number 0"], ["blue chair number 1", "red table number 2"], 1), CopyTask([], ["red chair number 4"], 0)]  # fmt: skip
+    given = []
+    real = healing.splice_listed
+    monkeypatch.setattr(healing, "splice_listed", lambda *args: given.append(args) or real(*args))
+    with torch.no_grad():
+        fast = float(heal_loss(model.backbone, model.filler, model.words, tasks, 0.5))
+    (_, prompts, vectors) = given[0]
+    at, answer, words = 0, [], []
+    for task, prompt in zip(tasks, prompts, strict=True):
+        own = dict(zip(prompt.slots, vectors[at : at + len(prompt.slots)], strict=True))
+        at += len(prompt.slots)
+        same = [name for name, vector in own.items() if torch.equal(vector, own["user"])]
+        assert same == ["user", f"candidate{task.answer + 1}"]
+        said = model.filler.answer(task.candidates[task.answer])
+        ids = [*prompt.ids, *said]
+        with torch.no_grad():
+            embeds = model.backbone.embed(torch.tensor([ids]))
+            for name, vector in own.items():
+                embeds[0, prompt.slots[name]] = vector
+            states = model.backbone.states(embeds, torch.ones(1, len(ids)))[0]
+            for place in range(1, len(ids)):
+                scores = model.backbone.vocabulary(states[place - 1]).double()
+                cost = float(
+                    functional.cross_entropy(scores[None], torch.tensor(ids[place : place + 1]))
+                )
+                if place >= len(prompt.ids):
+                    answer.append(cost)
+                elif place not in prompt.slots.values():
+                    words.append(cost)
+    expected = sum(answer) / len(answer) + 0.5 * sum(words) / len(words)
+    assert fast == pytest.approx(expected, rel=1e-4)  # float32 sums of other shapes
+
+
+def test_it_trains_the_layers_once_for_all_models_and_nothing_after_it_moves_them(
+    tiny_path, tmp_path, llama, capsys
+):
+    one, _ = fit("ALLMRec", tiny_path, tmp_path, llama, **HEAL)
+    capsys.readouterr()
+    two, _ = fit("SAULD", tiny_path, tmp_path, llama, **HEAL)
+    assert "'heal': trained before" in capsys.readouterr().err
+    three, _ = fit("ALLMRec", tiny_path, tmp_path, llama, **HEAL, shuffle_text=True)
+    assert "'heal': trained before" in capsys.readouterr().err
+    made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL)
+    start = made.build(of.settings.params)[0].backbone.model.state_dict()
+    for fitted in (one, two, three):
+        for key, value in fitted.model.backbone.model.state_dict().items():
+            if ".layers." in key:
+                assert torch.equal(value, one.model.backbone.model.state_dict()[key])
+                assert not torch.equal(value, start[key]), key
+            else:
+                assert torch.equal(value, start[key]), key
+        for key, value in fitted.model.state_dict().items():
+            if key.startswith("healed."):
+                inner = fitted.model.backbone.model.state_dict()[
+                    f"model.layers.{key[7:].replace(':', '.')}"
+                ]
+                assert torch.equal(value, inner)  # one and the same
+    named = [json.loads(p.read_text()) for p in tmp_path.glob(".stages/*/stage.json")]
+    (heal,) = [one for one in named if one["stage"] == "heal"]
+    assert "data" not in heal["identity"]["reads"] and heal["identity"]["before"] == {}
+
+
+def test_more_of_it_makes_the_answers_likelier(model, tiny_path, tmp_path, llama):
+    healed, _ = fit("ALLMRec", tiny_path, tmp_path, llama, **{**HEAL, "heal_batches": 60})
+    (tasks,) = CopyTasks(model.titles[1:], 1, 20, 3, 6)(torch.Generator().manual_seed(9))
+    costs = []
+    for one in (model, healed.model):
+        torch.manual_seed(0)
+        with torch.no_grad():
+            costs.append(float(heal_loss(one.backbone, one.filler, one.words, tasks, 0.0)))
+    assert costs[1] < 0.7 * costs[0]
+
+
+def test_without_it_no_layer_is_a_part_of_the_model(tiny_path, tmp_path, llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, llama)
+    model = made.build(of.settings.params)[0]
+    assert not any(key.startswith("healed") for key in model.state_dict())
+    assert [stage.name for stage in model.stages()] == ["collaborative", "matching", "projection"]
+
+
+def test_half_precision_is_refused(tiny_path, tmp_path, llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL, lm_dtype="bfloat16")
+    with pytest.raises(HarnessError, match="--lm_dtype=float32"):
+        made.build(of.settings.params)
