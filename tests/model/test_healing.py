@@ -130,6 +130,13 @@ def test_without_it_no_layer_is_a_part_of_the_model(tiny_path, tmp_path, llama):
     assert [stage.name for stage in model.stages()] == ["collaborative", "matching", "projection"]
 
 
+def test_a_prompt_in_which_nothing_marks_the_answer_is_refused(tiny_path, tmp_path, llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL, heal_prompt="llara")
+    model, _ = made.build(of.settings.params)
+    with pytest.raises(HarnessError, match="--heal_prompt=llara: the answer is marked"):
+        model.stages()
+
+
 def test_half_precision_is_refused(tiny_path, tmp_path, llama):
     made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL, lm_dtype="bfloat16")
     with pytest.raises(HarnessError, match="--lm_dtype=float32"):
