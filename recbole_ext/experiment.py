@@ -61,7 +61,7 @@ RARE_FILTERS = {
     "history_field": None,
 }
 """Named in a record only where they differ from these."""
-RARE_SPLIT = {"min_history": 0, "rows": None}
+RARE_SPLIT = {"min_history": 0, "rows": None, "users": None}
 """The same of keys of the split."""
 
 

@@ -439,6 +439,19 @@ MODELS = {
             for name in ("SAULA", "SAULD")
         ),
         ModelSpec(
+            name="LLaRA",
+            target="recbole_ext.model.llara:LLaRA",
+            trainer=STAGED,
+            scoring="candidates",
+            inputs=("item_titles", "language_model"),
+            ordered=True,
+            paper=Paper(
+                "LLaRA: Large Language-Recommendation Assistant",
+                "SIGIR 2024",
+                "https://github.com/ljy0ustc/LLaRA",
+            ),
+        ),
+        ModelSpec(
             name="SimGCL",
             target="recbole_ext.model.simgcl:SimGCL",
             trainer=EPOCHS,

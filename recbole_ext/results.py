@@ -34,6 +34,7 @@ _DATASET = {
         "fold?": int,  # of `users` only: the tested tenth
         "min_history?": int,  # liked items before a row that is used
         "rows?": int,  # labelled rows that were trained on, where not all
+        "users?": int,  # that were validated by and tested, where not all
     },
 }
 _INTERVAL = {"mean": float, "low": float, "high": float}  # over test users; 95% by bootstrap

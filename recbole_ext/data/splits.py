@@ -84,11 +84,12 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
         spec: `split`: `ratio` (random within each user), `leave_one_out`, `global_time`, `files` (the source's own) or
             `users` (those of validation and test are not trained on); `split_ratio`, `split_seed`, `split_held_out` and
             `fold` for what they need of it; `min_history`, liked items that a row needs before it to be used at all;
-            `rows`, how many labelled rows are trained on, drawn by `split_seed`, null for all.
+            `rows`, how many labelled rows are trained on, drawn by `split_seed`, null for all; `users`, how many users are
+            validated by and tested, drawn likewise.
 
     Raises:
         HarnessError: unknown kind, ratios that do not fit, no times where they are needed, an empty part, or more `rows`
-            than there are.
+            or `users` than there are.
     """
     kinds = {
         "ratio": _ratio,
@@ -108,6 +109,8 @@ def make_split(data: Interactions, spec: Mapping[str, Any]) -> Split:
         split = Split(np.where(short, UNUSED + split.part, split.part).astype(np.int8), split.seed)
     if spec.get("rows") is not None:
         split = Split(_sampled(data, split, spec["rows"]), split.seed)
+    if spec.get("users") is not None:
+        split = Split(_of_some_users(data, split, spec["users"]), split.seed)
     for part, what in ((TRAIN, "training"), (VALID, "validation"), (TEST, "test")):
         if not (split.part == part).any():
             raise HarnessError(
@@ -137,6 +140,28 @@ def _sampled(data: Interactions, split: Split, rows: Any) -> npt.NDArray[np.int8
     part = split.part.copy()
     part[trained[np.argsort(words, kind="stable")[rows:]]] = UNUSED + TRAIN
     return part
+
+
+def _of_some_users(data: Interactions, split: Split, users: Any) -> npt.NDArray[np.int8]:
+    """Validation and test cut to those of a number of the users that have both: the first by a keyed hash, so that a smaller sample is part
+    of a larger one. Training stays as it is.
+
+    Raises:
+        HarnessError: no whole number from 1, or more than there are.
+    """
+    later = np.isin(split.part, (VALID, TEST))
+    both = np.ones(len(data.user_tokens), dtype=bool)
+    for part in (VALID, TEST):
+        both &= np.bincount(data.user[split.part == part], minlength=len(both)) > 0
+    able = np.flatnonzero(both)
+    if not isinstance(users, int) or isinstance(users, bool) or not 1 <= users <= len(able):
+        raise HarnessError(
+            f"{data.name}: --users={users} must be a whole number from 1 to {len(able)}, the users that have a validation and a test part"
+        )
+    words = token_hashes(data.user_tokens, f"tested|{split.seed}")[able]
+    chosen = np.zeros(len(both), dtype=bool)
+    chosen[able[np.argsort(words, kind="stable")[:users]]] = True
+    return np.where(later & ~chosen[data.user], UNUSED + split.part, split.part).astype(np.int8)
 
 
 def _ratio(data: Interactions, spec: Mapping[str, Any]) -> npt.NDArray[np.int8]:

@@ -9,7 +9,7 @@ A YAML file below `properties/prompt`:
     cue: " The next one is "
     answer: '"{title}"'
 
-`{slot:user}` is one position that a vector takes, `{slot}` one of each item, `{labels}` words that may be empty. As in `prompts.py`, literals and
+`{slot:user}` is one position that a vector takes, which may be left out, `{slot}` one of each item, `{labels}` words that may be empty. As in `prompts.py`, literals and
 titles are turned into tokens each by itself, a blank belonging to the word that follows, and no title is read as a part of the prompt.
 """
 
@@ -98,7 +98,7 @@ def make_list_template(name: str, values: dict[str, Any], where: str) -> ListTem
     for key, places in needed.items():
         found = [words for words, is_place in parts[key] if is_place]
         for place in places:
-            if found.count(place) != 1:
+            if found.count(place) != 1 and not (place == "slot:user" and place not in found):
                 raise HarnessError(
                     f"{where}: {key}: {{{place}}} once, not {found.count(place)} times"
                 )

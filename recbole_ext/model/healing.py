@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch.nn import functional
 
+from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.stage import Schedule, Stage
 from recbole_ext.lm.batches import padded, splice_listed
 from recbole_ext.lm.listing import Listed, ListFiller
 
@@ -94,3 +97,54 @@ def heal_loss(
         logits = backbone.vocabulary(states[told[:, 1:]])
         parts.append(functional.cross_entropy(logits, ids[:, 1:][told[:, 1:]]))
     return parts[0] + weight * parts[1]
+
+
+def heal_stage(
+    backbone: Any,
+    filler: ListFiller,
+    words: dict[str, str],
+    titles: Sequence[str],
+    keys: Mapping[str, Any],
+    told: Mapping[str, Any],
+) -> Stage:
+    """The training of the layers, which a model holds as `healed`.
+
+    Args:
+        backbone: whose they are.
+        filler: of a template with the user's slot.
+        words: name -> what stands at the template's `{text:NAME}`.
+        titles: of all items.
+        keys: a model's.
+        told: what its weights depend on beside the titles.
+
+    Raises:
+        HarnessError: the template has no slot of a user.
+    """
+    if ("slot:user", True) not in filler.template.user:
+        raise HarnessError(
+            f"--heal_prompt={filler.template.name}: the answer is marked by the user's vector, and it has no {{slot:user}}: allmrec has"
+        )
+    different = sorted(set(titles))
+    tasks = CopyTasks(
+        different,
+        int(keys["heal_batches"]),
+        int(keys["heal_batch_rows"]),
+        int(keys["prompt_items"]),
+        int(keys["train_candidates"]),
+    )
+    weight = float(keys["heal_words"])
+    digest = hashlib.sha256("\n".join(different).encode()).hexdigest()
+    return Stage(
+        name="heal",
+        trainable=("healed",),
+        loader=tasks,
+        loss=lambda batch: heal_loss(backbone, filler, words, batch, weight),
+        fingerprint={**told, "titles": digest},
+        epochs=1,
+        learning_rate=float(keys["heal_learning_rate"]),
+        betas=(0.9, 0.95),
+        clip=1.0,
+        schedule=Schedule(0.05, "cosine"),
+        after=(),
+        reads=("backbone",),
+    )

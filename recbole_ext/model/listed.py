@@ -15,12 +15,12 @@ from torch.nn import functional
 
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.stage import Computed, Schedule, Stage
+from recbole_ext.core.stage import Computed, Stage
 from recbole_ext.lm.backbone import make_backbone
 from recbole_ext.lm.batches import padded, splice_listed
-from recbole_ext.lm.listing import Listed, ListFiller, load_list_template
+from recbole_ext.lm.listing import Listed, ListFiller, ListTemplate, load_list_template
 from recbole_ext.lm.prompts import Prompt
-from recbole_ext.model.healing import CopyTasks, heal_loss
+from recbole_ext.model.healing import heal_stage
 from recbole_ext.model.sasrec import SASRec
 
 _TOLD = (
@@ -33,7 +33,7 @@ _HEALED = (
     "heal_words",
 )  # fmt: skip
 _KEYS = (
-    *dict.fromkeys((*_TOLD, *_HEALED)), "prompt", "projection_epochs", "projection_learning_rate", "heal_learning_rate", "chosen_by",
+    *dict.fromkeys((*_TOLD, *_HEALED)), "prompt", "heal_prompt", "projection_epochs", "projection_learning_rate", "heal_learning_rate", "chosen_by",
     "eval_batch_rows", "collaborative_metric",
 )  # fmt: skip
 _UNTITLED = "untitled"
@@ -55,7 +55,7 @@ class ListingSASRec(SASRec):
 
     `heal_batches`, ours, for a backbone that has lost layers: a stage `heal` before the last, on so many batches of made-up prompts
     (`healing`), trains the layers of the language model, and nothing after it moves them. It depends on the titles of the catalogue and
-    on no interaction.
+    on no interaction, and its prompt is `heal_prompt` for all models, so that they stand on one healed language model.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -79,16 +79,25 @@ class ListingSASRec(SASRec):
         self.heals = int(self.llm["heal_batches"]) > 0
         if self.heals:
             self._hold_layers(str(config["lm_dtype"]))
-        self.template = load_list_template(str(self.llm["prompt"]))
         self.words = {"verb": str(self.llm["domain_verb"]), "noun": str(self.llm["domain_noun"])}
-        if lacking := set(self.template.texts) - set(self.words):
-            raise HarnessError(
-                f"prompt '{self.template.name}': {{text:{min(lacking)}}} is not filled here; there are verb and noun"
-            )
+        self.template = self.template_of("prompt")
         length, title = int(self.llm["max_length"]), int(self.llm["title_length"])
         self.filler = ListFiller(self.template, self.backbone, length, title)
         self.titles = self._titles(dataset)
         self.vector_of = self.permuted("vectors", bool(self.llm["shuffle_vectors"]))
+
+    def template_of(self, key: str) -> ListTemplate:
+        """The template that a key names.
+
+        Raises:
+            HarnessError: it has a text that is not filled here.
+        """
+        found = load_list_template(str(self.llm[key]))
+        if lacking := set(found.texts) - set(self.words):
+            raise HarnessError(
+                f"prompt '{found.name}': {{text:{min(lacking)}}} is not filled here; there are verb and noun"
+            )
+        return found
 
     def _hold_layers(self, dtype: str) -> None:
         """Its layers' weights as this model's own, so that they are trained and kept."""
@@ -220,34 +229,19 @@ class ListingSASRec(SASRec):
         """None, or the one that trains the layers of the language model."""
         if not self.heals:
             return []
-        titles = sorted(set(self.titles[1:]))
-        size, rate = int(self.llm["heal_batch_rows"]), float(self.llm["heal_learning_rate"])
-        weight = float(self.llm["heal_words"])
-        history, count = int(self.llm["prompt_items"]), int(self.llm["train_candidates"])
-        loader = CopyTasks(titles, int(self.llm["heal_batches"]), size, history, count)
-        told = self.told(_HEALED)
-        told |= {"titles": hashlib.sha256("\n".join(titles).encode()).hexdigest()}
-        return [
-            Stage(
-                name="heal",
-                trainable=("healed",),
-                loader=loader,
-                loss=lambda tasks: heal_loss(self.backbone, self.filler, self.words, tasks, weight),
-                fingerprint=told,
-                epochs=1,
-                learning_rate=rate,
-                betas=(0.9, 0.95),
-                clip=1.0,
-                schedule=Schedule(0.05, "cosine"),
-                after=(),
-                reads=("backbone",),
-            )
-        ]
+        length, title = int(self.llm["max_length"]), int(self.llm["title_length"])
+        template = self.template_of("heal_prompt")
+        filler = ListFiller(template, self.backbone, length, title)
+        told = self.told(_HEALED, template)
+        return [heal_stage(self.backbone, filler, self.words, self.titles[1:], self.llm, told)]
 
-    def told(self, names: Sequence[str] = _TOLD) -> dict[str, Any]:
-        """What a stage of the language model depends on: some keys, the prompt and the backbone."""
+    def told(
+        self, names: Sequence[str] = _TOLD, template: ListTemplate | None = None
+    ) -> dict[str, Any]:
+        """What a stage of the language model depends on: some keys, the prompt (the model's own by default) and the backbone."""
         found = {name: self.llm[name] for name in names}
-        return found | {"prompt": asdict(self.template), "backbone": self.backbone.identity}
+        prompt = asdict(template or self.template)
+        return found | {"prompt": prompt, "backbone": self.backbone.identity}
 
     def learnt(self) -> tuple[Ints, Ints]:
         """(user, item) of the interactions of the users that the projectors learn from."""

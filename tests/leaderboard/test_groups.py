@@ -141,7 +141,7 @@ def test_the_reference_is_the_split_with_most_models():
         ("L3AE", {"text": "minilm"}, ["closed form", "text", "seen?"]),
         ("CEASE", {"text": "tags:64"}, ["closed form", "tags"]),
         ("AlphaRec", {"text": "lm:a/b"}, ["text", "LLM", "seen?"]),
-        ("Unknown", {"params": {"llm": "a/b"}}, ["LLM", "seen?"]),
+        ("Unknown", {"params": {"llm": "a/b"}}, ["text", "LLM", "seen?"]),
         ("BPR", {"device": "cuda"}, ["GPU"]),
         ("BPR", {}, []),
     ],

@@ -52,6 +52,13 @@ def test_labels_stand_behind_their_slots():
     assert said == '_[7] has bought "Ball"_[3, 1]. One of: "Cat"_[2]. It is'
 
 
+def test_the_users_slot_may_be_left_out():
+    made = filler(user="Had {history}. One of: {candidates}.")
+    prompt = made.fill(listed("Ball"), listed("Cat"), {})
+    assert Characters().read(prompt.ids) == 'Had "Ball"_. One of: "Cat"_. It is'
+    assert list(prompt.slots) == ["item1", "candidate1"]
+
+
 def test_an_empty_history_has_words_of_its_own():
     said = Characters().read(filler().fill([], listed("Cat"), TEXT).ids)
     assert said == '_ has bought none. One of: "Cat"_. It is'
@@ -105,7 +112,8 @@ def test_a_title_is_cut_at_a_word_and_fits(title):
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"user": "{history} {candidates}"}, "user: {slot:user} once, not 0"),
+        ({"user": "{history}"}, "user: {candidates} once, not 0"),
+        ({"user": "{slot:user}{slot:user}{history}{candidates}"}, "user: {slot:user} once, not 2"),
         ({"user": "{slot:user}{history} {candidates}{candidates}"}, "{candidates} once, not 2"),
         ({"item": "{title}"}, "item: {slot} once"),
         ({"item": "{title}{slot}{price}"}, "{price} is no place"),

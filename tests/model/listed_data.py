@@ -48,7 +48,9 @@ def write_llama(folder, layers=2, context=512, seed=0):
 
 
 def experiment(name, tiny_path, backbone, **given):
-    own = {**SMALL, **OWN, "backbone": backbone, **(CODER if name.startswith("SAUL") else {})}
+    below = ("encoder", "match_dim", "match_epochs", "match_batch_size")
+    shared = {k: v for k, v in OWN.items() if name != "LLaRA" or k not in below}
+    own = {**SMALL, **shared, "backbone": backbone, **(CODER if name.startswith("SAUL") else {})}
     return make_experiment(name, "tiny", tiny_path, **{**own, **given})
 
 

@@ -16,8 +16,9 @@ from recbole_ext.testing import write_tiny
 from recbole_ext.trainer.checkpoint import save_weights
 from tests.model.listed_data import fit, training, write_llama
 from tests.model.test_matching import fit as fit_below
-from tests.model.test_sasrec import one_thread  # noqa: F401
 from tests.problems import train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.model import healing
 from recbole_ext.model.healing import CopyTask, CopyTasks, heal_loss
 from tests.model.listed_data import fit, training, write_llama
-from tests.model.test_sasrec import one_thread  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 HEAL = {"heal_batches": 3, "heal_batch_rows": 4, "heal_learning_rate": 0.003}
 
@@ -128,6 +129,13 @@ def test_without_it_no_layer_is_a_part_of_the_model(tiny_path, tmp_path, llama):
     model = made.build(of.settings.params)[0]
     assert not any(key.startswith("healed") for key in model.state_dict())
     assert [stage.name for stage in model.stages()] == ["collaborative", "matching", "projection"]
+
+
+def test_a_prompt_in_which_nothing_marks_the_answer_is_refused(tiny_path, tmp_path, llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL, heal_prompt="llara")
+    model, _ = made.build(of.settings.params)
+    with pytest.raises(HarnessError, match="--heal_prompt=llara: the answer is marked"):
+        model.stages()
 
 
 def test_half_precision_is_refused(tiny_path, tmp_path, llama):

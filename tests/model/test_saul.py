@@ -12,7 +12,8 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.tables import Tables
 from recbole_ext.pipeline.training import score_test
 from tests.model.listed_data import fit, training, write_llama
-from tests.model.test_sasrec import one_thread  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
