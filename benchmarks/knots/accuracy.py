@@ -16,6 +16,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -221,39 +222,59 @@ def _told(name: str, lines: Sequence[Line]) -> str:
     return f"| {name}{f' ({folds} folds)' if folds > 1 else ''} | {users:,} | {change:+.2f}% ±{half:.2f} |"
 
 
+_COLOURS = {
+    ("topk", "cosine"): "tab:blue",
+    ("topk", "l2"): "tab:orange",
+    ("basic", "l2"): "tab:green",
+}
+"""Kind of coder and loss -> colour, the same in every panel."""
+_LOWEST = -13.0
+"""Percent below which a point is drawn at the edge."""
+
+
 def plot(lines: Sequence[Line]) -> str:
-    """Change of NDCG over active neurons, a curve for each autoencoder, width, loss and target of top-k on fold 0 of ml-1m."""
+    """Change of NDCG over active neurons on fold 0 of ml-1m: a panel for each autoencoder and width, a curve for each kind, loss and target."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    curves: dict[tuple[str, ...], list[Line]] = defaultdict(list)
+    panels: dict[tuple[str, int, float], dict[tuple[str, ...], list[Line]]] = defaultdict(
+        lambda: defaultdict(list)
+    )
     for line in lines:
-        own = not _is_switched(line)
-        if own and line["fold"] == "0" and line["dataset"] == "ml-1m":
-            name = (line["model"], line["embedding_size"], line["width_ratio"], line["sae"])
-            curves[*name, line["recon_loss"], line["sae_target"]].append(line)
+        if not _is_switched(line) and line["fold"] == "0" and line["dataset"] == "ml-1m":
+            place = (line["model"], int(line["embedding_size"]), float(line["width_ratio"]))
+            panels[place][line["sae"], line["recon_loss"], line["sae_target"]].append(line)
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.0, 4.6), layout="constrained")
-        axes = figure.subplots(1, 2, sharey=False)
-        for axis, model in zip(axes, _CODED, strict=True):
-            for (of, d, width, sae, loss, target), group in curves.items():
-                if of != model:
-                    continue
+        figure = Figure(figsize=(9.0, 5.6), layout="constrained")
+        axes = figure.subplots(2, 3, sharex=True).ravel()
+        named: dict[str, Any] = {}
+        for axis, (place, curves) in zip(axes, sorted(panels.items()), strict=False):
+            for (sae, loss, target), group in sorted(curves.items()):
                 points = sorted((float(g["l0"]), relative([g])[0]) for g in group)
-                axis.plot(
-                    *zip(*points, strict=True),
-                    marker="o" if sae == "topk" else "s",
+                label = f"{sae}, {loss}, {target}"
+                (named[label],) = axis.plot(
+                    [x for x, _ in points],
+                    [max(y, _LOWEST) for _, y in points],
+                    color=_COLOURS.get((sae, loss), "0.5"),
+                    marker="o",
                     markersize=3,
                     linestyle="-" if target == "input" else ":",
-                    label=f"d {d}, h/d {float(width):g}, {sae}, {loss}, {target}",
                 )
-            axis.set_title(model, fontsize=9)
+                for x, y in points:
+                    if y < _LOWEST:
+                        axis.annotate(f"{y:.0f}", (x, _LOWEST), (4, 4), textcoords="offset points", fontsize=6)  # fmt: skip
+            model, d, width = place
+            axis.set_title(f"{model}, d = {d}, h = {width:g}d", fontsize=8)
             axis.set_xscale("log", base=2)
-            axis.set_xlabel("active neurons of a user")
-            axis.set_ylabel(f"change of NDCG@{K}, %")
             axis.axhline(0, color="0.7", linewidth=0.6)
-            if axis.lines[1:]:
-                axis.legend(frameon=False, fontsize=5, ncols=2)
+            axis.set_ylim(_LOWEST - 1 if model == "KnotsELSA" else None)
+        for axis in axes[len(panels) :]:
+            axis.set_axis_off()
+        figure.supxlabel("active neurons of a user", fontsize=8)
+        figure.supylabel(f"change of NDCG@{K}, %", fontsize=8)
+        if named:
+            where = axes[-1] if len(panels) < len(axes) else figure
+            where.legend(named.values(), named.keys(), frameon=False, fontsize=8, loc="center")
         return svg(figure)
 
 
