@@ -83,6 +83,14 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> str:
     return f"lm:{write_llama(tmp_path_factory.mktemp('llama'))}"
 
 
+@pytest.fixture(scope="module")
+def listing_llama(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One that knows the words of the tiny data set's titles and of prompts that list them, by its name."""
+    from tests.model.listed_data import write_llama
+
+    return str(write_llama(tmp_path_factory.mktemp("llama")))
+
+
 @pytest.fixture
 def bundled_smollm2(
     tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch

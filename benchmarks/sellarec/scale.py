@@ -73,7 +73,7 @@ def measured(given: argparse.Namespace, folder: Path) -> dict[str, Any]:
     random = backbone(given.layers, given.hidden, given.device)
     every = sum(p.numel() for p in random.model.parameters())
     per_token = 4 * sum(p.numel() for p in random.layers.parameters())
-    with mock.patch("recbole_ext.model.prompted.make_backbone", lambda *_, **__: random):
+    with mock.patch("recbole_ext.model.asking.make_backbone", lambda *_, **__: random):
         fitted = Training(experiment, None, folder, folder).fit(experiment.settings.params, "scale")
     told = [json.loads(path.read_text()) for path in folder.glob(".stages/*/stage.json")]
     model = fitted.model

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import write_atomically
+from recbole_ext.core.progress import say
 
 _ESCAPED = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
 """What could end a script block or a line of one; in JSON it stands within strings alone."""
@@ -47,6 +49,22 @@ def as_json(data: Any) -> str:
     """The data, safe within a script block."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.translate(_ESCAPED)
+
+
+def write_page(path: Path, page: str, large: int, smaller: str) -> int:
+    """Write a page and give its bytes; one of more than `large` is said to be, with what makes it smaller.
+
+    Raises:
+        HarnessError: the file cannot be written.
+    """
+    content = page.encode("utf-8", "replace")  # anybody's words may hold half of a character
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise HarnessError(f"--html={path}: {error.strerror or error}") from None
+    if len(content) > large:
+        say(f"{path} is large ({len(content) / 1e6:.1f} MB); {smaller}")
+    return len(content)
 
 
 def _file(package: str, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -185,12 +186,8 @@ class Problem:
         Raises:
             HarnessError: the dataset has no field with text.
         """
-        columns = self.data.item_columns
-        try:
-            fields = choose_fields(list(columns), self.options["text_fields"])
-        except HarnessError as error:
-            raise HarnessError(f"{self.spec.name}: {error}") from None
-        return fields, item_texts(columns, fields)
+        fields = self._fields(choose_fields)
+        return fields, item_texts(self.data.item_columns, fields)
 
     @cached_property
     def titles(self) -> tuple[dict[str, str], list[str]]:
@@ -199,12 +196,15 @@ class Problem:
         Raises:
             HarnessError: the dataset has no titles.
         """
-        columns = self.data.item_columns
+        fields = self._fields(choose_title)
+        return fields, item_titles(self.data.item_columns, fields)
+
+    def _fields(self, choose: Callable[..., dict[str, str]]) -> dict[str, str]:
+        """What is read of the items' columns; of a refusal the dataset is named."""
         try:
-            fields = choose_title(list(columns), self.options["text_fields"])
+            return choose(list(self.data.item_columns), self.options["text_fields"])
         except HarnessError as error:
             raise HarnessError(f"{self.spec.name}: {error}") from None
-        return fields, item_titles(columns, fields)
 
     @property
     def has_text(self) -> npt.NDArray[np.bool_] | None:

@@ -25,6 +25,7 @@ from recbole_ext.core.errors import HarnessError, nearest
 from recbole_ext.core.shape import flaw
 from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.lm.prompts import Prompt
+from recbole_ext.lm.words import Words
 
 if TYPE_CHECKING:
     from recbole_ext.lm.backbone import Backbone
@@ -151,8 +152,7 @@ class ListFiller:
         self.template, self.title_length = template, title_length
         self.length = min(max_length, backbone.context)
         self._backbone = backbone
-        self._known: dict[tuple[str, bool], list[int]] = {}
-        self._special = {backbone.filler, *backbone.frame[0], *backbone.frame[1]}
+        self._tokens = Words(backbone)
         end = getattr(getattr(backbone, "tokenizer", None), "eos_token_id", None)
         self.end: int = backbone.filler if end is None else int(end)
         """Token that ends an answer; the filler where the tokenizer has no end of a text."""
@@ -257,10 +257,3 @@ class ListFiller:
                 shown.append(words)
                 ids += self._tokens(words, atom.foreign)
         return Prompt(ids, slots, dropped, tuple(shown))
-
-    def _tokens(self, words: str, foreign: bool = False) -> list[int]:
-        key = (words, foreign)
-        if key not in self._known:
-            tokens = self._backbone.tokenise(words, literal=foreign)
-            self._known[key] = [t for t in tokens if not (foreign and t in self._special)]
-        return self._known[key]

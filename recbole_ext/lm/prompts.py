@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.lm.template import Part, Template, as_chat, load_template, make_template
+from recbole_ext.lm.words import Words
 
 if TYPE_CHECKING:
     from recbole_ext.lm.backbone import Backbone
@@ -69,8 +70,7 @@ class Filler:
         self.length = min(max_length, backbone.context)
         """Most tokens of a prompt."""
         self._backbone = backbone
-        self._known: dict[tuple[str, bool], list[int]] = {}
-        self._special = {backbone.filler, *backbone.frame[0], *backbone.frame[1]}
+        self._tokens = Words(backbone)
         self._parts = _spaced(_around(template, backbone))
         self._before, self._after = backbone.frame
         words = sum(len(self._tokens(p.text)) for p, _ in self._parts if p.kind == "literal")
@@ -158,16 +158,6 @@ class Filler:
             words = blank + self.template.nothing
             fits = [(words, self._tokens(words))]
         return fits[::-1], len(titles) - kept
-
-    def _tokens(self, words: str, foreign: bool = False) -> list[int]:
-        """Tokens of some words; of foreign ones none means something to the model or to us."""
-        key = (words, foreign)
-        if key not in self._known:
-            tokens = self._backbone.tokenise(words, literal=foreign) if words else []
-            self._known[key] = (
-                [token for token in tokens if token not in self._special] if foreign else tokens
-            )
-        return self._known[key]
 
     def _too_long(self, why: str) -> str:
         return (

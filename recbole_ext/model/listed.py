@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,10 +14,10 @@ from torch.nn import functional
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Computed, Stage
-from recbole_ext.lm.backbone import make_backbone
 from recbole_ext.lm.batches import padded, splice_listed
 from recbole_ext.lm.listing import Listed, ListFiller, ListTemplate, load_list_template
 from recbole_ext.lm.prompts import Prompt
+from recbole_ext.model.asking import Asking
 from recbole_ext.model.healing import heal_stage
 from recbole_ext.model.sasrec import SASRec
 
@@ -48,7 +46,7 @@ class Asked:
     """At each slot in order, in RecBole's ids; 0 at the user's."""
 
 
-class ListingSASRec(SASRec):
+class ListingSASRec(Asking, SASRec):
     """SASRec, frozen, whose items are listed in prompts, title and vector, and a frozen language model that is asked for a title of them.
 
     A subclass has `item_vectors` and, where its template has the user's slot, `user_vectors`, and says what its last stage trains.
@@ -61,16 +59,7 @@ class ListingSASRec(SASRec):
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
         self.llm: dict[str, Any] = {key: config[key] for key in _KEYS}
-        self.seed = int(config["seed"])
-        # No module of this one, and a class that is none itself: what registers modules does not see it.
-        self.backbone: Any = make_backbone(
-            config["backbone"],
-            revision=config["backbone_revision"],
-            device=str(self.device),
-            dtype=config["lm_dtype"],
-            trust_remote_code=config["trust_remote_code"],
-            checkpointing=config["checkpointing"],
-        )
+        self.hold_backbone(config)
         if not self.backbone.generative:
             raise HarnessError(
                 f"{type(self).__name__}: {self.backbone.name} is an encoder and names no title: --backbone=smollm2"
@@ -110,14 +99,6 @@ class ListingSASRec(SASRec):
         # By names of their own: a LoRA that comes later renames the modules and leaves these as they are.
         self.healed = nn.ParameterDict({name.replace(".", ":"): p for name, p in named})
         self.frozen_parameters -= sum(p.numel() for p in self.healed.values())
-
-    @contextmanager
-    def drawn(self, name: str) -> Iterator[None]:
-        """What is drawn inside comes from the seed and a name; what is drawn after does not notice."""
-        own = int(hashlib.sha256(f"{self.seed} {name}".encode()).hexdigest()[:8], 16)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(own)
-            yield
 
     def permuted(self, name: str, permuted: bool) -> torch.Tensor:
         """[n_items] each item, or another one in its place; the padding item stays."""

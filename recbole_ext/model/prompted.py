@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -15,10 +14,10 @@ from torch.nn import functional
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Computed, Schedule, Stage
 from recbole_ext.lm.answers import answer_logit
-from recbole_ext.lm.backbone import make_backbone
 from recbole_ext.lm.batches import bucketed, collate, splice
 from recbole_ext.lm.lora import Lora
 from recbole_ext.lm.prompts import Filler, load_template
+from recbole_ext.model.asking import Asking
 from recbole_ext.model.clicks import Batch, PairModel
 from recbole_ext.model.prompt_rows import FilledRows, PromptedRows
 
@@ -31,7 +30,7 @@ _TEXT_KEYS = (
 )  # fmt: skip
 
 
-class PromptedPairModel(PairModel):
+class PromptedPairModel(Asking, PairModel):
     """P(label = 1) = sigmoid of what a language model says between Yes and No after a prompt of liked titles and a target title.
 
     Keys: `backbone` and what says how it is loaded; `prompt`, a template of text alone; `score` (softmax_yes_no is the paper's, eq. 3);
@@ -50,16 +49,7 @@ class PromptedPairModel(PairModel):
         self.keys: dict[str, Any] = {
             key: value for key, value in config.final_config_dict.items() if isinstance(key, str)
         }
-        self.seed = int(self.keys["seed"])
-        # No module of this one, and a class that is none itself: what registers modules does not see it.
-        self.backbone: Any = make_backbone(
-            self.keys["backbone"],
-            revision=self.keys["backbone_revision"],
-            device=str(self.device),
-            dtype=self.keys["lm_dtype"],
-            trust_remote_code=self.keys["trust_remote_code"],
-            checkpointing=self.keys["checkpointing"],
-        )
+        self.hold_backbone(self.keys)
         self.score, self.loss_kind = str(self.keys["score"]), str(self.keys["loss"])
         self.probabilities = self.score == "softmax_yes_no"
         self._check()
@@ -117,14 +107,6 @@ class PromptedPairModel(PairModel):
         drawn = torch.Generator().manual_seed(self.seed)
         order = (1 + torch.randperm(len(titles) - 1, generator=drawn)).tolist()
         return ["", *(titles[place] for place in order)]
-
-    @contextmanager
-    def drawn(self, name: str) -> Iterator[None]:
-        """Weights that are made inside come from the seed and a name, whatever was drawn before; what is drawn after does not notice."""
-        own = int(hashlib.sha256(f"{self.seed} {name}".encode()).hexdigest()[:8], 16)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(own)
-            yield
 
     # Prompts
 

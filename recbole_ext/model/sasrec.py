@@ -56,14 +56,7 @@ class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
         self.softmax = config["loss"] == "ce"
         if not self.softmax:
             self.negatives = self._negatives(dataset)
-        self.make_transformer(
-            self.n_items,
-            self.longest,
-            int(config["hidden_size"]),
-            int(config["n_layers"]),
-            int(config["n_heads"]),
-            float(config["dropout_prob"]),
-        )
+        self.make_transformer(self.n_items, self.longest, config)
         for parameter in self.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_normal_(parameter)

@@ -24,14 +24,7 @@ class SASRecBCE(SelfAttentive, HistoryPairModel):
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.make_transformer(
-            self.n_items,
-            self.longest,
-            int(config["hidden_size"]),
-            int(config["n_layers"]),
-            int(config["n_heads"]),
-            float(config["dropout_prob"]),
-        )
+        self.make_transformer(self.n_items, self.longest, config)
 
     def state(self, before: torch.Tensor) -> torch.Tensor:
         """[B, d] of histories [B, longest], padded in front by 0."""

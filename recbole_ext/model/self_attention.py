@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -60,14 +62,14 @@ class SelfAttentive:
     sees_padding = False
     """Whether places see the padding in front of them, as in the authors' code, so that a state depends on how much there is."""
 
-    def make_transformer(
-        self, n_items: int, longest: int, width: int, layers: int, heads: int, dropout: float
-    ) -> None:
-        """Sizes of the modules; `n_items` counts the padding item.
+    def make_transformer(self, n_items: int, longest: int, config: Any) -> None:
+        """The modules, by `hidden_size`, `n_layers`, `n_heads` and `dropout_prob` of a configuration; `n_items` counts the padding item.
 
         Raises:
             HarnessError: the width is no multiple of the heads.
         """
+        width, heads = int(config["hidden_size"]), int(config["n_heads"])
+        dropout = float(config["dropout_prob"])
         if width % heads:
             raise HarnessError(
                 f"{type(self).__name__}: --hidden_size={width} is no multiple of --n_heads={heads}; change one of them"
@@ -75,7 +77,9 @@ class SelfAttentive:
         self.items = nn.Embedding(n_items, width, padding_idx=0)
         self.places = nn.Embedding(longest, width)
         self.dropout = nn.Dropout(dropout)
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            Block(width, heads, dropout) for _ in range(int(config["n_layers"]))
+        )
         self.last = nn.LayerNorm(width, eps=1e-8)
 
     def vectors(self, items: torch.Tensor) -> torch.Tensor:

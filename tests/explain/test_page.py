@@ -294,7 +294,7 @@ def test_a_file_that_cannot_be_written_is_one_line(page, tmp_path, monkeypatch):
     def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("recbole_ext.explain.page.write.write_atomically", full)
+    monkeypatch.setattr("recbole_ext.core.web_page.write_atomically", full)
     with pytest.raises(HarnessError, match=r"knobs.html: No space left on device$"):
         write_page(page, tmp_path / "knobs.html")
 

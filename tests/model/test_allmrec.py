@@ -14,22 +14,17 @@ from recbole_ext.evaluator.lists import rule_measures
 from recbole_ext.pipeline.training import score_test
 from recbole_ext.testing import write_tiny
 from recbole_ext.trainer.checkpoint import save_weights
-from tests.model.listed_data import fit, training, write_llama
+from tests.model.listed_data import fit, training
 from tests.model.test_matching import fit as fit_below
 from tests.problems import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return write_llama(tmp_path_factory.mktemp("llama"))
-
-
 @pytest.fixture
-def built(tiny_path, tmp_path, llama):
+def built(tiny_path, tmp_path, listing_llama):
     """An untrained model and a batch of its last stage."""
-    made, of = training("ALLMRec", tiny_path, tmp_path, llama)
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama)
     model, _ = made.build(of.settings.params)
     return model.eval(), model.stages()[-1].loader.batch(np.arange(5))
 
@@ -47,11 +42,11 @@ def titles_of(folder, change):
 
 
 def test_its_lower_stages_are_those_of_models_without_a_language_model(
-    tiny_path, tmp_path, llama, capsys
+    tiny_path, tmp_path, listing_llama, capsys
 ):
     below, _ = fit_below(tiny_path, tmp_path, match_epochs=2)
     capsys.readouterr()
-    fitted, _ = fit("ALLMRec", tiny_path, tmp_path, llama)
+    fitted, _ = fit("ALLMRec", tiny_path, tmp_path, listing_llama)
     told = capsys.readouterr().err
     assert "'collaborative': trained before" in told and "'matching': trained before" in told
     for name, value in below.model.state_dict().items():
@@ -60,13 +55,15 @@ def test_its_lower_stages_are_those_of_models_without_a_language_model(
     assert sorted(named) == ["collaborative", "matching", "projection"]
 
 
-def test_only_the_projectors_move_and_the_language_model_does_not(tiny_path, tmp_path, llama):
-    made, of = training("ALLMRec", tiny_path, tmp_path, llama)
+def test_only_the_projectors_move_and_the_language_model_does_not(
+    tiny_path, tmp_path, listing_llama
+):
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama)
     model, _ = made.build(of.settings.params)
     stages = model.stages()
     assert [stage.name for stage in stages] == ["collaborative", "matching", "projection"]
     frozen = {name: value.clone() for name, value in model.backbone.model.state_dict().items()}
-    fitted, _ = fit("ALLMRec", tiny_path, tmp_path, llama)
+    fitted, _ = fit("ALLMRec", tiny_path, tmp_path, listing_llama)
     start = {name: value for name, value in model.state_dict().items()}
     for name, value in fitted.model.state_dict().items():
         if name.startswith(("user_token", "item_token")):
@@ -141,9 +138,11 @@ def test_the_history_is_the_latest_items_before_the_target_and_each_slot_has_its
 
 
 @pytest.mark.parametrize("chosen_by", ["generated", "likelihood"])
-def test_it_repeats_and_its_weights_make_a_round_trip(chosen_by, tiny_path, tmp_path, llama):
-    fitted, of = fit("ALLMRec", tiny_path, tmp_path, llama, chosen_by=chosen_by)
-    again, _ = fit("ALLMRec", tiny_path, tmp_path / "again", llama, chosen_by=chosen_by)
+def test_it_repeats_and_its_weights_make_a_round_trip(
+    chosen_by, tiny_path, tmp_path, listing_llama
+):
+    fitted, of = fit("ALLMRec", tiny_path, tmp_path, listing_llama, chosen_by=chosen_by)
+    again, _ = fit("ALLMRec", tiny_path, tmp_path / "again", listing_llama, chosen_by=chosen_by)
     save_weights(fitted.model, tmp_path / "weights.safetensors")
     loaded = train(of, tmp_path / "loaded", saved=tmp_path / "weights.safetensors")
     tables = [score_test(one, of).ranked for one in (fitted, again, loaded)]
@@ -191,9 +190,9 @@ def test_a_user_without_history_is_asked_for_too(built):
     )
 
 
-def test_candidates_of_one_title_are_tied_under_both_ways_of_choosing(tmp_path, llama):
+def test_candidates_of_one_title_are_tied_under_both_ways_of_choosing(tmp_path, listing_llama):
     path = titles_of(tmp_path, lambda i, title: "red lamp number 0" if i < 2 else title)
-    made, of = training("ALLMRec", path, tmp_path, llama)
+    made, of = training("ALLMRec", path, tmp_path, listing_llama)
     model, _ = made.build(of.settings.params)
     model.eval()
     given, items = interaction_of(model, [1], [[3, 4, 5]]), torch.tensor([[1, 2, 6]])
@@ -205,8 +204,10 @@ def test_candidates_of_one_title_are_tied_under_both_ways_of_choosing(tmp_path, 
     assert rules["substring"].tolist() == alike.tolist() and not rules["llara"].any()
 
 
-def test_outputs_are_read_by_their_title_and_counted_by_each_rule(tiny_path, tmp_path, llama):
-    made, of = training("ALLMRec", tiny_path, tmp_path, llama)
+def test_outputs_are_read_by_their_title_and_counted_by_each_rule(
+    tiny_path, tmp_path, listing_llama
+):
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama)
     fitted = made.fit(of.settings.params, "ALLMRec")
     model = fitted.model
     right = of.problem.test_task
@@ -231,9 +232,9 @@ def test_outputs_are_read_by_their_title_and_counted_by_each_rule(tiny_path, tmp
     assert found["uni5 hit1_llara_of_valid"] == pytest.approx(1.0)
 
 
-def test_the_likeliest_title_is_told_beside_the_written_one(tiny_path, tmp_path, llama):
-    both, of = fit("ALLMRec", tiny_path, tmp_path, llama, chosen_by="both")
-    scored, other = fit("ALLMRec", tiny_path, tmp_path, llama, chosen_by="likelihood")
+def test_the_likeliest_title_is_told_beside_the_written_one(tiny_path, tmp_path, listing_llama):
+    both, of = fit("ALLMRec", tiny_path, tmp_path, listing_llama, chosen_by="both")
+    scored, other = fit("ALLMRec", tiny_path, tmp_path, listing_llama, chosen_by="likelihood")
     found = score_test(both, of).ranked
     above, tied = score_test(scored, other).ranked.lists["uni5"]
     assert not tied.any()
@@ -255,9 +256,9 @@ def test_the_place_in_the_prompt_says_nothing_of_the_place_in_the_list(built):
     assert [one.items for one in asked] == [one.items for one in again]
 
 
-def test_vectors_and_titles_are_permuted_for_the_controls_only(tiny_path, tmp_path, llama):
+def test_vectors_and_titles_are_permuted_for_the_controls_only(tiny_path, tmp_path, listing_llama):
     def of(**given):
-        made, one = training("ALLMRec", tiny_path, tmp_path, llama, **given)
+        made, one = training("ALLMRec", tiny_path, tmp_path, listing_llama, **given)
         return made.build(one.settings.params)[0]
 
     plain, vectors, texts, recon = (
@@ -278,16 +279,16 @@ def test_vectors_and_titles_are_permuted_for_the_controls_only(tiny_path, tmp_pa
     assert len(named) == 4
 
 
-def test_some_users_are_learnt_from_where_that_is_asked_for(tiny_path, tmp_path, llama):
-    made, of = training("ALLMRec", tiny_path, tmp_path, llama, projection_users=7)
+def test_some_users_are_learnt_from_where_that_is_asked_for(tiny_path, tmp_path, listing_llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, projection_users=7)
     model, _ = made.build(of.settings.params)
     loader = model.stages()[-1].loader
     assert len(loader.lengths) == 7 and len(model.stages()[1].loader.lengths) == 40
 
 
-def test_what_cannot_be_prompted_is_said_in_a_line(tiny_path, tmp_path, llama):
+def test_what_cannot_be_prompted_is_said_in_a_line(tiny_path, tmp_path, listing_llama):
     def build(**given):
-        made, of = training("ALLMRec", tiny_path, tmp_path, llama, **given)
+        made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, **given)
         return made.build(of.settings.params)
 
     with pytest.raises(HarnessError, match="a prompt that lists items has"):
@@ -296,5 +297,5 @@ def test_what_cannot_be_prompted_is_said_in_a_line(tiny_path, tmp_path, llama):
     with pytest.raises(HarnessError, match=r"does not fit into 60 tokens.* --title_length"):
         model.asked([[1, 2]], [list(range(3, 13))], torch.zeros(1, 8))
     bare = titles_of(tmp_path, lambda i, title: "" if i < 3 else title)
-    made, of = training("ALLMRec", bare, tmp_path, llama)
+    made, of = training("ALLMRec", bare, tmp_path, listing_llama)
     assert made.build(of.settings.params)[0].titles[1:].count("untitled") == 3

@@ -11,21 +11,16 @@ from torch.nn import functional
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.model import healing
 from recbole_ext.model.healing import CopyTask, CopyTasks, heal_loss
-from tests.model.listed_data import fit, training, write_llama
+from tests.model.listed_data import fit, training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 HEAL = {"heal_batches": 3, "heal_batch_rows": 4, "heal_learning_rate": 0.003}
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return write_llama(tmp_path_factory.mktemp("llama"))
-
-
 @pytest.fixture
-def model(tiny_path, tmp_path, llama):
-    made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL)
+def model(tiny_path, tmp_path, listing_llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, **HEAL)
     return made.build(of.settings.params)[0].eval()
 
 
@@ -85,15 +80,15 @@ def test_its_loss_is_that_of_words_and_answers_in_a_loop_and_the_answer_is_marke
 
 
 def test_it_trains_the_layers_once_for_all_models_and_nothing_after_it_moves_them(
-    tiny_path, tmp_path, llama, capsys
+    tiny_path, tmp_path, listing_llama, capsys
 ):
-    one, _ = fit("ALLMRec", tiny_path, tmp_path, llama, **HEAL)
+    one, _ = fit("ALLMRec", tiny_path, tmp_path, listing_llama, **HEAL)
     capsys.readouterr()
-    two, _ = fit("SAULD", tiny_path, tmp_path, llama, **HEAL)
+    two, _ = fit("SAULD", tiny_path, tmp_path, listing_llama, **HEAL)
     assert "'heal': trained before" in capsys.readouterr().err
-    three, _ = fit("ALLMRec", tiny_path, tmp_path, llama, **HEAL, shuffle_text=True)
+    three, _ = fit("ALLMRec", tiny_path, tmp_path, listing_llama, **HEAL, shuffle_text=True)
     assert "'heal': trained before" in capsys.readouterr().err
-    made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL)
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, **HEAL)
     start = made.build(of.settings.params)[0].backbone.model.state_dict()
     for fitted in (one, two, three):
         for key, value in fitted.model.backbone.model.state_dict().items():
@@ -113,8 +108,8 @@ def test_it_trains_the_layers_once_for_all_models_and_nothing_after_it_moves_the
     assert "data" not in heal["identity"]["reads"] and heal["identity"]["before"] == {}
 
 
-def test_more_of_it_makes_the_answers_likelier(model, tiny_path, tmp_path, llama):
-    healed, _ = fit("ALLMRec", tiny_path, tmp_path, llama, **{**HEAL, "heal_batches": 60})
+def test_more_of_it_makes_the_answers_likelier(model, tiny_path, tmp_path, listing_llama):
+    healed, _ = fit("ALLMRec", tiny_path, tmp_path, listing_llama, **{**HEAL, "heal_batches": 60})
     (tasks,) = CopyTasks(model.titles[1:], 1, 20, 3, 6)(torch.Generator().manual_seed(9))
     costs = []
     for one in (model, healed.model):
@@ -124,21 +119,21 @@ def test_more_of_it_makes_the_answers_likelier(model, tiny_path, tmp_path, llama
     assert costs[1] < 0.7 * costs[0]
 
 
-def test_without_it_no_layer_is_a_part_of_the_model(tiny_path, tmp_path, llama):
-    made, of = training("ALLMRec", tiny_path, tmp_path, llama)
+def test_without_it_no_layer_is_a_part_of_the_model(tiny_path, tmp_path, listing_llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama)
     model = made.build(of.settings.params)[0]
     assert not any(key.startswith("healed") for key in model.state_dict())
     assert [stage.name for stage in model.stages()] == ["collaborative", "matching", "projection"]
 
 
-def test_a_prompt_in_which_nothing_marks_the_answer_is_refused(tiny_path, tmp_path, llama):
-    made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL, heal_prompt="llara")
+def test_a_prompt_in_which_nothing_marks_the_answer_is_refused(tiny_path, tmp_path, listing_llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, **HEAL, heal_prompt="llara")
     model, _ = made.build(of.settings.params)
     with pytest.raises(HarnessError, match="--heal_prompt=llara: the answer is marked"):
         model.stages()
 
 
-def test_half_precision_is_refused(tiny_path, tmp_path, llama):
-    made, of = training("ALLMRec", tiny_path, tmp_path, llama, **HEAL, lm_dtype="bfloat16")
+def test_half_precision_is_refused(tiny_path, tmp_path, listing_llama):
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, **HEAL, lm_dtype="bfloat16")
     with pytest.raises(HarnessError, match="--lm_dtype=float32"):
         made.build(of.settings.params)

@@ -11,20 +11,15 @@ from recbole_ext.model.llara import Curriculum
 from recbole_ext.model.sequences import Windows
 from recbole_ext.pipeline.training import score_test
 from recbole_ext.trainer.checkpoint import save_weights
-from tests.model.listed_data import fit, training, write_llama
+from tests.model.listed_data import fit, training
 from tests.problems import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return write_llama(tmp_path_factory.mktemp("llama"))
-
-
 @pytest.fixture
-def model(tiny_path, tmp_path, llama):
-    made, of = training("LLaRA", tiny_path, tmp_path, llama)
+def model(tiny_path, tmp_path, listing_llama):
+    made, of = training("LLaRA", tiny_path, tmp_path, listing_llama)
     return made.build(of.settings.params)[0].eval()
 
 
@@ -79,16 +74,16 @@ def test_its_vectors_are_projected_item_vectors_and_there_is_no_users(model):
 
 
 def test_the_lora_and_the_projector_move_and_the_backbones_own_weights_do_not(
-    tiny_path, tmp_path, llama, capsys
+    tiny_path, tmp_path, listing_llama, capsys
 ):
-    fit("ALLMRec", tiny_path, tmp_path, llama, heal_batches=2)
+    fit("ALLMRec", tiny_path, tmp_path, listing_llama, heal_batches=2)
     capsys.readouterr()
-    fitted, of = fit("LLaRA", tiny_path, tmp_path, llama, heal_batches=2)
+    fitted, of = fit("LLaRA", tiny_path, tmp_path, listing_llama, heal_batches=2)
     told = capsys.readouterr().err
     assert "'collaborative': trained before" in told and "'heal': trained before" in told
-    made, _ = training("LLaRA", tiny_path, tmp_path, llama)
+    made, _ = training("LLaRA", tiny_path, tmp_path, listing_llama)
     start = made.build(of.settings.params)[0]
-    plain, _ = fit("LLaRA", tiny_path, tmp_path / "plain", llama)
+    plain, _ = fit("LLaRA", tiny_path, tmp_path / "plain", listing_llama)
     mine, theirs = plain.model.backbone.model.state_dict(), start.backbone.model.state_dict()
     for name, value in mine.items():
         assert torch.equal(value, theirs[name]) != ("lora_" in name), name
@@ -101,9 +96,11 @@ def test_the_lora_and_the_projector_move_and_the_backbones_own_weights_do_not(
 
 
 @pytest.mark.parametrize("chosen_by", ["generated", "likelihood"])
-def test_it_repeats_and_its_weights_make_a_round_trip(chosen_by, tiny_path, tmp_path, llama):
-    fitted, of = fit("LLaRA", tiny_path, tmp_path, llama, chosen_by=chosen_by)
-    again, _ = fit("LLaRA", tiny_path, tmp_path / "again", llama, chosen_by=chosen_by)
+def test_it_repeats_and_its_weights_make_a_round_trip(
+    chosen_by, tiny_path, tmp_path, listing_llama
+):
+    fitted, of = fit("LLaRA", tiny_path, tmp_path, listing_llama, chosen_by=chosen_by)
+    again, _ = fit("LLaRA", tiny_path, tmp_path / "again", listing_llama, chosen_by=chosen_by)
     save_weights(fitted.model, tmp_path / "weights.safetensors")
     loaded = train(of, tmp_path / "loaded", saved=tmp_path / "weights.safetensors")
     tables = [score_test(one, of).ranked for one in (fitted, again, loaded)]
@@ -112,7 +109,7 @@ def test_it_repeats_and_its_weights_make_a_round_trip(chosen_by, tiny_path, tmp_
             np.testing.assert_array_equal(mine, other)
 
 
-def test_a_prompt_with_a_user_is_refused(tiny_path, tmp_path, llama):
-    made, of = training("LLaRA", tiny_path, tmp_path, llama, prompt="allmrec")
+def test_a_prompt_with_a_user_is_refused(tiny_path, tmp_path, listing_llama):
+    made, of = training("LLaRA", tiny_path, tmp_path, listing_llama, prompt="allmrec")
     with pytest.raises(HarnessError, match="LLaRA has no vector of a user"):
         made.build(of.settings.params)

@@ -424,7 +424,7 @@ def encoder(monkeypatch):
         source = type("Source", (), {"identity": {"small": True}})()
         return EncoderBackbone("small", source, whole.tokenizer, model, "encoder")
 
-    monkeypatch.setattr("recbole_ext.model.prompted.make_backbone", small)
+    monkeypatch.setattr("recbole_ext.model.asking.make_backbone", small)
     return "minilm"
 
 

@@ -11,30 +11,25 @@ import torch
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.tables import Tables
 from recbole_ext.pipeline.training import score_test
-from tests.model.listed_data import fit, training, write_llama
+from tests.model.listed_data import fit, training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return write_llama(tmp_path_factory.mktemp("llama"))
-
-
-def build(name, tiny_path, folder, llama, **given):
-    made, of = training(name, tiny_path, folder, llama, **given)
+def build(name, tiny_path, folder, listing_llama, **given):
+    made, of = training(name, tiny_path, folder, listing_llama, **given)
     return made.build(of.settings.params)[0].eval()
 
 
 def test_all_three_share_what_lies_below_and_move_the_projectors_only(
-    tiny_path, tmp_path, llama, capsys
+    tiny_path, tmp_path, listing_llama, capsys
 ):
-    plain, _ = fit("ALLMRec", tiny_path, tmp_path, llama)
+    plain, _ = fit("ALLMRec", tiny_path, tmp_path, listing_llama)
     below = {k: v for k, v in plain.model.state_dict().items() if "token" not in k}
     moved = []
     for name, sae in (("SAULA", "trains"), ("SAULD", "trained before")):
         capsys.readouterr()
-        fitted, _ = fit(name, tiny_path, tmp_path, llama)
+        fitted, _ = fit(name, tiny_path, tmp_path, listing_llama)
         told = capsys.readouterr().err
         assert "'collaborative': trained before" in told and "'matching': trained before" in told
         assert f"'sae': {sae}" in told
@@ -47,7 +42,7 @@ def test_all_three_share_what_lies_below_and_move_the_projectors_only(
         assert not any(p.requires_grad for p in fitted.model.backbone.model.parameters())
         assert fitted.model.measures().keys() == {"error", "live", "overlap"}
     start = {
-        name: build(name, tiny_path, tmp_path, llama).state_dict()
+        name: build(name, tiny_path, tmp_path, listing_llama).state_dict()
         for name in ("ALLMRec", "SAULA", "SAULD")
     }
     for key, value in moved[0].items():
@@ -67,9 +62,9 @@ def test_all_three_share_what_lies_below_and_move_the_projectors_only(
 
 @pytest.mark.parametrize("labels_for", ["user", "item", "both"])
 def test_the_numbers_of_the_latents_stand_behind_their_slots(
-    labels_for, tiny_path, tmp_path, llama
+    labels_for, tiny_path, tmp_path, listing_llama
 ):
-    model = build("SAULA", tiny_path, tmp_path, llama, labels_for=labels_for)
+    model = build("SAULA", tiny_path, tmp_path, listing_llama, labels_for=labels_for)
     shown = []
     fill = model.filler.fill
     model.filler.fill = lambda *args: shown.append(fill(*args)) or shown[-1]
@@ -90,9 +85,9 @@ def test_the_numbers_of_the_latents_stand_behind_their_slots(
         assert numbers == by_value and len(numbers) == 3
 
 
-def test_shuffled_labels_are_those_of_other_items(tiny_path, tmp_path, llama):
-    plain = build("SAULA", tiny_path, tmp_path, llama)
-    other = build("SAULA", tiny_path, tmp_path, llama, shuffle_labels=True)
+def test_shuffled_labels_are_those_of_other_items(tiny_path, tmp_path, listing_llama):
+    plain = build("SAULA", tiny_path, tmp_path, listing_llama)
+    other = build("SAULA", tiny_path, tmp_path, listing_llama, shuffle_labels=True)
     mine, theirs = plain.item_labels(range(31)), other.item_labels(range(31))
     assert sorted(mine[1:]) == sorted(theirs[1:]) and mine != theirs
     states = torch.randn(4, 8)
@@ -102,9 +97,9 @@ def test_shuffled_labels_are_those_of_other_items(tiny_path, tmp_path, llama):
 
 @pytest.mark.parametrize("id_source", ["latent", "recon"])
 def test_the_token_after_a_title_is_made_of_what_the_coder_makes_of_its_vector(
-    id_source, tiny_path, tmp_path, llama
+    id_source, tiny_path, tmp_path, listing_llama
 ):
-    model = build("SAULD", tiny_path, tmp_path, llama, id_source=id_source)
+    model = build("SAULD", tiny_path, tmp_path, listing_llama, id_source=id_source)
     with torch.no_grad():
         states = model.user_states([[3, 4]])
         (one,) = model.asked([[3, 4]], [[7, 8]], states)
@@ -118,8 +113,8 @@ def test_the_token_after_a_title_is_made_of_what_the_coder_makes_of_its_vector(
             assert id_source == "recon" or not torch.allclose(row, model.item_token(uncoded)[0])
 
 
-def test_the_control_is_as_far_from_x_as_the_coder_is(tiny_path, tmp_path, llama):
-    model = build("SAULD", tiny_path, tmp_path, llama, rebuilt="noise")
+def test_the_control_is_as_far_from_x_as_the_coder_is(tiny_path, tmp_path, listing_llama):
+    model = build("SAULD", tiny_path, tmp_path, listing_llama, rebuilt="noise")
     items = torch.arange(1, 31)
     with torch.no_grad():
         x = model.items.weight[items]
@@ -131,13 +126,13 @@ def test_the_control_is_as_far_from_x_as_the_coder_is(tiny_path, tmp_path, llama
 
 @pytest.mark.parametrize("name", ["SAULA", "SAULD"])
 @pytest.mark.parametrize("chosen_by", ["generated", "likelihood"])
-def test_they_answer(name, chosen_by, tiny_path, tmp_path, llama):
-    fitted, of = fit(name, tiny_path, tmp_path, llama, chosen_by=chosen_by)
+def test_they_answer(name, chosen_by, tiny_path, tmp_path, listing_llama):
+    fitted, of = fit(name, tiny_path, tmp_path, listing_llama, chosen_by=chosen_by)
     tables = score_test(fitted, of)
     assert isinstance(tables, Tables) and len(tables.ranked) == 40
     assert np.isfinite(tables.per_user("uni5", [1])["hit_pp@1"]).all()
 
 
-def test_more_latents_than_there_are_are_refused(tiny_path, tmp_path, llama):
+def test_more_latents_than_there_are_are_refused(tiny_path, tmp_path, listing_llama):
     with pytest.raises(HarnessError, match="--sae_k=13 of --sae_dim=12"):
-        build("SAULA", tiny_path, tmp_path, llama, sae_k=13)
+        build("SAULA", tiny_path, tmp_path, listing_llama, sae_k=13)

@@ -6,9 +6,6 @@ import dataclasses
 from pathlib import Path
 
 from recbole_ext.core import web_page
-from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.files import write_atomically
-from recbole_ext.core.progress import say
 from recbole_ext.core.web_page import filled
 from recbole_ext.explain.page.data import Page
 
@@ -22,20 +19,16 @@ def write_page(page: Page, path: Path) -> list[str]:
     Raises:
         HarnessError: the file cannot be written.
     """
-    content = rendered(page).encode("utf-8", "replace")  # a title may hold half of a character
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise HarnessError(f"--html={path}: {error.strerror or error}") from None
-    if len(content) > LARGE:
-        say(
-            f"{path} is large ({len(content) / 1e6:.1f} MB); smaller are shorter lists (--k), fewer strengths (--alpha=0,0.25,0.5) or "
-            "neurons (--neurons)"
-        )
+    size = web_page.write_page(
+        path,
+        rendered(page),
+        LARGE,
+        "smaller are shorter lists (--k), fewer strengths (--alpha=0,0.25,0.5) or neurons (--neurons)",
+    )
     able = sum(bool(concept.knobs) for concept in page.concepts)
     return [
         f"{page.model} on {page.dataset}, run {page.run}: user {page.user}, {len(page.history)} items in the history",
-        f"{able} concepts of {len(page.concepts)} at {len(page.board.strengths)} strengths, {len(content) / 1e3:,.0f} kB",
+        f"{able} concepts of {len(page.concepts)} at {len(page.board.strengths)} strengths, {size / 1e3:,.0f} kB",
         str(path),
     ]
 
