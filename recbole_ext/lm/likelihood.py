@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -18,8 +19,8 @@ from recbole_ext.lm.pooling import pool
 if TYPE_CHECKING:
     from recbole_ext.lm.backbone import CausalBackbone
 
-_BATCH = 32
-"""Continuations at a time: the cache is repeated for each."""
+_BATCH = {"cpu": 32, "cuda": 256}
+"""Continuations at a time, by device: the cache is repeated for each."""
 _LOGITS = 1 << 26
 """Logits at a time, of positions times vocabulary: 256 MB."""
 
@@ -40,66 +41,85 @@ class Likelihood:
 
 
 class Prefix:
-    """A beginning that has gone through a causal model. Nothing here has a gradient.
+    """A beginning, or several of them, that went through a causal model. Nothing here has a gradient.
 
     Args:
         backbone: the model; its LoRA counts as it is at this moment.
-        embeds: [T, d] input embeddings, slots filled, or token ids.
+        beginnings: P, each [T, d] input embeddings, slots filled, or token ids; usually one, or some of like length.
 
     Raises:
-        ValueError: the model is an encoder, whose states depend on what follows, or the beginning is empty.
-        HarnessError: it is longer than the model's context.
+        ValueError: the model is an encoder, whose states depend on what follows, or a beginning is empty.
+        HarnessError: one is longer than the model's context.
     """
 
-    def __init__(self, backbone: CausalBackbone, embeds: Tensor | Sequence[int]) -> None:
+    def __init__(self, backbone: CausalBackbone, *beginnings: Tensor | Sequence[int]) -> None:
         from transformers import DynamicCache
 
         if not backbone.generative:
             raise ValueError(f"{backbone.name} is an encoder: it has no cache")
-        if not len(embeds):
+        if not beginnings or not all(map(len, beginnings)):
             raise ValueError("an empty prefix")
         self._backbone = backbone
-        self.length = len(embeds)
+        device = backbone.device
+        self._lengths = torch.tensor([len(one) for one in beginnings], device=device)  # [P]
+        self._longest = int(self._lengths.max())
         self._check(0)
-        if not isinstance(embeds, torch.Tensor):
-            embeds = backbone.embed(torch.tensor(list(embeds), device=backbone.device))
+        rows = [
+            one.to(device)
+            if isinstance(one, torch.Tensor)
+            else backbone.embed(torch.tensor(list(one), device=device))
+            for one in beginnings
+        ]
+        # On the left, where the mask hides it: what follows stands right behind.
+        embeds = pad_sequence(rows, batch_first=True, padding_side="left")
+        gap = self._longest - self._lengths[:, None]
+        self._mask = (torch.arange(self._longest, device=device) >= gap).long()  # [P, T]
         self._cache = DynamicCache(config=backbone.model.config)
         with torch.no_grad():
-            ones = torch.ones(1, self.length, dtype=torch.long, device=backbone.device)
-            self.last = self._run(embeds[None], ones, self._cache)[0, -1]
-        """[d] state at its last token."""
+            places = (self._mask.cumsum(dim=1) - 1).clamp(min=0)
+            self.last = self._run(embeds, self._mask, places, self._cache)[:, -1]
+        """[P, d] state at the last token of each."""
 
-    def states(self, embeds: Tensor, mask: Tensor) -> Tensor:
-        """Hidden states of what follows the beginning.
+    def states(self, embeds: Tensor, mask: Tensor, owner: Tensor | None = None) -> Tensor:
+        """Hidden states of what follows a beginning.
 
         Args:
             embeds: [B, S, d], a row for each continuation.
             mask: [B, S], nonzero where there is a token, on the left of every row.
+            owner: [B] the beginning of each; None where there is one.
 
         Returns:
             [B, S, d] in the model's dtype.
         """
         rows, width, _ = embeds.shape
         self._check(width)
+        if owner is None:
+            owner = torch.zeros(rows, dtype=torch.long)
+        owner = owner.to(self._mask.device)
         # Its own copy: a model adds to the cache that it is given.
         cache = copy.deepcopy(self._cache)
-        cache.batch_repeat_interleave(rows)
-        before = torch.ones(rows, self.length, dtype=torch.long, device=mask.device)
+        cache.batch_select_indices(owner)
+        whole = torch.cat([self._mask[owner], mask.long()], dim=1)
+        places = self._lengths[owner, None] + torch.arange(width, device=owner.device)
         with torch.no_grad():
-            return self._run(embeds, torch.cat([before, mask.long()], dim=1), cache)
+            return self._run(embeds, whole, places, cache)
 
     def read(self, embeds: Tensor, mask: Tensor) -> Tensor:
-        """[B, d] float32, the state at the last token of each row; of a row without tokens that of the beginning."""
+        """[B, d] float32, the state at the last token of each row behind the one beginning; of a row without tokens that of the beginning."""
         state = pool(self.states(embeds, mask), mask, "last")
         return state.where(mask.any(dim=1, keepdim=True), self.last.float())
 
     def likelihood(
-        self, continuations: Sequence[Sequence[int]], batch_size: int = _BATCH
+        self,
+        continuations: Sequence[Sequence[int]],
+        owner: Sequence[int] | None = None,
+        batch_size: int | None = None,
     ) -> Likelihood:
         """How likely the model holds each continuation to be.
 
         Args:
             continuations: n lists of token ids, none empty.
+            owner: [n] the beginning of each, counted from 0; None where there is one.
             batch_size: how many at a time.
 
         Raises:
@@ -110,16 +130,19 @@ class Prefix:
         for row, tokens in enumerate(continuations):
             if not len(tokens):
                 raise ValueError(f"continuation {row} is empty")
+        size = batch_size or _BATCH[self._mask.device.type]
+        behind = torch.tensor([0] * len(continuations) if owner is None else list(owner))
         total = torch.zeros(len(continuations))
         with torch.no_grad():
-            first = self._backbone.vocabulary(self.last).log_softmax(-1).cpu()  # [V]
-            for rows in bucketed(lengths.numpy(), batch_size):
+            first = self._backbone.vocabulary(self.last).log_softmax(-1).cpu()  # [P, V]
+            for rows in bucketed(lengths.numpy(), size):
                 some = [list(continuations[row]) for row in rows]
-                total[torch.from_numpy(rows)] = first[[tokens[0] for tokens in some]]
-                total[torch.from_numpy(rows)] += self._rest(some)
+                whose = behind[torch.from_numpy(rows)]
+                here = first[whose, torch.tensor([tokens[0] for tokens in some])]
+                total[torch.from_numpy(rows)] = here + self._rest(some, whose)
         return Likelihood(total, lengths)
 
-    def _rest(self, some: list[list[int]]) -> Tensor:
+    def _rest(self, some: list[list[int]], owner: Tensor) -> Tensor:
         """[B] log-likelihood of all tokens but the first."""
         width = max(map(len, some)) - 1
         if not width:
@@ -129,7 +152,7 @@ class Prefix:
         sizes = torch.tensor([len(tokens) for tokens in some])
         mask = torch.arange(width) < sizes[:, None] - 1  # [B, S] where a token follows
         given, ids = mask.to(device), ids.to(device)
-        states = self.states(self._backbone.embed(ids[:, :-1]), given)[given]  # [N, d]
+        states = self.states(self._backbone.embed(ids[:, :-1]), given, owner)[given]  # [N, d]
         after = ids[:, 1:][given]  # [N]
         most = max(1, _LOGITS // self._backbone.model.get_output_embeddings().weight.shape[0])
         found = [
@@ -142,19 +165,21 @@ class Prefix:
         out[given] = torch.cat(found).squeeze(1)
         return out.sum(dim=1).cpu()
 
-    def _run(self, embeds: Tensor, mask: Tensor, cache: Any) -> Tensor:
+    def _run(self, embeds: Tensor, mask: Tensor, places: Tensor, cache: Any) -> Tensor:
+        known = inspect.signature(self._backbone.base.forward).parameters
         out = self._backbone.base(
             inputs_embeds=embeds.to(self._backbone.model.dtype),
             attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
+            **({"position_ids": places} if "position_ids" in known else {}),
         )
         return cast("Tensor", out.last_hidden_state)
 
     def _check(self, more: int) -> None:
-        if self.length + more > self._backbone.context:
+        if self._longest + more > self._backbone.context:
             raise HarnessError(
-                f"backbone {self._backbone.name}: {self.length + more:,} tokens, of which {more:,} follow the prefix, and its "
+                f"backbone {self._backbone.name}: {self._longest + more:,} tokens, of which {more:,} follow the prefix, and its "
                 f"context is {self._backbone.context:,}; shorten the prompt"
             )
 

@@ -75,12 +75,26 @@ class TitleSASRec(ListingSASRec):
         """[p, m + 1] log-likelihood per token of each title with its end; the same for candidates of one title."""
         asked, states = self._at_test(interaction, items)
         found = torch.empty(items.shape, dtype=torch.float32)
-        for row, (one, among) in enumerate(zip(asked, items.tolist(), strict=True)):
-            embeds, _, _ = self.embedded([one], states[row : row + 1])
-            titles = list(dict.fromkeys(self.titles[item] for item in among))
-            answers = [self.filler.answer(title) for title in titles]
-            mean = Prefix(self.backbone, embeds[0]).likelihood(answers).mean
-            found[row] = mean[[titles.index(self.titles[item]) for item in among]]
+        lists = items.tolist()
+        for places in self._buckets(asked):
+            some = [asked[place] for place in places]
+            embeds, mask, _ = self.embedded(some, states[torch.from_numpy(places).to(self.device)])
+            rows = [row[there.bool()] for row, there in zip(embeds, mask, strict=True)]
+            titles = [list(dict.fromkeys(self.titles[i] for i in lists[place])) for place in places]
+            answers = [self.filler.answer(title) for own in titles for title in own]
+            owner = [row for row, own in enumerate(titles) for _ in own]
+            mean = Prefix(self.backbone, *rows).likelihood(answers, owner).mean
+            known = dict(
+                zip(
+                    ((row, t) for row, own in enumerate(titles) for t in own),
+                    mean.tolist(),
+                    strict=True,
+                )
+            )
+            for row, place in enumerate(places):
+                found[place] = torch.tensor(
+                    [known[row, self.titles[item]] for item in lists[place]]
+                )
         return found
 
     def _at_test(self, interaction: Any, items: torch.Tensor) -> tuple[list[Asked], torch.Tensor]:

@@ -35,11 +35,21 @@ def _continuations():
 @pytest.mark.parametrize("batch_size", [1, 3, 32])
 def test_likelihoods_over_one_cache_are_those_of_whole_sequences(backbone, batch_size):
     embeds = torch.randn(6, backbone.width)
-    found = Prefix(backbone, embeds).likelihood(_continuations(), batch_size)
+    found = Prefix(backbone, embeds).likelihood(_continuations(), batch_size=batch_size)
     expected = torch.tensor([_plain(backbone, embeds, tokens) for tokens in _continuations()])
     assert torch.allclose(found.total, expected.float(), atol=CLOSE)
     assert torch.allclose(found.mean * found.length, found.total)
     assert found.length.tolist() == [len(tokens) for tokens in _continuations()]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 32])
+def test_several_beginnings_at_once_are_each_by_itself(backbone, batch_size):
+    rows = [torch.randn(n, backbone.width) for n in (6, 2, 9)]
+    words = _continuations()
+    owner = [0, 2, 1, 2, 0, 1, 1]
+    found = Prefix(backbone, *rows).likelihood(words, owner, batch_size)
+    expected = [_plain(backbone, rows[o], tokens) for o, tokens in zip(owner, words, strict=True)]
+    assert torch.allclose(found.total, torch.tensor(expected).float(), atol=CLOSE)
 
 
 def test_a_prefix_of_tokens_is_that_of_their_embeddings(backbone):
@@ -103,7 +113,7 @@ def test_a_row_without_tokens_of_its_own_has_the_state_of_the_beginning(backbone
     prefix = Prefix(backbone, [3, 1, 4])
     mask = torch.tensor([[1, 1], [0, 0]])
     found = prefix.read(torch.randn(2, 2, backbone.width), mask)
-    assert torch.equal(found[1], prefix.last.float()) and not torch.equal(found[0], found[1])
+    assert torch.equal(found[1:], prefix.last.float()) and not torch.equal(found[0], found[1])
 
 
 def test_what_is_too_long_or_empty_or_no_causal_model_is_refused(backbone):
