@@ -97,7 +97,7 @@ class TitleSASRec(ListingSASRec):
     def _orders(self, interaction: Any, count: int) -> list[Ints]:
         """[p] of [count] columns of candidates, in the order in which a prompt names them: by the seed and the user."""
         users = interaction[self.USER_ID].tolist()
-        return [np.random.default_rng([self.seed, user]).permutation(count) for user in users]
+        return [named_order(self.seed, user, count) for user in users]
 
     def places_of_candidates(self, interaction: Any, items: torch.Tensor) -> torch.Tensor:
         """[p, m + 1] the place, from 1, at which the prompt of each user names each candidate of `items`."""
@@ -107,6 +107,11 @@ class TitleSASRec(ListingSASRec):
     def _buckets(self, asked: Sequence[Asked]) -> list[Ints]:
         lengths = [len(one.prompt.ids) for one in asked]
         return bucketed(lengths, int(self.llm["eval_batch_rows"]))
+
+
+def named_order(seed: int, user: int, count: int) -> Ints:
+    """[count] columns of ascending candidates in the order in which a prompt names them, of a user in RecBole's ids."""
+    return np.random.default_rng([seed, user]).permutation(count)
 
 
 @lru_cache(maxsize=1 << 17)

@@ -148,6 +148,14 @@ def lists_by_pairs(score: PairScorer) -> ListScorer:
     return of_lists
 
 
+def histories_of(
+    bench: Bench, data: Interactions, history: tuple[Ints, Ints]
+) -> Callable[[int], Ints]:
+    """user -> the latest items that a sequential model reads of it, oldest first; arguments are those of `score_function`."""
+    sequences = _Sequences(bench, data, history)
+    return lambda user: sequences.items[user, : sequences.lengths[user]] - 1
+
+
 def _batches(bench: Bench, data: Interactions, history: tuple[Ints, Ints]) -> Callable[[Ints], Any]:
     """users [B] -> RecBole's interaction of them, with their histories where the model is sequential."""
     import torch
