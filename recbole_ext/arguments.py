@@ -40,7 +40,8 @@ Commands (run is the default):
             a slider (--k=20, --concept=Horror seen first, --alpha=0,0.1,0.2 its stops), --neuron=17 says what a neuron stands for,
             --interpretability how selective neurons are, --steering what turning every test user does; concepts are the item
             file's genres, categories and tags, or those of --tags=FILE (columns item, tag and, where known, user;
-            --own_users=true: the users are the data's)
+            --own_users=true: the users are the data's); of one that offers latents --user=196 --labels shows those of the user, its
+            history and its candidates, what they share, and what was chosen, --latent=48 the items that activate it most;
             --users=all --top=20 --output=FILE writes every test user's list (item, score, whether held out) as parquet or csv,
             and beside it, as FILE's name with .users, each user's value of every metric
   list      models, datasets and protocols; list MODEL shows what it offers, its keys, defaults and search space
@@ -70,7 +71,7 @@ Options of run:
 """
 
 FLAGS = (
-    "force", "json", "tune", "resume", "publish", "check", "allow-pickle", "interpretability", "steering"
+    "force", "json", "tune", "resume", "publish", "check", "allow-pickle", "interpretability", "steering", "labels"
 )  # fmt: skip
 COMMANDS = ("run", "sweep", "board", "data", "show", "list", "doctor")
 

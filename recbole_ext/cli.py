@@ -398,6 +398,11 @@ def _show(arguments: Arguments) -> int:
 
         print("\n".join(answered(arguments, asked)))
         return 0
+    if "labels" in arguments.flags or "latent" in arguments.options:
+        from recbole_ext.explain.labels import answered as labelled
+
+        print("\n".join(labelled(arguments)))
+        return 0
     if "users" in arguments.options:
         return _show_every_user(arguments)
     from recbole_ext.explain.intention import alphas_of

@@ -72,6 +72,12 @@ CONCEPTS = Capability(
     "has no sparse autoencoder, whose neurons could stand for a concept",
 )
 """For a model that is `recbole_compat.knobs.HasKnobs`."""
+LATENTS = Capability(
+    "latents",
+    "its items, users and candidates are labelled by the latents of a sparse autoencoder (show --user --labels, --latent)",
+    "has no sparse autoencoder of item vectors, whose latents could label anything",
+)
+"""For a model that is `recbole_compat.latents.HasLatents`."""
 PROMPTS = Capability(
     "prompts",
     "it asks a language model about each row; its prompts are shown with their slots (show --user)",
@@ -404,7 +410,7 @@ MODELS = {
             name="SASRecSAE",
             target="recbole_ext.model.sasrec_sae:SASRecSAE",
             trainer=STAGED,
-            offers=(UNSEEN_USERS,),
+            offers=(LATENTS, UNSEEN_USERS),
             ordered=True,
             paper=_SAULREC,
         ),
@@ -433,6 +439,7 @@ MODELS = {
                 trainer=STAGED,
                 scoring="candidates",
                 inputs=("item_text", "item_titles", "language_model"),
+                offers=(LATENTS,),
                 ordered=True,
                 paper=_SAULREC,
             )

@@ -31,9 +31,21 @@ class Answers:
     """[p, m + 1] all candidates that the output names, where several may have one name: they are tied. None: that of `place` alone."""
     rules: Mapping[str, Bools] = field(default_factory=dict)
     """Other ways to read an output -> [p, m + 1] whether it is right, if that candidate is the positive."""
+    named_at: Ints | None = None
+    """[p, m + 1] the place, from 1, at which the model was told of each candidate; None where it was told in no order."""
 
 
-ListScorer = Callable[..., "npt.NDArray[Any] | Answers"]
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a model that was told of the candidates one after the other."""
+
+    values: npt.NDArray[Any]
+    """[p, m + 1], larger is better."""
+    named_at: Ints
+    """As of `Answers`."""
+
+
+ListScorer = Callable[..., "npt.NDArray[Any] | Scores | Answers"]
 """users [p], candidates [p, m + 1] -> scores [p, m + 1], larger is better, or answers.
 
 Where the positives' rows are known they are the third argument, [p]: for what a user had before its positive."""
@@ -53,6 +65,9 @@ class ListTable:
     """Places of a list that the output decides: 1 for an answer, None for scores, which decide all."""
     rules: Mapping[str, Mapping[str, tuple[Bools, Bools]]] = field(default_factory=dict)
     """Protocol -> rule of `Answers` -> ([P, draws] whether the output is right, [P, draws] whether it is for any candidate)."""
+    placed: Mapping[str, tuple[Ints, Ints]] = field(default_factory=dict)
+    """Protocol -> ([P, draws] the place, from 1, at which the model was told of the positive; [P, draws] that of the candidate which it
+    chose, 0 where it chose none). Only of models that were told of candidates in an order."""
 
     def __len__(self) -> int:
         return len(self.user)
@@ -71,13 +86,14 @@ def rank_lists(task: RankTask, scorer: ListScorer, rows: Ints | None = None) -> 
         HarnessError: an answer is no place of its list.
     """
     user = task.users[task.row_of_positive]
-    lists, valid, rules = {}, {}, {}
+    lists, valid, rules, placed = {}, {}, {}, {}
     answered = False
     for name, drawn in task.lists.items():
         count, draws, m = drawn.shape
         above, tied = np.empty((2, count, draws), dtype=np.int64)
         fine = np.empty((count, draws), dtype=bool)
         ruled: dict[str, tuple[Bools, Bools]] = {}
+        at, chosen = np.zeros((2, count, draws), dtype=np.int64)
         for draw in range(draws):
             for start in range(0, count, _LISTS):
                 some = slice(start, start + _LISTS)
@@ -92,12 +108,20 @@ def rank_lists(task: RankTask, scorer: ListScorer, rows: Ints | None = None) -> 
                         hit[some, draw] = np.take_along_axis(right, place[:, None], axis=1)[:, 0]
                         any_hit[some, draw] = right.any(axis=1)
                 else:
-                    counts = _of_scores(np.asarray(found), place, user[some], candidates)
+                    scores = np.asarray(found.values if isinstance(found, Scores) else found)
+                    counts = _of_scores(scores, place, user[some], candidates)
+                if isinstance(found, Answers | Scores) and found.named_at is not None:
+                    own = found.place if isinstance(found, Answers) else scores.argmax(axis=1)
+                    at[some, draw] = np.take_along_axis(found.named_at, place[:, None], 1)[:, 0]
+                    first = np.take_along_axis(found.named_at, np.maximum(own, 0)[:, None], 1)
+                    chosen[some, draw] = np.where(own < 0, 0, first[:, 0])
                 above[some, draw], tied[some, draw], fine[some, draw] = counts
         lists[name], valid[name] = (above, tied), fine
         if ruled:
             rules[name] = ruled
-    return ListTable(user, task.pos_items, lists, valid, 1 if answered else None, rules)
+        if at.any():
+            placed[name] = at, chosen
+    return ListTable(user, task.pos_items, lists, valid, 1 if answered else None, rules, placed)
 
 
 def rule_measures(table: ListTable) -> dict[str, float]:

@@ -45,6 +45,11 @@ def write_lists(
     """Write the table with tokens for ids, atomically."""
     columns: dict[str, Any] = {**_counts(table.lists)}
     columns |= {f"{name}_valid": valid for name, valid in table.valid.items()}
+    for name, rules in table.rules.items():
+        for rule, (right, named) in rules.items():
+            columns |= {f"{name}_right_by_{rule}": right, f"{name}_valid_by_{rule}": named}
+    for name, (at, chosen) in table.placed.items():
+        columns |= {f"{name}_named_at": at, f"{name}_chose_at": chosen}
     columns["depth"] = np.full(len(table), table.depth or 0)
     _write(table, user_tokens, item_tokens, columns, path)
 
@@ -80,7 +85,23 @@ def read_lists(path: Path) -> tuple[ListTable, list[str], list[str]]:
     def of(user: Ints, item: Ints, frame: Any) -> ListTable:
         lists = _lists(frame)
         valid: dict[str, Bools] = {name: _matrix(frame[f"{name}_valid"]) != 0 for name in lists}
-        return ListTable(user, item, lists, valid, int(frame["depth"][0].as_py()) or None)
+        there = set(frame.column_names)
+        rules, placed = {}, {}
+        for name in lists:
+            begin = f"{name}_right_by_"
+            found = [c.removeprefix(begin) for c in frame.column_names if c.startswith(begin)]
+            if found:
+                rules[name] = {
+                    rule: (
+                        _matrix(frame[f"{name}_right_by_{rule}"]) != 0,
+                        _matrix(frame[f"{name}_valid_by_{rule}"]) != 0,
+                    )
+                    for rule in found
+                }
+            if f"{name}_named_at" in there:
+                placed[name] = _matrix(frame[f"{name}_named_at"]), _matrix(frame[f"{name}_chose_at"])  # fmt: skip
+        depth = int(frame["depth"][0].as_py()) or None
+        return ListTable(user, item, lists, valid, depth, rules, placed)
 
     return _read(path, of)
 

@@ -41,8 +41,9 @@ class Asking:
 
     @contextmanager
     def drawn(self, name: str) -> Iterator[None]:
-        """What is drawn inside comes from the seed and a name, whatever was drawn before; what is drawn after does not notice."""
+        """What is drawn inside, on the CPU, comes from the seed and a name, whatever was drawn before; what is drawn after does not notice."""
         own = int(hashlib.sha256(f"{self.seed} {name}".encode()).hexdigest()[:8], 16)
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(own)
+            # torch.manual_seed would set those of GPUs too, and nothing would set them back.
+            torch.default_generator.manual_seed(own)
             yield

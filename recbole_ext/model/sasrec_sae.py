@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_ext.core.arrays import Ints
+from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Computed, Stage
 from recbole_ext.model.profiles import Shuffled
@@ -130,11 +130,17 @@ class SASRecSAE(SASRec):
 
 def _of_latents(fires: Ints) -> dict[str, float]:
     """`live` and `overlap` of [n, h], which items have which latents."""
-    live = fires.any(0)
-    of = fires[:, live].astype(np.float32)
+    jaccard = overlaps(fires)
+    live = len(jaccard)
+    pairs = live * (live - 1)
+    overlap = (jaccard.sum() - live) / pairs if pairs else 0.0
+    return {"live": live / fires.shape[1], "overlap": float(overlap)}
+
+
+def overlaps(fires: Ints) -> Floats:
+    """[live, live] of the items that have either of two latents the share that have both, of [n, h], which items have which."""
+    of = fires[:, fires.any(0)].astype(np.float32)
     both = of.T @ of
     alone = both.diagonal()
-    jaccard = both / (alone[:, None] + alone[None] - both)
-    pairs = len(alone) * (len(alone) - 1)
-    overlap = (jaccard.sum() - len(alone)) / pairs if pairs else 0.0
-    return {"live": float(live.mean()), "overlap": float(overlap)}
+    found: Floats = both / (alone[:, None] + alone[None] - both)
+    return found

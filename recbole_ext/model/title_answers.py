@@ -101,15 +101,31 @@ class TitleSASRec(ListingSASRec):
         """Prompts of users, the candidates in an order of each user's own, and [p, d] states."""
         seen = left_padded(interaction[self.ITEM_SEQ], interaction[self.ITEM_SEQ_LEN])
         states = self.states(seen, 1)[:, 0]
-        among = []
-        for user, row in zip(interaction[self.USER_ID].tolist(), items.tolist(), strict=True):
-            drawn = np.random.default_rng([self.seed, user])
-            among.append([row[place] for place in drawn.permutation(len(row))])
+        orders = self._orders(interaction, items.shape[1])
+        among = [
+            [row[column] for column in order]
+            for row, order in zip(items.tolist(), orders, strict=True)
+        ]
         return self.asked(unpadded(seen), among, states), states
+
+    def _orders(self, interaction: Any, count: int) -> list[Ints]:
+        """[p] of [count] columns of candidates, in the order in which a prompt names them: by the seed and the user."""
+        users = interaction[self.USER_ID].tolist()
+        return [named_order(self.seed, user, count) for user in users]
+
+    def places_of_candidates(self, interaction: Any, items: torch.Tensor) -> torch.Tensor:
+        """[p, m + 1] the place, from 1, at which the prompt of each user names each candidate of `items`."""
+        orders = self._orders(interaction, items.shape[1])
+        return torch.from_numpy(1 + np.argsort(np.stack(orders), axis=1))
 
     def _buckets(self, asked: Sequence[Asked]) -> list[Ints]:
         lengths = [len(one.prompt.ids) for one in asked]
         return bucketed(lengths, int(self.llm["eval_batch_rows"]))
+
+
+def named_order(seed: int, user: int, count: int) -> Ints:
+    """[count] columns of ascending candidates in the order in which a prompt names them, of a user in RecBole's ids."""
+    return np.random.default_rng([seed, user]).permutation(count)
 
 
 @lru_cache(maxsize=1 << 17)

@@ -20,6 +20,7 @@ from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.folding import families, folded_in, measures
 from recbole_ext.recbole_compat.intention import Intentions
 from recbole_ext.recbole_compat.knobs import Knobs
+from recbole_ext.recbole_compat.latents import Latents
 from recbole_ext.recbole_compat.prompting import prompt_of
 from recbole_ext.recbole_compat.scoring import (
     PairScorer,
@@ -35,6 +36,7 @@ __all__ = [
     "Bench",
     "Intentions",
     "Knobs",
+    "Latents",
     "PairScorer",
     "build_model",
     "diverged",

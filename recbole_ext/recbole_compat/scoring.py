@@ -10,7 +10,7 @@ import numpy as np
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.interactions import Interactions
-from recbole_ext.evaluator.lists import Answers, ListScorer
+from recbole_ext.evaluator.lists import Answers, ListScorer, Scores
 from recbole_ext.recbole_compat.bench import Bench
 from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.folding import folded_in
@@ -63,7 +63,8 @@ def list_scorer(
 
     The model has `score_candidates(interaction, items)`, which gives scores [p, m + 1], or `choose_candidates`, which gives
     columns [p], -1 for an output that names none of them, or these, [p, m + 1] of all candidates that are named alike, and other rules by
-    their names, as `evaluator.lists.Answers` has them; `items` [p, m + 1] are RecBole's ids.
+    their names, as `evaluator.lists.Answers` has them; `items` [p, m + 1] are RecBole's ids. One that reads the candidates in an order has
+    `places_of_candidates` too, which gives [p, m + 1] the place of each, from 1.
 
     Raises:
         HarnessError: it has neither.
@@ -79,21 +80,27 @@ def list_scorer(
             f"{name} is said to score candidates, but has neither score_candidates nor choose_candidates"
         )
     of_model = model.choose_candidates if chooses else model.score_candidates
+    places_of = getattr(model, "places_of_candidates", None)
 
     @torch.no_grad()
     def score(users: Ints, candidates: Ints) -> Any:
         model.eval()
+        batch, items = batch_of(users), torch.from_numpy(candidates + 1).to(device)
         with by_recbole(name, data.name):
-            found = of_model(batch_of(users), torch.from_numpy(candidates + 1).to(device))
+            found = of_model(batch, items)
+            named_at = None if places_of is None else places_of(batch, items).cpu().numpy()
         if chooses and isinstance(found, tuple):
             place, alike, rules = found
             return Answers(
                 place.cpu().numpy(),
                 alike.cpu().numpy(),
                 {rule: right.cpu().numpy() for rule, right in rules.items()},
+                named_at,
             )
         found = found.cpu().numpy()
-        return Answers(found) if chooses else found
+        if chooses:
+            return Answers(found, named_at=named_at)
+        return found if named_at is None else Scores(found, named_at)
 
     return score
 
@@ -139,6 +146,14 @@ def lists_by_pairs(score: PairScorer) -> ListScorer:
         return flat.reshape(candidates.shape)
 
     return of_lists
+
+
+def histories_of(
+    bench: Bench, data: Interactions, history: tuple[Ints, Ints]
+) -> Callable[[int], Ints]:
+    """user -> the latest items that a sequential model reads of it, oldest first; arguments are those of `score_function`."""
+    sequences = _Sequences(bench, data, history)
+    return lambda user: sequences.items[user, : sequences.lengths[user]] - 1
 
 
 def _batches(bench: Bench, data: Interactions, history: tuple[Ints, Ints]) -> Callable[[Ints], Any]:

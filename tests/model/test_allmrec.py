@@ -299,3 +299,25 @@ def test_what_cannot_be_prompted_is_said_in_a_line(tiny_path, tmp_path, listing_
     bare = titles_of(tmp_path, lambda i, title: "" if i < 3 else title)
     made, of = training("ALLMRec", bare, tmp_path, listing_llama)
     assert made.build(of.settings.params)[0].titles[1:].count("untitled") == 3
+
+
+@pytest.mark.parametrize("chosen_by", ["generated", "likelihood"])
+def test_a_run_keeps_at_which_place_of_its_prompt_the_right_title_stood(
+    chosen_by, tiny_path, tmp_path, listing_llama
+):
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, chosen_by=chosen_by)
+    fitted = made.fit(of.settings.params, "ALLMRec")
+    model, prompts = fitted.model, []
+    asked = model.asked
+
+    def noting(histories, candidates, states):
+        prompts.extend(candidates)
+        return asked(histories, candidates, states)
+
+    model.asked = noting
+    table = score_test(fitted, of).ranked
+    places, chosen = table.placed["uni5"]
+    first = [row.index(item + 1) + 1 for row, item in zip(prompts[: len(table)], table.item, strict=True)]  # fmt: skip
+    assert places[:, 0].tolist() == first and set(first) == set(range(1, 7))
+    right = (table.lists["uni5"][0] == 0) & table.valid["uni5"]
+    np.testing.assert_array_equal(right, places == chosen)
