@@ -3,23 +3,23 @@
     python -m benchmarks.sellarec.against RECORDS
 
 reads the records of collm-ml-1m, draws users with replacement as the board's intervals do, and prints AUC and UAUC of each model, their
-differences from Bias on the same draws, and AUC of warm and cold rows. Seeds of one model are averaged within each draw.
+differences from Bias on the same draws, and AUC of warm and cold rows. Seeds of one model are averaged within each draw. A run that was tested on
+fewer rows (`min_history`) is compared with Bias on those.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from recbole_ext.core.arrays import Floats
 from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.evaluator.paired_scores import drawn_metrics, gap
 from recbole_ext.evaluator.pointwise import ScoreTable
-from recbole_ext.evaluator.tables import read_tables
+from recbole_ext.evaluator.ranks_file import SCORES, read_scores
 from recbole_ext.results import ResultRecord, read_records
 
 BASE = "Bias"
@@ -39,6 +39,8 @@ def rows_of(
             key for key in usual if not key.endswith(_SIZES) and params.get(key) != usual[key]
         ]
         told = [f"`{key}={params.get(key)}`" for key in switches]
+        if least := record.experiment["dataset"]["split"].get("min_history"):
+            told.append(f"`min_history={least}`")
         title = f"{name}, {params['backbone']}" if "backbone" in params else str(name)
         groups[", ".join([title, *told])].append((path, record))
     return groups
@@ -53,11 +55,7 @@ def table(records: Path) -> list[str]:
         if record.experiment["dataset"]["name"] == "collm-ml-1m" and "ctr" in record.metrics
     ]
     sizes = sorted({record.data["train"] for _, record in chosen}, reverse=True)
-    base = next(
-        drawn_metrics(_scores(path))
-        for path, record in chosen
-        if record.experiment["model"] == BASE
-    )
+    base = next(path for path, record in chosen if record.experiment["model"] == BASE)
     lines: list[str] = []
     for size in sizes:
         some = [(path, record) for path, record in chosen if record.data["train"] == size]
@@ -72,10 +70,9 @@ def table(records: Path) -> list[str]:
     return lines
 
 
-def _line(
-    title: str, runs: Sequence[tuple[Path, ResultRecord]], base: Mapping[str, Floats]
-) -> tuple[float, str]:
+def _line(title: str, runs: Sequence[tuple[Path, ResultRecord]], beside: Path) -> tuple[float, str]:
     each = [drawn_metrics(_scores(path)) for path, _ in runs]
+    base = drawn_metrics(same_rows(beside, runs[0][0]))
     cells = [title, str(len(runs))]
     mean = {key: np.mean([of[key] for of in each], axis=0) for key in ("auc", "uauc")}
     for key, values in mean.items():
@@ -91,10 +88,19 @@ def _line(
     return float(mean["auc"][0]), f"| {' | '.join([*cells, f'{seconds:,.0f}'])} |"
 
 
+def same_rows(folder: Path, other: Path) -> ScoreTable:
+    """The scores of one run, of the rows that another was tested on."""
+    table, users, items = read_scores(folder / SCORES)
+    theirs, their_users, their_items = read_scores(other / SCORES)
+    wanted = {
+        (their_users[u], their_items[i]) for u, i in zip(theirs.user, theirs.item, strict=True)
+    }
+    rows = [(users[u], items[i]) in wanted for u, i in zip(table.user, table.item, strict=True)]
+    return table.of(np.array(rows))
+
+
 def _scores(folder: Path) -> ScoreTable:
-    found = read_tables(folder).scored
-    assert found is not None
-    return found
+    return read_scores(folder / SCORES)[0]
 
 
 if __name__ == "__main__":

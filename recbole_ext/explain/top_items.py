@@ -71,6 +71,17 @@ def saved_run(records: Path, model: str, dataset: str, data_path: Path | None) -
             f"python run_bench.py --model={model} --dataset={dataset}"
         )
     _, path, record = max(runs, key=lambda run: run[:2])
+    with loaded_run(path, record, data_path) as saved:
+        yield saved
+
+
+@contextmanager
+def loaded_run(path: Path, record: ResultRecord, data_path: Path | None) -> Iterator[Saved]:
+    """A run with its weights; `path` is its record's. What else it needs is the data, and the backbone or encoder.
+
+    Raises:
+        HarnessError: no weights beside the record, or its data, text or encoder have become others.
+    """
     if "run_file" in record.fingerprints:
         raise HarnessError(f"{path.parent} was ranked from a run file: it has no model to show")
     weights = path.parent / "weights.safetensors"
