@@ -74,6 +74,8 @@ def test_the_site_has_every_page_of_the_docs_and_every_module(staged):
     there = {str(p.relative_to(staged / "pages")) for p in (staged / "pages").rglob("*.md")}
     assert sorted(named) == sorted(there)
     assert {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")} <= there
+    notebook = (staged / "pages" / "docs" / "own-data.md").read_text()
+    assert "```python\nimport numpy as np" in notebook and "](own-data.ipynb)" in notebook
     assert "reference/recbole_ext.leaderboard.groups.md" in there
 
 

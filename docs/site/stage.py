@@ -7,6 +7,7 @@ reference is a page for each module, made of its docstrings when the site is bui
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shutil
 import sys
@@ -16,11 +17,18 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/*.md", "leaderboard/*.md")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "docs/*.md",
+    "docs/*.ipynb",
+    "leaderboard/*.md",
+)
 BOARD = "board.html"
 """The page of `board --html`, which is put beside the site's pages (`make site`)."""
 GUIDES = {
-    "Start": ["README.md", "docs/datasets.md", "docs/protocols.md", "docs/sweeps.md"],
+    "Start": ["README.md", "docs/own-data.ipynb", "docs/datasets.md", "docs/protocols.md", "docs/sweeps.md"],
     "Board": [BOARD, "leaderboard/LEADERBOARD.md", "docs/sampled-vs-full.md", "docs/board-page.md", "docs/contributing-results.md"],
     "Work on it": ["docs/adding.md", "docs/architecture.md", "CONTRIBUTING.md", "docs/speed.md", "CHANGELOG.md"],
 }  # fmt: skip
@@ -40,13 +48,18 @@ def stage(out: Path) -> int:
     shutil.rmtree(out, ignore_errors=True)
     pages = [path for pattern in PAGES for path in sorted(ROOT.glob(pattern))]
     for path in pages:
-        text = path.read_text("utf-8")
         place = path.relative_to(ROOT)
+        text = path.read_text("utf-8")
+        if path.suffix == ".ipynb":
+            _put(out / "pages" / place, text.encode())
+            text, place = notebook(text), place.with_suffix(".md")
         for link in _LINK.findall(text):
             linked = (path.parent / link).resolve()
             if linked.is_file() and linked not in pages:
                 _put(out / "pages" / _shown(linked.relative_to(ROOT)), linked.read_bytes())
         text = _LINK.sub(lambda found: str(_shown(Path(found[1]))), text)
+        if path.suffix == ".ipynb":
+            text += f"\n[This page as a notebook]({path.name})\n"
         _put(out / "pages" / place, with_room(with_formulas(text)).encode())
     reference, listed = _reference(out / "pages")
     settings = (ROOT / "docs" / "site" / "mkdocs.yml").read_text("utf-8")
@@ -56,13 +69,27 @@ def stage(out: Path) -> int:
 
 
 def _shown(path: Path) -> Path:
-    """Where a linked file lies in the site: a site has no hidden folders."""
+    """Where a linked file lies in the site, which has no hidden folders and makes a page of a notebook."""
+    if path.suffix == ".ipynb":
+        path = path.with_suffix(".md")
     return Path(*(part if part == ".." else part.lstrip(".") or part for part in path.parts))
 
 
 def _put(path: Path, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
+
+
+def notebook(text: str) -> str:
+    """A notebook as a page: words, code, and what it printed."""
+    made: list[str] = []
+    for cell in json.loads(text)["cells"]:
+        source = "".join(cell["source"])
+        made.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        for output in cell.get("outputs", ()):
+            shown = "".join(output.get("data", {}).get("text/plain", ()))
+            made += [f"```text\n{shown}\n```"] * bool(shown)
+    return "\n\n".join(made) + "\n"
 
 
 def with_room(text: str) -> str:
@@ -105,7 +132,10 @@ def _guides(pages: list[Path]) -> list[dict[str, list[dict[str, str]]]]:
     datasets = [n for n in others if n.startswith("leaderboard/") and n not in named]
     start, board, work = GUIDES.items()
     parts = [start, ("Papers", papers), (board[0], [*board[1], *datasets]), work]
-    return [{heading: [{_title(name): name} for name in names]} for heading, names in parts]
+    return [
+        {heading: [{_title(name): name.replace(".ipynb", ".md")} for name in names]}
+        for heading, names in parts
+    ]
 
 
 def _title(name: str) -> str:
@@ -113,7 +143,9 @@ def _title(name: str) -> str:
         return "Leaderboard to explore"
     if name.startswith("leaderboard/"):  # two pages of a dataset have one heading
         return Path(name).stem.replace("LEADERBOARD", "Leaderboard")
-    (title,) = re.findall(r"^# (.+)$", (ROOT / name).read_text("utf-8"), re.M)[:1]
+    text = (ROOT / name).read_text("utf-8")
+    text = notebook(text) if name.endswith(".ipynb") else text
+    (title,) = re.findall(r"^# (.+)$", text, re.M)[:1]
     return str(title)
 
 
