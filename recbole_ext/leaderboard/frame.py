@@ -43,7 +43,8 @@ def board_frame(records: str | Path = "runs") -> pd.DataFrame:
         say(f"left out: {error}")
     names, *lines = summary_lines(groups(sections(found)))
     frame = pd.DataFrame([list(line) for line in lines], columns=[str(name) for name in names])
-    kinds = dict.fromkeys(NUMBERS, "float64") | dict.fromkeys(COUNTS, "Int64")
-    for name, kind in kinds.items():
-        frame[name] = pd.to_numeric(frame[name]).astype(kind)
+    for name in NUMBERS:
+        frame[name] = pd.to_numeric(frame[name]).astype("float64")
+    for name in COUNTS:
+        frame[name] = pd.to_numeric(frame[name]).astype("Int64")
     return frame
