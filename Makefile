@@ -1,11 +1,13 @@
 # make demo: set up the environment if it is not there and run the first board. make test: the same, and test.
+# make docs: the docs as a site in build/docs/site, every link of theirs checked. make site: the same with the board's page, as it is published.
 # make bench: the speed benchmarks at small sizes. make speed: at full size, on an idle machine, and docs/speed.md of them.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
 READY = $(VENV)/.ready
+DOCS = .venv-docs
 
-.PHONY: demo test bench speed env lint
+.PHONY: demo test bench speed env lint docs site
 
 demo: $(READY)
 	$(BIN)/python run_bench.py --model=Pop,EASE,L3AE --dataset=ml-100k
@@ -30,7 +32,19 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/python docs/site/stage.py build/docs
+	cd build/docs && $(abspath $(DOCS))/bin/zensical build --strict --config-file mkdocs.yml
+
+site: $(READY) docs
+	$(BIN)/python run_bench.py board --html=build/docs/site/board.html --records=leaderboard/records
+
 env: $(READY)
+
+$(DOCS)/.ready: docs/site/requirements.txt
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install --quiet --disable-pip-version-check -r docs/site/requirements.txt
+	@touch $(DOCS)/.ready
 
 $(READY): requirements.lock
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(None if v == (3, 11) else "Python 3.11 is needed, this is %d.%d: make PYTHON=/path/to/python3.11 ..." % v)'

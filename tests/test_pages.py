@@ -46,15 +46,3 @@ def test_the_layers_of_the_page_are_those_that_are_checked():
     (block,) = re.findall(r"From the top:\n\n```text\n(.*?)\n```", PAGE, re.S)
     (contract,) = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]  # fmt: skip
     assert block.splitlines() == contract["layers"]
-
-
-def test_links_between_pages_lead_somewhere():
-    for page in (*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")):
-        text = page.read_text()
-        for target, heading in re.findall(r"\]\(([\w./-]+\.md)(?:#([\w.-]+))?\)", text):
-            other = page.parent / target
-            assert other.is_file(), f"{page.name}: {target}"
-            if heading:
-                headings = re.findall(r"^#+ (.*)$", other.read_text(), re.M)
-                anchors = {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-") for h in headings}
-                assert heading in anchors, f"{page.name}: {target}#{heading}"

@@ -276,13 +276,17 @@ _SUMMARY = (
 def render_summary(groups: Sequence[Group]) -> str:
     """A line per row of a table of models, protocol and metric that a page prints; six decimals, sorted as the tables are."""
     out = io.StringIO(newline="")
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(_SUMMARY)
+    csv.writer(out, lineterminator="\n").writerows(summary_lines(groups))
+    return out.getvalue()
+
+
+def summary_lines(groups: Sequence[Group]) -> Iterator[Sequence[object]]:
+    """The lines of `summary.csv`, its heading first; what there is not is an empty text."""
+    yield _SUMMARY
     for group in groups:
         for table in group.tables:
             if table.kind != "others":
-                writer.writerows(_summary_lines(group, table))
-    return out.getvalue()
+                yield from _summary_lines(group, table)
 
 
 def _summary_lines(group: Group, table: Table) -> Iterator[list[object]]:

@@ -345,6 +345,37 @@ def test_rows_are_filtered_and_keep_their_places(tab):
     assert tab.js(MODELS) == ["C", HOSTILE]  # it has a c
 
 
+def test_comparable_rows_differ_in_nothing_but_the_model(tab, opened):
+    _, address = opened
+    told = "document.getElementById('told').textContent"
+    tab.js("document.getElementById('comparable').focus()")
+    tab.press(" ")
+    assert tab.js(MODELS) == ["A", "C", "D"]  # the first is untuned, and so are these
+    assert "differs from A in nothing but the model (trained on: what it ranks; budget: untuned;" in tab.js(told)  # fmt: skip
+    assert "comparable=1" in tab.js("location.hash")
+    tab.press(" ")
+    tab.click("tr.row:nth-child(2) th button")
+    tab.click("#comparable")
+    assert tab.js(MODELS) == ["B", HOSTILE]  # both went through their whole grids
+    shared = tab.js("location.href")
+    tab.open("about:blank#")
+    tab.open(shared)
+    assert tab.js(MODELS) == ["B", HOSTILE] and tab.js("document.getElementById('comparable').checked")  # fmt: skip
+    tab.click("tr.row:nth-child(1) th button")  # closing it changes nothing
+    assert tab.js(MODELS) == ["B", HOSTILE]
+    tab.click("#reset")
+    tab.click("tr.row:nth-child(4) th button")
+    tab.js("[...document.querySelectorAll('#detail button.copy')].at(-1).focus()")
+    tab.press("Enter")
+    assert tab.js(MODELS) == ["A", "C", "D"] and "differs from D" in tab.js(told)
+    assert tab.js("document.activeElement.textContent") == "D"
+    choose(tab, "data-set", tab.js("[...document.getElementById('data-set').options].at(-2).value"))
+    assert tab.js(MODELS) == ["E"] and "differs from E" in tab.js(told)
+    tab.open("about:blank#")
+    tab.open(f"{address}#comparable=%3Cb%3E")
+    assert tab.js(MODELS) == ["A", "C", "D"]
+
+
 def test_a_protocol_brings_its_own_metrics_and_places(tab):
     choose(tab, "protocol", "uni19")
     assert tab.js(MODELS) == [HOSTILE, "LM", "B", "A", "C"]

@@ -87,6 +87,8 @@ class PageRow:
     params: Mapping[str, Any]
     """Of the model that was tested."""
     text: Mapping[str, Any]
+    terms: Mapping[str, str]
+    """What the row was made under (`alike.terms`): rows differ in the model alone if they agree in every term that both have."""
     read: Mapping[str, str]
     """Hashes of what was read beside data and split, and of candidate lists."""
     cost: Mapping[str, float]

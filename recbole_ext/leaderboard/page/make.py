@@ -10,6 +10,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.metrics import PointwiseMetric, heading_of, metric_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import Flip, agreements
+from recbole_ext.leaderboard.alike import terms
 from recbole_ext.leaderboard.analysis import Analysis, Tested
 from recbole_ext.leaderboard.family import MEANING, tags_of
 from recbole_ext.leaderboard.groups import Group, Table, groups
@@ -138,6 +139,7 @@ def _row(
         validation=(str(record.experiment["valid_metric"]), record.validation["value"]),
         params=record.params,
         text=record.text or {},
+        terms=terms(row),
         read=hashes,
         cost=_cost(row),
         runs=runs,

@@ -28,7 +28,7 @@
   const pOf = (p) => (p === null ? "not tested" : p < 1e-4 ? "p < 0.0001" : `p ${Number(p.toPrecision(2))}`);
 
   // What is shown, and the address that says so.
-  const usual = { data: places[page.opened].key, protocol: "", metric: "", family: [], tuned: false, all: false, name: "", sort: "place", hide: [], open: "" };
+  const usual = { data: places[page.opened].key, protocol: "", metric: "", family: [], tuned: false, all: false, comparable: "", name: "", sort: "place", hide: [], open: "" };
   let state = { ...usual };
 
   function fromAddress() {
@@ -42,6 +42,7 @@
       family: list("family").filter((tag) => tag in page.tags),
       tuned: asked.get("tuned") === "1",
       all: asked.get("all") === "1",
+      comparable: asked.get("comparable") ?? "", // a row's id, or 1: whichever stands first
       name: asked.get("name") ?? "",
       sort: asked.get("sort") ?? usual.sort,
       hide: list("hide"),
@@ -73,6 +74,7 @@
     if (!known.includes(state.metric)) state.metric = [metric, SAMPLED, "ndcg@10"].find((name) => known.includes(name)) ?? known[0];
     if (!columns.some(({ key }) => key === state.sort.replace(/^-/, ""))) state.sort = usual.sort;
     if (!rows.some((row) => row.id === state.open)) state.open = "";
+    if (state.comparable && !rows.some((row) => row.id === state.comparable && inPlace(row))) state.comparable = "1";
     return there;
   }
   const metricsOf = (protocol) => metrics[protocol].filter((_, m) => rows.some((row) => inPlace(row) && row.numbers[protocol]?.[m]));
@@ -93,6 +95,13 @@
     }
     return found;
   }
+
+  /** Whether two rows differ in nothing but the model: the same place, and every term that both have. Lists of other protocols do not matter. */
+  function alike(one, other) {
+    const counts = (term) => !term.startsWith("lists of ") || term === `lists of ${state.protocol}`;
+    return one.place === other.place && Object.keys(one.terms).every((term) => !counts(term) || !(term in other.terms) || one.terms[term] === other.terms[term]);
+  }
+  let compared = null; // the row that the others are comparable with
 
   // The table.
   let stands = new Map(); // row -> place
@@ -125,7 +134,10 @@
       const [before, after] = [standing(both, "full", state.metric), standing(both, state.protocol, state.metric)];
       for (const row of both) if (after.has(row)) moves.set(row, before.get(row) - after.get(row));
     }
-    const kept = pool.filter((row) => valueOf(row) !== null && (!state.tuned || row.points !== null) && state.family.every((tag) => row.tags.includes(tag)) && (!wanted || row.label.toLowerCase().includes(wanted)));
+    let kept = pool.filter((row) => valueOf(row) !== null && (!state.tuned || row.points !== null) && state.family.every((tag) => row.tags.includes(tag)) && (!wanted || row.label.toLowerCase().includes(wanted)));
+    const first = [...kept].sort((a, b) => a.place - b.place || (stands.get(a) ?? 1e9) - (stands.get(b) ?? 1e9))[0];
+    compared = state.comparable ? rows.find((row) => row.id === state.comparable) ?? first ?? null : null;
+    if (compared) kept = kept.filter((row) => alike(compared, row));
     const column = columns.find(({ key }) => key === state.sort.replace(/^-/, ""));
     const down = state.sort.startsWith("-") ? -1 : 1;
     const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a - b);
@@ -211,6 +223,13 @@
   /** Everything that is known of a row. */
   function panels(row) {
     const made = make("div", "panels");
+    const only = make("button", "copy", "Only rows comparable with this one");
+    only.type = "button";
+    only.addEventListener("click", () => {
+      state.comparable = row.id;
+      show();
+      document.querySelector(`tr[data-row="${row.id}"] th button`)?.focus();
+    });
     const panel = (title, ...content) => { const box = make("div", "", make("h3", "", title), ...content); made.append(box); return box; };
     const everywhere = Object.keys(page.protocols).filter((name) => numberOf(row, name) !== null);
     const numbers = everywhere.map((name) => [name, shown(row, name, state.metric)]);
@@ -228,7 +247,7 @@
         copy.textContent = "Selected: press Ctrl+C";
       }
     });
-    panel("The command that makes it again", command, ...row.notes.map((note) => make("p", "note", named(note))), copy).className = "across";
+    panel("The command that makes it again", command, ...row.notes.map((note) => make("p", "note", named(note))), copy, " ", only).className = "across";
     panel(metricNow().heading, pairs(numbers));
     const under = Object.keys(page.protocols).filter((name) => numberOf(row, name, SAMPLED) !== null);
     if (state.metric !== SAMPLED && under.length) panel(`${headingOf(SAMPLED)}, under each protocol`, pairs(under.map((name) => [name, shown(row, name, SAMPLED)])));
@@ -390,6 +409,7 @@
     if (document.activeElement !== find("search")) find("search").value = state.name;
     find("tuned").checked = state.tuned;
     find("all").checked = state.all;
+    find("comparable").checked = state.comparable !== "";
     for (const box of find("tags").querySelectorAll("input")) box.checked = state.family.includes(box.value);
     for (const box of find("columns").querySelectorAll("input")) box.checked = !state.hide.includes(box.value);
   }
@@ -404,6 +424,10 @@
     const smaller = metricNow().smaller ? "; smaller is better" : "";
     const apart = (place ? [place] : places).some((each) => each.apart.includes(state.protocol)) ? " Candidates differ between rows under this protocol: there are no places." : "";
     find("told").textContent = `${kept.length} of ${counted(all, "row")} by ${metricNow().heading} under ${state.protocol} (${page.protocols[state.protocol]}${smaller}).${apart}`;
+    if (compared) {
+      const said = Object.entries(compared.terms).filter(([term]) => ["budget", "chosen by", "trained on"].includes(term)).map(([term, value]) => `${term}: ${value}`);
+      find("told").append(" Only what differs from ", named(compared.label), ` in nothing but the model (${said.join("; ")}).`);
+    }
     find("facts").replaceChildren(...(place ? Object.entries(place.facts).flatMap(([what, value]) => [make("dt", "", what), make("dd", "", named(value))]) : [make("dt", "", "each dataset"), make("dd", "", "choose one to see its own")]));
     const scroll = find("scroll");
     const beyond = scroll.scrollWidth > scroll.clientWidth; // then the keyboard has to get there
@@ -433,6 +457,7 @@
   for (const column of columns.filter(({ fixed, when }) => !fixed && !when)) check(column.key, column.said ?? headOf(column), "columns", "hide", true);
   for (const [id, key] of [["data-set", "data"], ["protocol", "protocol"], ["metric", "metric"]]) find(id).addEventListener("change", () => { state[key] = find(id).value; show(); });
   for (const id of ["tuned", "all"]) find(id).addEventListener("change", () => { state[id] = find(id).checked; show(); });
+  find("comparable").addEventListener("change", () => { state.comparable = find("comparable").checked ? state.open || "1" : ""; show(); });
   find("search").addEventListener("input", () => { state.name = find("search").value; show(); });
   find("reset").addEventListener("click", () => { state = { ...usual }; show(); find("data-set").focus(); });
   addEventListener("hashchange", () => { fromAddress(); show(); });
