@@ -25,6 +25,12 @@ class ModelDefaults:
     since: dict[str, Any]
     """Keys that came after records had been made, with what a record without them means."""
 
+    def settle(self, key: str) -> None:
+        """Take a key out of the search, and a stage that has no other."""
+        self.space[:] = [
+            left for stage in self.space if (left := {k: v for k, v in stage.items() if k != key})
+        ]
+
 
 def model_defaults(spec: ModelSpec) -> ModelDefaults:
     """Defaults of a model from our YAML and, for RecBole's, from RecBole's.
@@ -51,7 +57,7 @@ def model_defaults(spec: ModelSpec) -> ModelDefaults:
     if ours.is_file():
         found = read_yaml(ours)
         params.update(found.get("params") or {})
-        space = found.get("space") or []
+        space = list(found.get("space") or [])
         since = found.get("since") or {}
         rules |= _rules(found, ours.name)
     for key, value in params.items():
@@ -140,7 +146,7 @@ def resolve(
         labelled_options: what it sets instead where labelled pairs are told apart and nothing is ranked, or all models are of
             pairs; None for the same.
         given: key -> text. `MODEL.key` reaches one model only; a plain key must be known to a shared section or to at
-            least one of the models, and reaches those that know it.
+            least one of the models, and reaches those that know it. A model's key that is given is not searched.
 
     Raises:
         HarnessError: an unknown key (with the nearest ones), or a value of the wrong type.
@@ -165,12 +171,10 @@ def resolve(
         homes: list[tuple[dict[str, Any], Mapping[str, Any], Rules]] = [
             (section, overall[name], rules) for name, section in shared.items() if key in section
         ]
+        reached = [m for m in models.values() if not homes and key in m.params]
         if owner in models and rest in models[owner].params:
-            own = models[owner]
-            homes, key = [(own.params, dict(own.params), own.rules)], rest
-        homes = homes or [
-            (m.params, dict(m.params), m.rules) for m in models.values() if key in m.params
-        ]
+            reached, key, homes = [models[owner]], rest, []
+        homes = homes or [(m.params, dict(m.params), m.rules) for m in reached]
         if not homes:
             known = {k for section in shared.values() for k in section} | {
                 k for m in models.values() for k in m.params
@@ -181,6 +185,8 @@ def resolve(
             )
         for home, defaults, of_home in homes:
             home[key] = _read(key, text, defaults[key], of_home)
+        for one in reached:
+            one.settle(key)
     return [
         Settings(
             run=dict(shared["run"]),

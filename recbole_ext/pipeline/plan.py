@@ -102,7 +102,8 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
             experiments.append(prepare(spec, values, problem, space, source, sources))
     if tune and all(experiment.space is None for experiment in experiments):
         raise HarnessError(
-            f"--tune: {specs[0].name} has no search space; add `space:` to properties/model/{specs[0].name}.yaml"
+            f"--tune: {specs[0].name} has no search space, or all of its keys are given; "
+            f"add `space:` to properties/model/{specs[0].name}.yaml, or give fewer"
         )
     return Plan(problem, experiments, tune)
 

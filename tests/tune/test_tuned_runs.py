@@ -44,3 +44,15 @@ def test_a_number_of_trials_is_a_number(value, tiny_path, capsys):
         main(["--model=BPR", "--dataset=tiny", f"--data-path={tiny_path}", f"--tune={value}"]) == 2
     )
     assert f"--tune={value}: must be a whole number" in capsys.readouterr().err
+
+
+def test_a_key_that_is_given_is_not_searched(tiny_path, tmp_path, capsys):
+    base = ["--model=BSPM", "--dataset=tiny", f"--data-path={tiny_path}", "--protocols=full",
+            "--valid_metric=recall@5", f"--records={tmp_path}", "--threads=1", "--tune=2", "--json"]  # fmt: skip
+    (found,), _ = run(capsys, *base, "--k=2", "--BSPM.merge=late")
+    assert found["params"]["k"] == 2 and found["params"]["merge"] == "late"
+    searched = [set(stage) for stage in found["experiment"]["tune"]["stages"]]
+    assert searched == [{"beta"}, {"solver", "K_s", "T_s", "combine"}]
+    capsys.readouterr()
+    assert main([*base, "--model=EASE", "--reg_weight=3"][1:]) == 2
+    assert "EASE has no search space, or all of its keys are given" in capsys.readouterr().err
