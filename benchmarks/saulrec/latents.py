@@ -68,7 +68,7 @@ def item_vectors(model: Any) -> torch.Tensor:
     """
     with torch.no_grad():
         if isinstance(getattr(model, "items", None), torch.nn.Embedding):
-            return model.items.weight[1:].detach()
+            return torch.as_tensor(model.items.weight)[1:].detach()
         if hasattr(model, "item_embedding"):
             graph = hasattr(model, "get_ego_embeddings")
             every = model.forward()[1] if graph else model.item_embedding.weight
