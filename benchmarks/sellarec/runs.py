@@ -73,26 +73,32 @@ _SWITCHES = {
 
 
 def sella_runs(records: Path, dataset: str = DATASET) -> list[Run]:
-    """Runs that may be compared: of each backbone those on most training rows, of these those of one seed, that of the most variants; of several runs of one
-    variant and length of the last stage the latest."""
+    """Those of a folder that may be compared."""
     every, _ = read_records(records)
+    return comparable(
+        Run(path, record)
+        for path, record in every
+        if record.experiment["model"] == "SeLLaRec"
+        and record.experiment["dataset"]["name"] == dataset
+    )
+
+
+def comparable(runs: Iterable[Run]) -> list[Run]:
+    """Without those that have a switch on: of each backbone the runs on most training rows, of these those of one seed, that of the most variants; of
+    several runs of one variant and length of the last stage the latest."""
     groups: dict[str, dict[tuple[int, int], dict[tuple[str, bool], Run]]] = defaultdict(
         lambda: defaultdict(dict)
     )
-    for path, record in sorted(every, key=lambda one: (one[1].created, one[0])):
-        asked = record.experiment
-        if asked["model"] != "SeLLaRec" or asked["dataset"]["name"] != dataset:
-            continue
-        switched = any(record.params.get(key, usual) != usual for key, usual in _SWITCHES.items())
-        if switched or asked["dataset"]["split"].get("min_history"):
-            continue
-        run = Run(path, record)
-        alike = groups[run.backbone][record.data["train"], int(asked["seed"])]
-        alike[run.variant, run.begins] = run
+    for run in sorted(runs, key=lambda run: (run.record.created, run.path)):
+        asked, params = run.record.experiment, run.record.params
+        switched = any(params.get(key, usual) != usual for key, usual in _SWITCHES.items())
+        if not (switched or asked["dataset"]["split"].get("min_history")):
+            alike = groups[run.backbone][run.record.data["train"], int(asked["seed"])]
+            alike[run.variant, run.begins] = run
     found = []
     for _, of in sorted(groups.items()):
-        _, runs = max(of.items(), key=lambda one: (one[0][0], len(one[1]), -one[0][1]))
-        found += [run for _, run in sorted(runs.items())]
+        _, chosen = max(of.items(), key=lambda one: (one[0][0], len(one[1]), -one[0][1]))
+        found += [run for _, run in sorted(chosen.items())]
     return found
 
 
