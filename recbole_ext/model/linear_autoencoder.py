@@ -10,8 +10,9 @@ import scipy.sparse as sp
 import torch
 
 from recbole_ext.core.sparse import by_rows
+from recbole_ext.linear.inverses import Inverses
 from recbole_ext.linear.semantics import Semantics
-from recbole_ext.linear.sides import ItemSide, UserSide, choose, invert_, side_gram
+from recbole_ext.linear.sides import ItemSide, UserSide, choose
 from recbole_ext.linear.solution import Solution
 from recbole_ext.model.profiles import ProfileRecommender, Users
 
@@ -86,8 +87,7 @@ class LinearAutoencoder(ProfileRecommender):
         ridge = self.ridge(self.point)
         side = None
         if ridge is not None:
-            g = side_gram(self.interactions, self.side, self.device)
-            side = invert_(self.interactions, g, ridge, self.side, self.precision)
+            side = self._inverses().at(ridge, last=True)
         self.prepare(side)
         found = self.solution(self.point, side)
         if isinstance(side, ItemSide):
@@ -113,18 +113,20 @@ class LinearAutoencoder(ProfileRecommender):
         that differs in its weight or its c alone a pass over the scores.
         """
         ridges = [self.ridge({**self.point, **point}) for point in points]
-        with_p = self.side != "none"
-        g = side_gram(self.interactions, self.side, self.device) if with_p else None
+        inverses = self._inverses()
         for ridge in sorted(set(ridges), key=lambda value: (value is not None, value)):
             group = [p for p, r in zip(points, ridges, strict=True) if r == ridge]
             side = None
-            if ridge is not None and g is not None:
-                side = invert_(self.interactions, g.clone(), ridge, self.side, self.precision)
+            if ridge is not None:
+                side = inverses.at(ridge)
             self.prepare(side)
             found = [self.solution({**self.point, **point}, side) for point in group]
             # Points that share factors follow one another.
             order = sorted(range(len(group)), key=lambda i: (id(found[i].right), i))
             yield [group[i] for i in order], self._scorer(side, [found[i] for i in order])
+
+    def _inverses(self) -> Inverses:
+        return Inverses(self.interactions, self.side, self.precision, self.device)
 
     def _scorer(self, side: Any, found: Sequence[Solution]) -> Scorer:
         """Scores of many solutions on one P, in float32."""
