@@ -469,21 +469,36 @@ def check_served(experiment: Experiment) -> None:
 def check_memory(experiment: Experiment) -> None:
     """Refuse a model whose item-by-item matrices do not fit, before anything is started.
 
+    A linear model whose side is `auto` is sparse where no dense one fits (`model.linear_autoencoder`).
+
     Raises:
-        HarnessError: the line says what is needed, what is free, and the largest catalogue that fits.
+        HarnessError: the line says what is needed, what is free, the largest catalogue that fits, and the density of a sparse
+            inverse that would.
     """
     if experiment.run_file is not None:
         return
     needed = planned_bytes(experiment)
     free = memory.free_memory(experiment.settings.run["device"])
-    if needed > free:
-        data = experiment.problem.data
-        sizes = len(data.user_tokens), len(data.item_tokens)
+    side = experiment.settings.params.get("side")
+    if needed <= free or (side == "auto" and planned_bytes(experiment, side="sparse") <= free):
+        return
+    data = experiment.problem.data
+    sizes = len(data.user_tokens), len(data.item_tokens)
+    hint = ""
+    if side != "sparse" and planned_bytes(experiment, precision="float32") <= free:
+        hint = ", or --precision=float32"
+    if side is not None:
+        from recbole_ext.linear.sparse_side import density_within
+
+        density = density_within(free, sizes[1] + 1)
+        hint += f", or --side=sparse --density={density:g}" if density is not None else ""
+    if side == "sparse":
+        what, ways = "a sparse inverse", "raise --min_item"
+    else:
         fits = int(min(sizes) * (free / needed) ** 0.5)
-        narrow = planned_bytes(experiment, precision="float32")
-        hint = ", or --precision=float32" if narrow <= free else ""
-        raise HarnessError(
-            f"{experiment.model.name} on {experiment.problem.spec.name} ({sizes[0]:,} users, {sizes[1]:,} items) needs about "
-            f"{needed / 2**30:.1f} GiB for a matrix of the smaller side, {free / 2**30:.1f} GiB are free; about {fits:,} "
-            f"fit: raise --min_item or --min_user{hint}"
-        )
+        what, ways = "a matrix of the smaller side", "raise --min_item or --min_user"
+        ways = f"about {fits:,} fit: {ways}"
+    raise HarnessError(
+        f"{experiment.model.name} on {experiment.problem.spec.name} ({sizes[0]:,} users, {sizes[1]:,} items) needs about "
+        f"{needed / 2**30:.1f} GiB for {what}, {free / 2**30:.1f} GiB are free; {ways}{hint}"
+    )

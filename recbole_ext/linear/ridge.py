@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any, Protocol
 
 import scipy.sparse as sp
 import torch
@@ -32,7 +33,21 @@ def gram(x: sp.csr_matrix, device: torch.device | str = "cpu") -> torch.Tensor:
     return out.to(device)
 
 
-def largest_eigenvalue(g: torch.Tensor, steps: int = 30) -> float:
+class Symmetric(Protocol):
+    """A Gram matrix, as a tensor or as what multiplies like one."""
+
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __len__(self) -> int: ...
+
+    def __matmul__(self, other: Any) -> torch.Tensor: ...
+
+
+def largest_eigenvalue(g: Symmetric, steps: int = 30) -> float:
     """Power iteration from the all-ones vector; for a non-negative matrix it starts near the leading eigenvector."""
     v = torch.ones(len(g), dtype=g.dtype, device=g.device)
     value = 0.0
@@ -45,7 +60,7 @@ def largest_eigenvalue(g: torch.Tensor, steps: int = 30) -> float:
     return value
 
 
-def working_dtype(g: torch.Tensor, ridge: float, precision: str = "auto") -> torch.dtype:
+def working_dtype(g: Symmetric, ridge: float, precision: str = "auto") -> torch.dtype:
     """float32 where the condition number of G + ridge I allows it, else float64; or what `precision` says."""
     if precision != "auto":
         return {"float32": torch.float32, "float64": torch.float64}[precision]

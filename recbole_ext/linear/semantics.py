@@ -8,6 +8,8 @@ import torch
 
 from recbole_ext.core.errors import HarnessError
 
+_ITEMS = 1 << 17
+"""Columns of F multiplied at a time."""
 _RANK = 1e-12
 """Eigenvalues of FFᵀ below this share of the largest are rounding: their directions hold nothing."""
 
@@ -21,16 +23,17 @@ class Semantics:
     """
 
     f: torch.Tensor
-    """[r, n] float64, r the rank."""
+    """[r, n], r the rank; float64, or float32 of very many items."""
     values: torch.Tensor
-    """[r] the diagonal of FFᵀ."""
+    """[r] the diagonal of FFᵀ, float64."""
 
     @classmethod
     def of(cls, vectors: torch.Tensor) -> Semantics:
-        """From F [d, n] float64: one eigendecomposition of a d x d matrix."""
-        values, directions = torch.linalg.eigh(vectors @ vectors.T)
+        """From F [d, n], whose dtype f has: one eigendecomposition of a d x d matrix, in float64."""
+        first, *rest = (part.double() @ part.double().T for part in vectors.split(_ITEMS, 1))
+        values, directions = torch.linalg.eigh(sum(rest, first))
         kept = values > _RANK * values[-1].clamp_min(1e-300)
-        return cls(directions[:, kept].T @ vectors, values[kept])
+        return cls(directions[:, kept].T.to(vectors) @ vectors, values[kept])
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,9 @@ class Teacher:
     """
 
     f: torch.Tensor
-    """[r, n] float64."""
+    """[r, n] of `Semantics`."""
     m: torch.Tensor
-    """[r, n] float64."""
+    """[r, n] of the same dtype."""
 
     @property
     def a(self) -> torch.Tensor:
@@ -66,7 +69,7 @@ def ease_teacher(semantics: Semantics, reg_f: float) -> Teacher:
     """
     if not reg_f > 0:
         raise HarnessError(f"reg_f={reg_f:g} must be positive")
-    kf = semantics.f / (semantics.values + reg_f)[:, None]  # (r, n) K F
+    kf = semantics.f / (semantics.values + reg_f).to(semantics.f)[:, None]  # (r, n) K F
     m = kf / (1.0 - (semantics.f * kf).sum(0))  # (r, n) M, columns divided by λ_F q_j
     return Teacher(semantics.f, m)  # Eq. 10: S = FᵀM off the diagonal
 

@@ -101,5 +101,13 @@ def invert_(
         side: `items` or `users`.
         precision: `auto`, `float32` or `float64`.
     """
-    inverse = ridge_inverse_(g.to(working_dtype(g, ridge, precision)), ridge)
+    return of_inverse(
+        x, ridge_inverse_(g.to(working_dtype(g, ridge, precision)), ridge), ridge, side
+    )
+
+
+def of_inverse(
+    x: sp.csr_matrix, inverse: torch.Tensor, ridge: float, side: str
+) -> ItemSide | UserSide:
+    """The side whose (G + λI)⁻¹ is known."""
     return ItemSide(x, inverse) if side == "items" else UserSide(x, inverse, ridge)

@@ -59,7 +59,11 @@ def ease(diagonal: torch.Tensor) -> Solution:
 
 
 def collective(
-    diagonal: torch.Tensor, pf: torch.Tensor, semantics: Semantics, alpha: float
+    diagonal: torch.Tensor,
+    pf: torch.Tensor,
+    semantics: Semantics,
+    alpha: float,
+    totals: torch.Tensor | None = None,
 ) -> Solution:
     """CEASE: A = XᵀX + αFᵀF + λI, R = A - λI, which is EASE with another inverse P'. Jeunen et al., RecSys 2020. It
     minimises what EASE does, on the rows of X and √α F together (equation 5).
@@ -71,17 +75,23 @@ def collective(
         pf: [n, d] PFᵀ.
         semantics: F.
         alpha: weight of ||F - FB||²; 0 is EASE.
+        totals: [n] diagonal of XᵀX + λI, where P_jj are approximate: P'_jj is then held to what it must be at least,
+            1 / A_jj.
     """
     if alpha == 0:
         return ease(diagonal)
-    inner = semantics.f @ pf.double()  # (d, n) (n, d): F P Fᵀ
+    wide = pf.to(semantics.f.dtype)
+    inner = (semantics.f @ wide).double()  # (d, n) (n, d): F P Fᵀ
     inner.diagonal().add_(1.0 / alpha)
     # Symmetric up to the rounding of P.
     factor = torch.linalg.cholesky((inner + inner.T) / 2)
-    c_pf = torch.cholesky_solve(pf.double().T, factor)  # (d, n)
-    prime = diagonal.double() - (pf.double() * c_pf.T).sum(1)  # (n,) P'_jj
+    c_pf = torch.cholesky_solve(wide.T, factor.to(wide))  # (d, n)
+    prime = diagonal.double() - (wide * c_pf.T).sum(1).double()  # (n,) P'_jj
+    if totals is not None:
+        of_vectors = (semantics.f * semantics.f).sum(0).double()
+        prime = prime.maximum(1.0 / (totals.double() + alpha * of_vectors))
     # B = -P' diag(1 / P'_jj) = P diag(-1 / P'_jj) + (PFᵀ) (C (PFᵀ)ᵀ diag(1 / P'_jj)) off the diagonal
-    c, right = -1.0 / prime, c_pf / prime  # (n,), (d, n)
+    c, right = -1.0 / prime, c_pf / prime.to(wide)  # (n,), (d, n)
     return Solution(c.to(pf), pf, right.to(pf))  # Eq. 6
 
 

@@ -39,7 +39,8 @@ class CEASE(LinearAutoencoder):
         assert self.semantics is not None
         alpha = float(point["alpha"])
         weight = alpha**2 if self.alpha_is_multiplier else alpha
-        return collective(side.diagonal, self._pf, self.semantics, weight)
+        totals = getattr(side, "totals", None)
+        return collective(side.diagonal, self._pf, self.semantics, weight, totals)
 
 
 class AddEASE(LinearAutoencoder):

@@ -9,15 +9,31 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from recbole_ext.core import memory
+from recbole_ext.core.progress import say
 from recbole_ext.core.sparse import by_rows
+from recbole_ext.linear.inverses import Inverses
 from recbole_ext.linear.semantics import Semantics
-from recbole_ext.linear.sides import ItemSide, UserSide, choose, invert_, side_gram
+from recbole_ext.linear.sides import ItemSide, UserSide, choose
 from recbole_ext.linear.solution import Solution
+from recbole_ext.linear.sparse_side import (
+    SparseInverses,
+    SparseRows,
+    SparseSide,
+    entries_of,
+    sparse_bytes,
+)
 from recbole_ext.model.profiles import ProfileRecommender, Users
 
 Point = Mapping[str, Any]
 Scorer = Callable[[torch.Tensor], Iterator[torch.Tensor]]
 _FACTORS = ("kernel", "c", "left", "right", "own")
+_SPARSE = ("p_rows", "p_columns", "p_values", "p_error")
+"""P by rows (CSR), and the error of its diagonal, median and most."""
+_ITEMS = 1 << 16
+"""Vectors normalised at a time."""
+_THIN = 1 << 26
+"""Numbers of item vectors from which a model without dense sides holds them in float32: a million items of 384 are 1.5 GB."""
 
 
 class LinearAutoencoder(ProfileRecommender):
@@ -26,7 +42,8 @@ class LinearAutoencoder(ProfileRecommender):
 
     A subclass names its keys in `keys` and gives `ridge` (λ of P = (XᵀX + λI)⁻¹, None without interactions) and
     `solution`. What is kept after `solve` is B itself (`item_matrix`), or, where users are fewer than items
-    (`side=users`) or there is no P, the factors that scores are made of, and nothing of n_items x n_items.
+    (`side=users`) or there is no P, the factors that scores are made of, and nothing of n_items x n_items. With `side=sparse`
+    (and `auto`, where neither side fits into memory) P is kept with a share `density` of its entries; see `linear.sparse_side`.
     """
 
     keys: tuple[str, ...] = ()
@@ -38,9 +55,14 @@ class LinearAutoencoder(ProfileRecommender):
     def planned_bytes(cls, n_users: int, n_items: int, params: Mapping[str, Any]) -> int:
         """Peak memory of tuning: the Gram matrix of the side, one inverse, and its float32 copy when it is float64.
 
-        `auto` is planned as float64, which it may need.
+        A precision of `auto` is planned as float64, which it may need, a side of `auto` as the smaller dense one, and nothing
+        for a model without P.
         """
-        side = choose(str(params.get("side", "auto")), n_users + 1, n_items + 1)
+        if "side" not in params:
+            return 0
+        if params["side"] == "sparse":
+            return sparse_bytes(params.get("density"), n_items + 1)
+        side = choose(str(params["side"]), n_users + 1, n_items + 1)
         size = (n_users if side == "users" else n_items) + 1
         return size**2 * (8 if params["precision"] == "float32" else 16)
 
@@ -48,23 +70,70 @@ class LinearAutoencoder(ProfileRecommender):
         super().__init__(config, dataset)
         self.precision = str(config["precision"])
         self.point: dict[str, float] = {key: float(config[key]) for key in self.keys}
+        with_p = self.ridge(self.point) is not None
+        self.density: float | None = config["density"] if with_p else None
+        self.side = self._chosen_side(config) if with_p else "none"
+        """`items`, `users`, `sparse`, or `none` for a model without P."""
+        self._asked = str(config["side"]) if with_p else "none"
         self.semantics: Semantics | None = None
         """F [d, n_items]."""
         if self.reads_vectors:
-            vectors = normalised(dataset.item_vectors.to(self.device), str(config["semantic_norm"]))
-            self.semantics = Semantics.of(vectors)
+            vectors = dataset.item_vectors.to(self.device)
+            thin = self.side in ("sparse", "none") and vectors.numel() >= _THIN
+            dtype = torch.float32 if thin else torch.float64
+            self.semantics = Semantics.of(normalised(vectors, str(config["semantic_norm"]), dtype))
+        self._lay_out(self.side)
+
+    def _chosen_side(self, config: Any) -> str:
+        """What is asked for, or the smaller side, or where that does not fit into memory `sparse`.
+
+        Raises:
+            HarnessError: `density` is none.
+        """
+        m, n = self.interactions.shape
+        side, density = choose(str(config["side"]), m, n), self.density
+        share = entries_of(density, n) / n
+        if config["side"] == "auto":
+            asked = {"side": "auto", "precision": self.precision}
+            needed = self.planned_bytes(m - 1, n - 1, asked)
+            free = memory.free_memory(str(self.device.type))
+            if needed > free:
+                side = "sparse"
+                say(
+                    f"{type(self).__name__}: side=sparse with a density of {share:.2g}, for a dense side takes "
+                    f"{needed / 2**30:.1f} GiB and {free / 2**30:.1f} GiB are free"
+                )
+        return side
+
+    def _lay_out(self, side: str) -> None:
+        """The buffers of a side, in place of any other's."""
+        for name in ("item_matrix", *_FACTORS, *_SPARSE, "weight"):
+            self._buffers.pop(name, None)
+        self.side = side
         n, d = self.n_items, len(self.semantics.f) if self.semantics is not None else 0
-        with_p = self.ridge(self.point) is not None
-        self.side = choose(str(config["side"]), *self.interactions.shape) if with_p else "none"
-        """`items`, `users`, or `none` for a model without P."""
-        if self.side == "items":
+        if side == "items":
             self.register_buffer("item_matrix", torch.zeros(n, n))
             return
-        m = len(self.interactions.indptr) - 1 if with_p else 0
+        m = self.interactions.shape[0] if side == "users" else 0
+        with_p = side != "none"
         sizes = ((m, m), (n * with_p,), (n, d), (d, n), (n,))
         for name, shape in zip(_FACTORS, sizes, strict=True):
             self.register_buffer(name, torch.zeros(shape))
         self.register_buffer("weight", torch.ones(()))
+        if side == "sparse":
+            self.register_buffer("p_rows", torch.zeros(n + 1, dtype=torch.int64))
+            self.register_buffer("p_columns", torch.zeros(0, dtype=torch.int32))
+            self.register_buffer("p_values", torch.zeros(0))
+            self.register_buffer("p_error", torch.zeros(2))
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **given: Any) -> Any:
+        """Saved weights say which side an `auto` of another machine was, and how many entries a sparse P has."""
+        if self._asked == "auto":
+            self._lay_out(_side_of(state_dict))
+        for name in ("p_columns", "p_values"):
+            if self.side == "sparse" and name in state_dict:
+                setattr(self, name, torch.empty_like(state_dict[name], device=self.device))
+        return super().load_state_dict(state_dict, *args, **given)
 
     def ridge(self, point: Point) -> float | None:
         """λ of P at a point; None for a model without interactions.
@@ -86,8 +155,7 @@ class LinearAutoencoder(ProfileRecommender):
         ridge = self.ridge(self.point)
         side = None
         if ridge is not None:
-            g = side_gram(self.interactions, self.side, self.device)
-            side = invert_(self.interactions, g, ridge, self.side, self.precision)
+            side = self._inverses().at(ridge, last=True)
         self.prepare(side)
         found = self.solution(self.point, side)
         if isinstance(side, ItemSide):
@@ -95,7 +163,7 @@ class LinearAutoencoder(ProfileRecommender):
             return
         diagonal = side.diagonal if side is not None else None
         factors = {
-            "kernel": side.kernel if side is not None else None,
+            "kernel": side.kernel if isinstance(side, UserSide) else None,
             "c": found.c,
             "left": found.left,
             "right": found.right,
@@ -105,6 +173,20 @@ class LinearAutoencoder(ProfileRecommender):
             if value is not None:
                 setattr(self, name, value.float())
         self.weight = torch.tensor(found.weight)
+        if isinstance(side, SparseSide):
+            error = side.diagonal_error()
+            self.p_rows = torch.from_numpy(side.p.indptr.astype(np.int64))
+            self.p_columns = torch.from_numpy(side.p.indices.astype(np.int32))
+            self.p_values = torch.from_numpy(side.p.data)
+            self.p_error = torch.tensor([error.median, error.most])
+
+    def measures(self) -> dict[str, float]:
+        """Of a sparse P: its density, and the error of P_jj on items of a sample, as a share of the exact ones."""
+        if self.side != "sparse":
+            return {}
+        median, most = self.p_error.tolist()
+        density = len(self.p_values) / self.n_items**2
+        return {"p_density": density, "p_diagonal_error": median, "p_diagonal_error_most": most}
 
     def families(self, points: Sequence[Point]) -> Iterator[tuple[list[Point], Scorer]]:
         """Groups of points that share P, with a function users -> one score matrix per point.
@@ -113,18 +195,22 @@ class LinearAutoencoder(ProfileRecommender):
         that differs in its weight or its c alone a pass over the scores.
         """
         ridges = [self.ridge({**self.point, **point}) for point in points]
-        with_p = self.side != "none"
-        g = side_gram(self.interactions, self.side, self.device) if with_p else None
+        inverses = self._inverses()
         for ridge in sorted(set(ridges), key=lambda value: (value is not None, value)):
             group = [p for p, r in zip(points, ridges, strict=True) if r == ridge]
             side = None
-            if ridge is not None and g is not None:
-                side = invert_(self.interactions, g.clone(), ridge, self.side, self.precision)
+            if ridge is not None:
+                side = inverses.at(ridge)
             self.prepare(side)
             found = [self.solution({**self.point, **point}, side) for point in group]
             # Points that share factors follow one another.
             order = sorted(range(len(group)), key=lambda i: (id(found[i].right), i))
             yield [group[i] for i in order], self._scorer(side, [found[i] for i in order])
+
+    def _inverses(self) -> Inverses | SparseInverses:
+        if self.side == "sparse":
+            return SparseInverses(self.interactions, self.density, self.precision, self.device)
+        return Inverses(self.interactions, self.side, self.precision, self.device)
 
     def _scorer(self, side: Any, found: Sequence[Solution]) -> Scorer:
         """Scores of many solutions on one P, in float32."""
@@ -156,7 +242,7 @@ class LinearAutoencoder(ProfileRecommender):
         if self.side == "items":
             x = by_rows(rows, torch.float32, self.item_matrix.device)  # (B, n)
             return x @ self.item_matrix  # Eq. 1 of Moon, Park, Lee, CIKM 2025
-        xp = self._times_p(self._users_side(), users, rows) if self.side == "users" else None
+        xp = None if self.side == "none" else self._times_p(self._kept_side(), users, rows)
         return next(_rows_of([self._kept()], [self.own], rows, xp))
 
     def _times_p(self, side: Any, users: Users, rows: sp.csr_matrix) -> torch.Tensor:
@@ -169,14 +255,22 @@ class LinearAutoencoder(ProfileRecommender):
             xp[torch.from_numpy(new).to(xp.device)] = side.fold(rows[new])
         return xp
 
-    def _users_side(self) -> UserSide:
+    def _kept_side(self) -> UserSide | SparseRows:
         ridge = self.ridge(self.point)
         assert ridge is not None
-        if self._cached_side is None or self._cached_side.kernel is not self.kernel:
-            self._cached_side = UserSide(self.interactions, self.kernel, ridge)
-        return self._cached_side
+        key = self.kernel if self.side == "users" else self.p_values
+        if self._cached_side is None or self._cached_side[0] is not key:
+            made: UserSide | SparseRows
+            if self.side == "users":
+                made = UserSide(self.interactions, self.kernel, ridge)
+            else:
+                parts = (self.p_values, self.p_columns, self.p_rows)
+                p = sp.csr_matrix(tuple(part.cpu().numpy() for part in parts), (self.n_items,) * 2)
+                made = SparseRows(self.interactions, p, self.device)
+            self._cached_side = key, made
+        return self._cached_side[1]
 
-    _cached_side: UserSide | None = None
+    _cached_side: tuple[torch.Tensor, UserSide | SparseRows] | None = None
 
     def _kept(self) -> Solution:
         c = self.c if len(self.c) else None
@@ -213,15 +307,35 @@ def _rows_of(
         yield out
 
 
-def normalised(vectors: torch.Tensor, how: str) -> torch.Tensor:
-    """Item vectors [n, d] as columns [d, n] float64, L2-normalised (`l2`), centred first (`l2_center`) or raw (`none`).
+def _side_of(state: Mapping[str, Any]) -> str:
+    """Whose buffers saved weights are."""
+    if "item_matrix" in state:
+        return "items"
+    return "sparse" if "p_values" in state else "users"
 
-    A zero vector (an item without text, and the padding item) stays zero in every mode.
+
+def normalised(vectors: torch.Tensor, how: str, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """Item vectors [n, d] as columns [d, n], L2-normalised (`l2`), centred first (`l2_center`) or raw (`none`).
+
+    A zero vector (an item without text, and the padding item) stays zero in every mode. Computed in float64, by blocks of items.
     """
-    f = vectors.double()
-    known = f.abs().sum(1) > 0
+    n, d = vectors.shape
+    known = vectors.abs().sum(1) > 0
+    mean: torch.Tensor | float = 0.0
     if how == "l2_center":
-        f = torch.where(known[:, None], f - f[known].mean(0), f)
-    if how != "none":
-        f = torch.where(known[:, None], f / f.norm(dim=1, keepdim=True).clamp_min(1e-12), f)
-    return f.T.contiguous()
+        parts = (
+            part[mine].double().sum(0)
+            for part, mine in zip(vectors.split(_ITEMS), known.split(_ITEMS), strict=True)
+        )
+        mean = sum(parts, vectors.new_zeros(d, dtype=torch.float64)) / known.sum().clamp_min(1)
+    out = torch.empty(d, n, dtype=dtype, device=vectors.device)
+    for first in range(0, n, _ITEMS):
+        here = slice(first, first + _ITEMS)
+        f = vectors[here].double()
+        if how == "l2_center":
+            f = torch.where(known[here, None], f - mean, f)
+        if how != "none":
+            length = f.norm(dim=1, keepdim=True).clamp_min(1e-12)
+            f = torch.where(known[here, None], f / length, f)
+        out[:, here] = f.T
+    return out

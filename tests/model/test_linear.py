@@ -104,7 +104,7 @@ def test_the_side_is_the_smaller_and_memory_is_planned_for_it(tmp_path):
 @pytest.mark.parametrize(
     ("model", "given", "said"),
     [
-        ("EASE", {"side": "both"}, "side=both must be auto, items or users"),
+        ("EASE", {"side": "both"}, "side=both must be auto, items, users or sparse"),
         ("LLMAddEASE", {**TEXT, "alpha": 1.5}, "alpha=1.5: must be a number from 0 to 1"),
         ("LLMCEASE", {**TEXT, "alpha": -1}, "alpha=-1.0: must be a number from 0"),
         ("SemanticEASE", {**TEXT, "reg_f": 0}, "reg_f=0.0: must be a number above 0"),
