@@ -7,11 +7,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from benchmarks.saulrec import ablations, tables
+from benchmarks.saulrec import ablations, places, tables
 from benchmarks.saulrec.gate import gate_of
 from benchmarks.saulrec.rows import Row, Run, read_rows
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.findings import holm
+from recbole_ext.evaluator.list_places import by_place
 from recbole_ext.evaluator.lists import ListTable
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import write_lists, write_ranks
@@ -169,3 +170,12 @@ def test_a_coders_row_stands_beside_the_sasrec_of_its_own_settings(tmp_path):
     )
     with pytest.raises(HarnessError, match="no SASRecSAE on books"):
         ablations.ablations(tmp_path, "books", "uni19")
+
+
+def test_places_are_told_of_each_run_that_kept_them_and_of_no_other(records):
+    text = "\n".join(places.tables(records))
+    assert text.count("| place of the right item | lists |") == 2 and "SASRec" not in text
+    found = by_place(table(0.2, 2), "uni19")
+    assert "ALLMRec, small, toys, uni19, seed 2" in text and f"Hit@1 {found.hit:.4f}" in text
+    one = found.places[4]
+    assert f"| 5 | {one.lists} | {one.hit:.3f} [{one.low:.3f}, {one.high:.3f}] |" in text
