@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
-from benchmarks.saulrec import tables
+from benchmarks.saulrec import ablations, places, tables
 from benchmarks.saulrec.gate import gate_of
 from benchmarks.saulrec.rows import Row, Run, read_rows
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.findings import holm
+from recbole_ext.evaluator.list_places import by_place
 from recbole_ext.evaluator.lists import ListTable
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import write_lists, write_ranks
@@ -137,3 +141,41 @@ def test_seeds_are_one_row_and_values_are_those_of_the_files(records):
     np.testing.assert_allclose(rows[0].hit, np.mean(each, axis=0))
     text = "\n".join(tables.tables(records, "toys", "uni19"))
     assert "sd of seeds" in text and "300 test users" in text
+
+
+def test_a_coders_row_stands_beside_the_sasrec_of_its_own_settings(tmp_path):
+    measures = {"error": 0.25, "live": 0.5, "overlap": 0.125}
+    coder = {"sae_dim": 8, "sae_k": 2, "sae_beta": 0.1, "sae_tied": True, "sae_standardise": True, "coded": "all", "sae_epochs": 3}  # fmt: skip
+    shares = {"SASRec": 0.5, "other": 0.9, "SASRecSAE": 0.4}
+    for name, share in shares.items():
+        params = {"hidden_size": 9 if name == "other" else 8, **(coder if name == "SASRecSAE" else {})}  # fmt: skip
+        model = "SASRec" if name == "other" else name
+        of = record(model, 0.1, {"uni19": share}, params=params, dataset="toys")
+        of = dataclasses.replace(of, measures=measures if name == "SASRecSAE" else {})
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "record.json").write_text(of.to_json())
+        write_ranks(plain(share).runs[0].table, TOKENS, ITEMS, folder / "ranks.parquet")
+    base, rows = ablations.ablations(tmp_path, "toys", "uni19")
+    hits = {name: plain(share).hit for name, share in shares.items()}
+    assert base["Hit@1"] == pytest.approx(hits["SASRec"].mean()) and base["NDCG@10"] == 1
+    (one,) = rows
+    apart = one.differences["Hit@1"].difference
+    assert apart == pytest.approx((hits["SASRecSAE"] - hits["SASRec"]).mean())
+    (line,) = [line for line in ablations.lines_of(base, rows, "t") if line.startswith("| 8 |")]
+    assert "| 0.2500 | 0.5000 | 0.1250 |" in line and f"{apart:+.4f}" in line
+    assert (
+        len({text.count("|") for text in ablations.lines_of(base, rows, "t") if text[:1] == "|"})
+        == 1
+    )
+    with pytest.raises(HarnessError, match="no SASRecSAE on books"):
+        ablations.ablations(tmp_path, "books", "uni19")
+
+
+def test_places_are_told_of_each_run_that_kept_them_and_of_no_other(records):
+    text = "\n".join(places.tables(records))
+    assert text.count("| place of the right item | lists |") == 2 and "SASRec" not in text
+    found = by_place(table(0.2, 2), "uni19")
+    assert "ALLMRec, small, toys, uni19, seed 2" in text and f"Hit@1 {found.hit:.4f}" in text
+    one = found.places[4]
+    assert f"| 5 | {one.lists} | {one.hit:.3f} [{one.low:.3f}, {one.high:.3f}] |" in text

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.saulrec.rows import title_of
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.list_places import ByPlace, by_place
 from recbole_ext.evaluator.lists import ListTable
 from recbole_ext.evaluator.tables import read_tables
@@ -26,16 +28,13 @@ def tables(records: Path) -> list[str]:
         if not isinstance(table, ListTable):
             continue
         for protocol in table.placed:
-            lines += [*told(title_of(record, protocol), by_place(table, protocol)), ""]
+            lines += [*told(_title(record, protocol), by_place(table, protocol)), ""]
     return lines
 
 
-def title_of(record: ResultRecord, protocol: str) -> str:
-    """A run in a few words."""
-    named = [str(record.experiment["model"]), str(record.experiment["dataset"]["name"]), protocol]
-    if "backbone" in record.params:
-        named.insert(1, str(record.params["backbone"]))
-    return f"{', '.join(named)}, seed {record.experiment['seed']} (`{record.run_id}`)"
+def _title(record: ResultRecord, protocol: str) -> str:
+    experiment = record.experiment
+    return f"{title_of(record)}, {experiment['dataset']['name']}, {protocol}, seed {experiment['seed']} (`{record.run_id}`)"
 
 
 def told(title: str, found: ByPlace) -> list[str]:
@@ -60,4 +59,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    try:
+        main(sys.argv[1:])
+    except HarnessError as error:
+        sys.exit(f"error: {error}")

@@ -133,7 +133,7 @@ def read_rows(records: Path, dataset: str, protocol: str) -> list[Row]:
         if record.experiment["dataset"]["name"] != dataset or protocol not in record.metrics:
             continue
         groups[_key(record)].append(_run(path.parent, record, protocol))
-    titles = {key: _title(runs[0].record) for key, runs in groups.items()}
+    titles = {key: title_of(runs[0].record) for key, runs in groups.items()}
     rows = []
     for key, runs in groups.items():
         alike = [other for other in groups if titles[other] == titles[key]]
@@ -164,7 +164,8 @@ def _key(record: ResultRecord) -> tuple[object, ...]:
     return (record.experiment["model"], *told)
 
 
-def _title(record: ResultRecord) -> str:
+def title_of(record: ResultRecord) -> str:
+    """Model, backbone, and the switches that are not at their defaults."""
     name, params = str(record.experiment["model"]), record.params
     file = properties() / "model" / f"{name}.yaml"
     usual = read_yaml(file)["params"] if file.is_file() else {}

@@ -10,6 +10,7 @@ all pairs of a table. A model whose backbone fails the gate is `uninformative`, 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ import numpy as np
 from benchmarks.saulrec.gate import Gate, gate_of
 from benchmarks.saulrec.rows import Row, Run, read_rows
 from recbole_ext.core.arrays import Floats, Ints
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.findings import holm
 from recbole_ext.evaluator.list_places import by_place
 from recbole_ext.evaluator.lists import ListTable
@@ -217,4 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except HarnessError as error:
+        sys.exit(f"error: {error}")

@@ -9,9 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Computed, Stage
 from recbole_ext.model.sasrec import SASRec
 from recbole_ext.model.sequences import Batch, Windows
+from recbole_ext.model.tuned_encoder import TunedEncoder
 
 _KEYS = ("match_dim", "match_items", "match_text", "match_batch_size", "text_encoder")
 """What the stage depends on beside its batches and the stage before."""
@@ -81,7 +83,7 @@ class Matching(nn.Module):
                         functional.softplus(-sign * logit).mean(),
                         functional.mse_loss(z, z_text),
                         functional.mse_loss(r, x),
-                        functional.mse_loss(r_text, text),
+                        functional.mse_loss(r_text, text.detach()),
                     ]
                 )
             )
@@ -95,9 +97,14 @@ class MatchedSASRec(SASRec):
     what is before it, the item p there, and a drawn item q that the user has not; Adam at 1e-4, betas .9 and .98, the last epoch is kept.
     Scores are <o, r_i>, which the recommendation term trains; `scored: table` are SASRec's <o, x_i>.
 
-    Deviations: the text encoder is frozen (`text_encoder`), where the authors tune theirs, so that its vectors are made once; which encoder
+    `text_encoder: finetuned`, as in the authors' code: MiniLM's weights move in the stage `matching` too, by the same optimiser, and are
+    kept with it; a text's vector is a constant where it is to be put together again. Nothing after the stage reads them.
+
+    Deviations: by default the text encoder is frozen, so that its vectors are made once; a tuned one draws no dropout; which encoder
     reads the items is `--encoder`; their chunks of 60 samples never divide a batch of 32 and are left out. Scoring by r is ours.
     """
+
+    tuned: TunedEncoder | None
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -112,6 +119,13 @@ class MatchedSASRec(SASRec):
         self.matching = Matching(
             self.items.embedding_dim, text.shape[1], int(self.match["match_dim"])
         )
+        self.tuned = None
+        if self.match["text_encoder"] == "finetuned":
+            if config["encoder"] != "minilm":
+                raise HarnessError(
+                    f"--text_encoder=finetuned tunes MiniLM, not --encoder={config['encoder']}: --encoder=minilm, or --text_encoder=frozen"
+                )
+            self.tuned = TunedEncoder(["", *dataset.item_texts()], str(self.device))
 
     def stages(self) -> list[Stage | Computed]:
         """SASRec's, then the matching."""
@@ -120,10 +134,12 @@ class MatchedSASRec(SASRec):
             *super().stages(),
             Stage(
                 name="matching",
-                trainable=("matching",),
+                trainable=("matching",) if self.tuned is None else ("matching", "tuned"),
                 loader=Windows(self.user, self.item, self.longest, size, False, self.device),
                 loss=self.matching_loss,
-                fingerprint=self.match,
+                fingerprint=self.match
+                if self.tuned is None
+                else {**self.match, "tuned": self.tuned.identity},
                 epochs=self.match_epochs,
                 learning_rate=self.match_rate,
                 betas=(0.9, 0.98),
@@ -141,9 +157,17 @@ class MatchedSASRec(SASRec):
         found = self.matching.loss(
             states,
             (table[positive], table[negative]),
-            (self.text[positive], self.text[negative]),
+            (self.text_vectors(positive), self.text_vectors(negative)),
         )
         return found.total(float(self.match["match_items"]), float(self.match["match_text"]))
+
+    def text_vectors(self, items: torch.Tensor) -> torch.Tensor:
+        """[B, D] of items' texts."""
+        if self.tuned is not None:
+            found: torch.Tensor = self.tuned(items)
+            return found
+        frozen: torch.Tensor = self.text[items]
+        return frozen
 
     @property
     def item_latents(self) -> torch.Tensor:

@@ -28,7 +28,7 @@ class Bench:
     config: Any
     dataset: Any
     """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, `item_titles` [n_items + 1] (the
-    first is "") when it reads titles, `user_vectors` [n_users + 1, d] or None, and `item_blocks` [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
+    first is "") when it reads titles, `item_texts()` [n_items] or None, `user_vectors` [n_users + 1, d] or None, and `item_blocks` [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
     validation part have but for their test part, the other rows empty. A general model's has `labels` [N], in the order of its interactions, None where there are none, `rows` [N], their places among all
     interactions, and `histories()`, a `data.histories.Histories` of all of those, items counted from 0. Of a model with `whole_histories`
     it holds each training interaction once, by user and then by place; of another sequential one RecBole's prefixes of histories."""
@@ -53,6 +53,7 @@ def prepare(
     scratch: Path,
     item_vectors: npt.NDArray[np.float32] | None = None,
     item_titles: Sequence[str] | None = None,
+    item_texts: Callable[[], Sequence[str]] | None = None,
     user_vectors: npt.NDArray[np.float32] | None = None,
     item_blocks: npt.NDArray[np.int64] | None = None,
 ) -> Bench:
@@ -68,6 +69,7 @@ def prepare(
         scratch: a folder for whatever RecBole insists on creating.
         item_vectors: [n_items, d] text embeddings in item order, or None.
         item_titles: [n_items] in item order, "" where there is none, or None.
+        item_texts: the texts behind `item_vectors`, asked for by a model that encodes them itself.
         user_vectors: [n_users, d] those of what is said of users in words, or None.
         item_blocks: [n_items] ascending, items of one dataset where several are trained on, or None.
     """
@@ -107,6 +109,7 @@ def prepare(
         for part in built:
             if item_titles is not None:
                 part.item_titles = ["", *item_titles]
+            part.item_texts = item_texts
             if item_vectors is not None:
                 part.item_vectors = torch.from_numpy(_padded(item_vectors))
             part.user_vectors = (

@@ -87,6 +87,7 @@ class Setup:
             scratch=self.scratch,
             item_vectors=self.embeddings.vectors if self.embeddings is not None else None,
             item_titles=self.problem.titles[1] if "item_titles" in self.spec.inputs else None,
+            item_texts=lambda: self.problem.texts[1],
             user_vectors=self.user_vectors,
             item_blocks=self.problem.blocks,
         )

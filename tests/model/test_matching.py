@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from recbole_ext.core.errors import HarnessError
 from recbole_ext.model.matching import Matching
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import score_function
@@ -134,3 +135,43 @@ def test_training_it_lowers_each_part_of_its_loss(tiny_path, tmp_path):
             loss = model.matching.loss(model.states(seen, 1)[:, 0], (table[p], table[q]), (text[p], text[q]))  # fmt: skip
         found.append([float(v) for v in (loss.recommendation, loss.items, loss.text)])
     assert all(after < before for before, after in zip(*found, strict=True))
+
+
+def test_a_texts_vector_is_a_constant_where_it_is_put_together_again():
+    torch.manual_seed(0)
+    matching = Matching(5, 9, 4).double()
+    states, p, q = (torch.randn(6, 5, dtype=torch.float64) for _ in range(3))
+    texts = [torch.randn(6, 9, dtype=torch.float64, requires_grad=True) for _ in range(2)]
+    matching.loss(states, (p, q), (texts[0], texts[1])).text.backward()
+    for text in texts:
+        own = text.detach().clone().requires_grad_(True)
+        (matching.text(own)[1] - text.detach()).square().mean().backward()
+        torch.testing.assert_close(text.grad, own.grad)
+
+
+def test_a_tuned_encoder_begins_as_the_frozen_one_and_moves_with_the_matching_only(
+    tiny_path, tmp_path
+):
+    own = {"encoder": "minilm", "text_encoder": "finetuned", "match_epochs": 1}
+    of = make_experiment("MatchedSASRec", "tiny", tiny_path, **{**SMALL, **OWN, **own})
+    made = Training(of, of.embeddings(), tmp_path / "scratch", tmp_path)
+    model, bench = made.build(of.settings.params)
+    with torch.no_grad():
+        found = model.eval().text_vectors(torch.tensor([3, 1, 17, 0]))
+    wanted = bench.dataset.item_vectors[[3, 1, 17, 0]]
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=0)  # batches of other lengths
+    start = {name: value.clone() for name, value in model.state_dict().items()}
+    fitted = made.fit(of.settings.params, "MatchedSASRec")
+    state = fitted.model.state_dict()
+    layers = [name for name in state if name.startswith("tuned.") and "layer:0" in name]
+    assert layers and all(not torch.equal(state[name], start[name]) for name in layers)
+    frozen, _ = fit(tiny_path, tmp_path, match_epochs=1)
+    for name, value in frozen.model.state_dict().items():
+        assert torch.equal(value, state[name]) != name.startswith("matching."), name
+    stages = [json.loads(p.read_text()) for p in tmp_path.glob(".stages/*/stage.json")]
+    assert sorted(one["stage"] for one in stages) == ["collaborative", "matching", "matching"]
+
+
+def test_only_minilm_is_tuned(tiny_path, tmp_path):
+    with pytest.raises(HarnessError, match="tunes MiniLM, not --encoder=hash:16"):
+        fit(tiny_path, tmp_path, text_encoder="finetuned")
