@@ -31,7 +31,7 @@ Commands (run is the default):
             official files, data build NAME makes the dataset from them and compares it with what was published,
             data queries NAME --output=FILE makes queries in words from the items' descriptions, or
             with --writer=lm:MODEL (lm:smollm2 needs no network) has a language model write them from the titles
-            (--device=cpu: not on the GPU)
+            (--device=cpu: not on the GPU; --ask=about: for a small one)
   show      top items of a user from a finished run: show --model=EASE --dataset=ml-100k --user=196; of a model of single pairs the
             user's test rows, and what it asks a language model about each; a model that offers
             intention also takes --query="..." --alpha=0.5, and --queries=FILE for HR@5 and NDCG@5 over alpha; one that offers

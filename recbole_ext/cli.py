@@ -366,20 +366,26 @@ def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
     from recbole_ext.core.environment import chosen_device
     from recbole_ext.core.values import parse_value
     from recbole_ext.data.load import load_dataset
-    from recbole_ext.explain.intention import queries_by, queries_from_descriptions, write_queries
+    from recbole_ext.explain.intention import (
+        ASKED,
+        queries_by,
+        queries_from_descriptions,
+        write_queries,
+    )
     from recbole_ext.text.writer import make_writer
 
     path = as_path(arguments.take("output")) or Path(f"{dataset.name}.queries.csv")
     writer = arguments.take("writer")
-    if writer is None and {"device", "trust_remote_code"} & set(arguments.options):
-        raise HarnessError("--device and --trust_remote_code are of a --writer=lm:NAME")
+    if writer is None and {"device", "trust_remote_code", "ask"} & set(arguments.options):
+        raise HarnessError("--device, --trust_remote_code and --ask are of a --writer=lm:NAME")
+    ask = one_of("--ask", arguments.take("ask") or ASKED[0], ASKED)
     device = chosen_device(arguments.take("device") or "auto") if writer else "cpu"
     trusted = parse_value(
         "trust_remote_code", arguments.take("trust_remote_code") or "false", False
     )
     data = load_dataset(dataset, dataset_settings(dataset.options, arguments.options))
     if writer:
-        made = queries_by(make_writer(writer, device, trusted), data)
+        made = queries_by(make_writer(writer, device, trusted), data, ask)
     else:
         made = queries_from_descriptions(data)
     write_queries(made, path)

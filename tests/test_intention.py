@@ -229,6 +229,29 @@ def test_a_model_writes_queries_in_the_first_person_or_none(tiny_path):
     assert queries_by(silent, data) == [] and {seed for _, seed in silent.asked} == {None, 0, 1, 2}
 
 
+def test_a_model_that_repeats_what_it_was_asked_has_said_nothing(tiny_path):
+    data = make_experiment("Pop", "tiny", tiny_path).problem.data
+    copied = (
+        "i need something for long hikes that keeps my tea hot all day, and does not leak in my bag"
+    )
+    assert queries_by(Says(copied, "For my {}"), data)[0] == ("i0", "For my lamp")
+    assert queries_by(Says(copied), data) == []
+
+
+def test_a_model_that_says_what_an_item_is_about_is_quoted_without_the_title(tiny_path):
+    class Knows:
+        name = "lm:stub"
+
+        def write(self, prompts, seed=None):
+            for prompt in prompts:
+                (title,) = re.findall(r'what is "(.*)" about', prompt)
+                yield f"{title} is a story of two rivals" if title.endswith(" 0") else "A story."
+
+    data = make_experiment("Pop", "tiny", tiny_path).problem.data
+    found = queries_by(Knows(), data, "about")
+    assert found == [("i0", "I am looking for is a story of two rivals")]
+
+
 def test_options_of_queries_are_not_those_of_a_card(tiny_path, capsys):
     for option in ("--output=x.csv", "--writer=lm:x"):
         assert main(["data", "card", "tiny", f"--data-path={tiny_path}", option]) == 2

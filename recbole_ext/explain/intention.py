@@ -37,6 +37,8 @@ K = 5
 _LONGEST = 40
 """Words of a query that is made from a description."""
 _TRIES = 3
+_RUN = 6
+"""Words in a row that are no accident."""
 _PROMPT = """\
 Someone is looking for a certain item without knowing its name. Write what they would say, in one sentence and in the first
 person, without the name.
@@ -45,6 +47,10 @@ QUERY: I need something for long hikes that keeps my tea hot all day and does no
 ITEM: {}
 QUERY:"""
 """One shot, as in the paper's figure 7."""
+_ABOUT = 'In one sentence, what is "{}" about?'
+"""What a model is asked that is too small for the other."""
+ASKED = ("query", "about")
+"""What a writer is asked for."""
 
 
 class QueryFile(TableFile):
@@ -95,10 +101,16 @@ def queries_from_descriptions(data: Interactions) -> list[tuple[str, str]]:
     return [(token, query) for token, *texts in items if (query := query_of(*texts))]
 
 
-def queries_by(writer: Writer, data: Interactions) -> list[tuple[str, str]]:
+def queries_by(writer: Writer, data: Interactions, ask: str = "query") -> list[tuple[str, str]]:
     """(item token, query) of each item with a title, written by a language model as the paper's are.
 
-    What is not in the first person is asked for again, drawn, and left out after three times.
+    What is not in the first person, or is the example that the model was given, is asked for again, drawn, and left out after three times.
+
+    Args:
+        writer: the model.
+        data: with titles.
+        ask: `query`, as the paper asks; or `about`, ours for small models, which repeat the example: what the item is about, of which a
+            query is made as of a description (`query_of`).
 
     Raises:
         HarnessError: the dataset has no titles.
@@ -106,18 +118,29 @@ def queries_by(writer: Writer, data: Interactions) -> list[tuple[str, str]]:
     titles = dict(zip(data.item_tokens, _column(data, "Title"), strict=True))
     without = [token for token, title in titles.items() if title.strip()]
     queries: dict[str, str] = {}
+    asked, taken = (_PROMPT, _spoken) if ask == "query" else (_ABOUT, query_of)
     with progress(f"queries by {writer.name}", len(without)) as advance:
         for seed in (None, *range(_TRIES)):
-            prompts = [_PROMPT.format(titles[token]) for token in without]
+            prompts = [asked.format(titles[token]) for token in without]
             for token, text in zip(without, writer.write(prompts, seed), strict=True):
-                query = text.removeprefix("QUERY:").strip().strip('"')
-                if re.search(r"\b(I|I'm|I'd|my|me)\b", query):
+                if (query := taken(titles[token], text)) is not None:
                     queries[token] = query
                     advance(1)
             without = [token for token in without if token not in queries]
             if not without:
                 break
     return sorted(queries.items())
+
+
+def _spoken(_: str, text: str) -> str | None:
+    """What a model said, if that is a query: in the first person, and without a run of words of what it was asked."""
+    query = text.removeprefix("QUERY:").strip().strip('"')
+    if not re.search(r"\b(I|I'm|I'd|my|me)\b", query):
+        return None
+    words, asked = (re.findall(r"\w+", said.casefold()) for said in (query, _PROMPT))
+    whole = f" {' '.join(asked)} "
+    runs = (words[start : start + _RUN] for start in range(max(1, len(words) - _RUN + 1)))
+    return None if any(f" {' '.join(run)} " in whole for run in runs) else query
 
 
 def write_queries(queries: Sequence[tuple[str, str]], path: Path) -> None:
