@@ -54,6 +54,10 @@ setup(
         "colorama>=0.4.4",
     ],
     extras_require={
+        # What --track and --energy ask for; nothing else needs them.
+        "mlflow": ["mlflow>=3"],
+        "wandb": ["wandb>=0.25"],
+        "energy": ["codecarbon>=3"],
         "test": [
             "pytest>=8",
             "pytest-benchmark>=5",
@@ -63,7 +67,7 @@ setup(
             "ruff",
             "mypy",
             "import-linter>=2.3",
-        ]
+        ],
     },
     entry_points={"console_scripts": ["recbole-bench=recbole_ext.__main__:run"]},
 )

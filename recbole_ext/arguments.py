@@ -65,13 +65,15 @@ Options of run:
   --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
   --suite=NAME         every run listed in benchmarks/suites/NAME.yaml (board: the committed leaderboard; l3ae)
   --records=DIR        where runs go (default runs/)
+  --track=NAME         write what was asked, validation and results to mlflow, wandb (packages of their own) or tensorboard too
+  --energy             measure the energy of a run by codecarbon (a package of its own): kWh in the record
   --force              run again what is finished
   --json               print the records as JSON lines on standard output
   --KEY=VALUE          any key of the model, dataset or protocol (see `list MODEL`); --MODEL.KEY=VALUE for one model
 """
 
 FLAGS = (
-    "force", "json", "tune", "resume", "publish", "check", "allow-pickle", "interpretability", "steering", "labels"
+    "force", "json", "tune", "resume", "publish", "check", "allow-pickle", "interpretability", "steering", "labels", "energy"
 )  # fmt: skip
 COMMANDS = ("run", "sweep", "board", "data", "show", "list", "doctor")
 

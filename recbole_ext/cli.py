@@ -95,6 +95,10 @@ def _sweep(arguments: Arguments) -> int:
         raise HarnessError("--threads of a sweep are its --cpus-per-trial")
     arguments.options["threads"] = str(cluster.cpus)
     arguments.flags.discard("resume")
+    if "energy" in arguments.flags:
+        raise HarnessError(
+            "sweep measures no energy, its trials run in processes of their own; run --tune does"
+        )
     scheduler = one_of("--scheduler", arguments.take("scheduler") or "none", ("none", "asha"))
     searcher = one_of("--searcher", arguments.take("searcher") or "random", ("random", "optuna"))
     if searcher == "optuna" and trials is None:
@@ -118,15 +122,24 @@ def _run_one(
 
     With a cluster its trials run there first, `how` says in which way those of models that train by epoch.
     """
+    from recbole_ext.core.energy import check_energy
     from recbole_ext.pipeline.plan import plan
 
     records = Path(arguments.take("records") or "runs").expanduser()
+    track, energy = arguments.take("track"), "energy" in arguments.flags
+    arguments.flags.discard("energy")
+    if track is not None:
+        from recbole_ext.pipeline.tracking import check_track
+
+        check_track(track)
+    if energy:
+        check_energy()
     asked = plan(arguments, how)
     experiments, problem = asked.experiments, asked.problem
 
     from recbole_ext.core.progress import say
     from recbole_ext.experiment import check_memory, check_served
-    from recbole_ext.pipeline.execute import execute, finished
+    from recbole_ext.pipeline.execute import Beside, execute, finished
 
     # Everything is checked before anything is run: data, text and encoder of every model.
     force = "force" in arguments.flags
@@ -151,7 +164,7 @@ def _run_one(
             )
         elif asked.tuned and experiment.space is None:
             say(f"{model}: no search space, run untuned")
-        record = execute(experiment, records, force)
+        record = execute(experiment, records, force, Beside(track, energy))
         done.append(record)
         headline, value = record.experiment["valid_metric"], record.validation["value"]
         if experiment in waiting and value is None:

@@ -112,7 +112,7 @@ _SCHEMA = {
     # encoder, and there are no fields where vectors came from a file. `user_profiles`, where users have text vectors: a file's name,
     # or the mean of the training items.
     "text": Maybe({"encoder?": str, "fields": {}}),
-    # fit_seconds, evaluate_seconds, encode_seconds, peak_memory_mb, parameters, epochs.
+    # fit_seconds, evaluate_seconds, encode_seconds, peak_memory_mb, parameters, epochs; energy_kwh where it was measured.
     "cost": {"*": Maybe(float)},
     # Where it ran; with `platform` and `git` (commit or null).
     "environment": {"python": str, "cpu": str, "device": str, "packages": {"*": str}},

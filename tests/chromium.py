@@ -45,6 +45,7 @@ class Browser:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self._call(f"{domain}.enable")
+        self._call("Performance.enable", timeDomain="threadTicks")
 
     def _call(self, method: str, **params: Any) -> dict[str, Any]:
         self._number += 1
@@ -91,6 +92,11 @@ class Browser:
         found = self._call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)  # fmt: skip
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def processor(self) -> float:
+        """Seconds that the page's main thread has worked since it was opened, not counting what it waited for."""
+        found = {of["name"]: of["value"] for of in self._call("Performance.getMetrics")["metrics"]}
+        return float(found["TaskDuration"])
 
     def press(self, key: str, shift: bool = False) -> None:
         about = {"key": key, "windowsVirtualKeyCode": _KEYS[key], "modifiers": 8 if shift else 0}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import datetime
 import errno
 import time
+from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from recbole_ext.core import environment
+from recbole_ext.core.energy import Meter
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import locked, write_atomically
 from recbole_ext.core.progress import say
@@ -21,6 +24,7 @@ from recbole_ext.evaluator.tables import FILES, Tables
 from recbole_ext.evaluator.warmth import summarise_parts
 from recbole_ext.experiment import Experiment
 from recbole_ext.pipeline.scored import by_model, by_run_file
+from recbole_ext.pipeline.tracking import Tracker, tracking
 from recbole_ext.results import LeftAlone, ResultRecord, read_record
 from recbole_ext.trainer.checkpoint import save_weights
 
@@ -64,7 +68,19 @@ def finished(experiment: Experiment, records: Path, force: bool = False) -> Resu
     return None if force else record
 
 
-def execute(experiment: Experiment, records: Path, force: bool = False) -> ResultRecord:
+@dataclass(frozen=True)
+class Beside:
+    """What is done beside a run and changes nothing of it."""
+
+    track: str | None = None
+    """Kind of tracking, see `pipeline/tracking.py`."""
+    energy: bool = False
+    """Whether the energy is measured, see `core/energy.py`."""
+
+
+def execute(
+    experiment: Experiment, records: Path, force: bool = False, beside: Beside | None = None
+) -> ResultRecord:
     """Run, unless it has been run, and write `records/<run_id>/`.
 
     A lock on the id makes a second process wait and then find the first one's result. The record is written last, so
@@ -79,7 +95,9 @@ def execute(experiment: Experiment, records: Path, force: bool = False) -> Resul
         ) from None
     try:
         with locked(records / ".locks" / f"{experiment.run_id}.lock", "this run"):
-            return finished(experiment, records, force) or _run(experiment, folder)
+            return finished(experiment, records, force) or _run(
+                experiment, folder, beside or Beside()
+            )
     except OSError as error:
         if error.errno not in _UNWRITABLE:
             raise
@@ -89,14 +107,26 @@ def execute(experiment: Experiment, records: Path, force: bool = False) -> Resul
         ) from None
 
 
-def _run(experiment: Experiment, folder: Path) -> ResultRecord:
+def _run(experiment: Experiment, folder: Path, beside: Beside) -> ResultRecord:
+    with (
+        tracking(beside.track, experiment, folder.parent) as tracker,
+        Meter() if beside.energy else nullcontext() as meter,
+    ):
+        record = _measured(experiment, folder, tracker, meter)
+        tracker.finished(record)
+    return record
+
+
+def _measured(
+    experiment: Experiment, folder: Path, tracker: Tracker, meter: Meter | None
+) -> ResultRecord:
     import torch
 
     settings, problem = experiment.settings, experiment.problem
     torch.set_num_threads(settings.run["threads"])
     environment.reset_peak_memory()
     scored = (
-        by_model(experiment, folder.parent)
+        by_model(experiment, folder.parent, tracker)
         if experiment.run_file is None
         else by_run_file(experiment)
     )
@@ -116,6 +146,7 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
     if scored.model is not None and settings.run["save_weights"]:
         flags += _save_weights(scored.model, weights)
     value = scored.value
+    used = meter.read() if meter else None
     record = ResultRecord(
         run_id=experiment.run_id,
         experiment=experiment.describe(),
@@ -140,6 +171,7 @@ def _run(experiment: Experiment, folder: Path) -> ResultRecord:
             **scored.cost,
             "evaluate_seconds": round(seconds, 3),
             "peak_memory_mb": environment.peak_memory_mb(),
+            **({} if used is None else {"energy_kwh": used}),
         },
         environment=environment.describe(settings.run["device"]),
         flags=flags,

@@ -15,6 +15,7 @@ from recbole_ext.evaluator.lists import ListTable, rule_measures
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.tables import Tables
 from recbole_ext.experiment import Experiment
+from recbole_ext.pipeline.tracking import Tracker
 from recbole_ext.pipeline.training import Training, full_tables, score_test
 from recbole_ext.text import Embeddings
 from recbole_ext.trainer.setup import Fitted
@@ -55,8 +56,8 @@ def by_run_file(experiment: Experiment) -> Scored:
     return Scored(tables, time.perf_counter() - begun, {}, flags=flags)
 
 
-def by_model(experiment: Experiment, records: Path) -> Scored:
-    """Embed, tune, fit and rank; trials are kept below `records`."""
+def by_model(experiment: Experiment, records: Path, tracker: Tracker) -> Scored:
+    """Embed, tune, fit and rank; trials are kept below `records`, and trials and validations told to a tracker."""
     settings = experiment.settings
     embeddings = experiment.embeddings()
     origin = experiment.origin
@@ -67,9 +68,10 @@ def by_model(experiment: Experiment, records: Path) -> Scored:
         if experiment.space is not None:
             found = training.search_once(experiment.space, records)
             params.update(found.best)
+            tracker.searched(found.trials)
             tuning = _told(found, settings.evaluation["valid_metric"], experiment.space.searcher)
         begun = time.perf_counter()
-        fitted = training.fit(params, experiment.model.name)
+        fitted = training.fit(params, experiment.model.name, tracker.validated)
         final = experiment.final
         if final is not experiment:
             again = Training(final, embeddings, Path(scratch), records)

@@ -249,6 +249,26 @@ def test_the_command_line_makes_a_page_of_some_models_and_leaves_damage_out(tmp_
     assert {row["model"] for row in held(path.read_text("utf-8"))["rows"]} == {"A", "B"}
 
 
+def test_a_page_names_what_it_cannot_trust_and_takes_of_one_run_the_latest(tmp_path, capsys):
+    folder = written(tmp_path / "records", BOARD[:2])
+    other = replace(BOARD[0], created="2027-01-01T00:00:00+00:00", flags=["the later one"])
+    (folder / "again").mkdir()
+    (folder / "again" / f"{other.run_id}.json").write_text(other.to_json())
+    changed = replace(BOARD[3], params={"p": 2}, experiment=BOARD[3].experiment | {"seed": 7})
+    (folder / f"{changed.run_id}.json").write_text(changed.to_json())
+    newer = BOARD[4].to_json().replace('"schema": 1', '"schema": 2')
+    (folder / f"{BOARD[4].run_id}.json").write_text(newer)
+    path = tmp_path / "board.html"
+    assert main(["board", f"--html={path}", f"--records={folder}"]) == 0
+    told = capsys.readouterr()
+    assert "2 rows of 2 records" in told.out
+    lines = told.err.strip().splitlines()
+    assert len(lines) == 2 and all(line.startswith("left out: ") for line in lines)
+    assert sum("run_id does not match its content" in line for line in lines) == 1
+    assert sum("schema 2 is newer than 1; update recbole_ext" in line for line in lines) == 1
+    assert held(path.read_text("utf-8"))["rows"][0]["remarks"] == ["the later one"]
+
+
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
@@ -432,6 +452,22 @@ def test_the_address_is_the_view(tab, opened):
     assert tab.js(MODELS) == ["A", "B", "C", "D", HOSTILE]
 
 
+def test_energy_is_a_column_where_a_record_has_it(tab, tmp_path):
+    heads = "document.getElementById('heads').textContent"
+    assert "Energy" not in tab.js(heads)
+    used = replace(BOARD[0], cost=BOARD[0].cost | {"energy_kwh": 0.000123456})
+    write_page(page_of([used, *BOARD[1:]], Analysis()), tmp_path / "board.html")
+    tab.requests.clear()
+    tab.open("about:blank#")
+    tab.open((tmp_path / "board.html").as_uri())
+    tab.requests.clear()
+    assert "Energy, Wh" in tab.js(heads)
+    cells = "[...document.querySelectorAll('tr.row')].map(e => e.children[8].textContent)"
+    assert tab.js(cells) == ["0.12", "–", "–", "–"]
+    tab.click("[data-sort=energy]")
+    assert tab.js(MODELS)[0] == "A" and tab.js(SORTED) == [["energy", "ascending"]]
+
+
 def test_charts_say_places_and_open_rows(tab):
     marks = "[...document.querySelectorAll('#bump .mark')].map(e => e.getAttribute('aria-label'))"
     said = tab.js(marks)
@@ -471,12 +507,24 @@ def test_a_screen_reader_finds_names_and_headers(tab):
     assert tab.js("document.getElementById('told').role") == "status"
 
 
+def test_what_is_printed_in_a_button_is_in_its_name(tab):
+    """For those who say what they see: axe's `label-content-name-mismatch`."""
+    marks = "[...document.querySelectorAll('.mark')].map(e => [e.textContent.replace('…', ''), e.getAttribute('aria-label')])"
+    found = tab.js(marks)
+    assert len(found) == 9 and all(printed in name for printed, name in found)
+    assert tab.js("[...document.querySelectorAll('.beside')].map(e => e.textContent)")[:2] == ["13 A", "22 B"]  # fmt: skip
+    tab.click(".beside text:last-child")
+    assert tab.js("document.querySelector('tr.open th').textContent") == "A"
+
+
 def test_every_published_place_is_shown_under_every_protocol_on_a_phone(opened, published_page, tmp_path):  # fmt: skip
     tab, _ = opened
     write_page(published_page, tmp_path / "board.html")
     tab.size(360, 740, phone=True)
     tab.open("about:blank#")
     tab.open((tmp_path / "board.html").as_uri())
+    assert tab.js("document.querySelectorAll('tr.row').length") > 5
+    assert 0 < tab.processor() < 1  # the first table is there within a second of work
     for number, place in enumerate(published_page.places):
         choose(tab, "data-set", place.key)
         there = {p for row in published_page.rows if row.place == number for p in row.numbers}

@@ -181,7 +181,7 @@ def _cost(row: Row) -> dict[str, float]:
     for name in sorted({name for record in row.records for name in record.cost}):
         values = [r.cost[name] for r in row.records if r.cost.get(name) is not None]
         if values:
-            found[name] = round(fmean(values), 3)
+            found[name] = round(fmean(values), 9 if name == "energy_kwh" else 3)
     if row.first.tuning is not None:
         found["tune_seconds"] = round(float(row.first.tuning["seconds"]), 3)
     return found

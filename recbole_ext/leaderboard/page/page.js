@@ -118,6 +118,7 @@
     { key: "points", head: "Tuned points", number: true, roomy: true, falling: true, of: (row) => row.points },
     { key: "seeds", head: "Seeds", number: true, roomy: true, falling: true, of: (row) => row.seeds },
     { key: "seconds", head: "Tune and fit", number: true, of: (row) => row.seconds, shown: (row) => [row.seconds === null ? "–" : inSeconds(row.seconds)] },
+    { key: "energy", head: "Energy, Wh", number: true, roomy: true, of: (row) => (row.cost.energy_kwh === undefined ? null : 1000 * row.cost.energy_kwh), shown: (row) => [row.cost.energy_kwh === undefined ? "–" : String(Number((1000 * row.cost.energy_kwh).toPrecision(2)))], when: () => rows.some((row) => inPlace(row) && row.cost.energy_kwh !== undefined) },
     { key: "table", head: "Table", roomy: true, long: true, of: (row) => row.table, shown: (row) => [named(short(row.table, 60))], when: () => state.all },
   ];
   const headOf = (column) => (typeof column.head === "function" ? column.head() : column.head);
@@ -253,7 +254,7 @@
     if (state.metric !== SAMPLED && under.length) panel(`${headingOf(SAMPLED)}, under each protocol`, pairs(under.map((name) => [name, shown(row, name, SAMPLED)])));
     const settings = Object.entries(row.params);
     panel("Parameters", settings.length ? pairs(settings) : make("p", "note", "It has none."));
-    panel("Cost", pairs([...Object.entries(row.cost).map(([what, value]) => [what.replaceAll("_", " "), value.toLocaleString("en")]), ["on", row.environment]]));
+    panel("Cost", pairs([...Object.entries(row.cost).map(([what, value]) => [what.replaceAll("_", " "), value.toLocaleString("en", { maximumSignificantDigits: 9 })]), ["on", row.environment]]));
     const [selector, best] = row.validation;
     const trials = row.points === null ? "Nothing was tuned." : `${counted(row.points, "point")} tried on validation.`;
     panel("Choice", make("p", "note", `${trials} ${best === null ? "" : `${selector} on validation: ${best.toFixed(4)}.`}`), ...(row.curve.length > 1 ? [curve(row)] : []));
@@ -322,7 +323,7 @@
     const x = (i) => left + ((width - left - right) * i) / (place.orders.length - 1);
     const ordered = [...pool].sort((a, b) => stand[0].get(a) - stand[0].get(b));
     const parts = place.orders.map((name, i) => draw("text", { x: x(i), y: 20, "text-anchor": "middle" }, name));
-    const lines = ordered.map((row) => {
+    const lines = ordered.flatMap((row) => {
       const points = place.orders.map((_, i) => `${x(i)} ${placed(row, i)}`);
       const way = `M${points.join("L")}`;
       const label = (i, anchor, shift, text) => draw("text", { x: x(i) + shift, y: placed(row, i) + 4, "text-anchor": anchor }, text);
@@ -331,13 +332,16 @@
       const told = turned.slice(0, 3).map((swap) => `by ${swap.protocol} ${rows[swap.first].label} falls below ${rows[swap.second].label} (full ${pOf(swap.full)}, here ${pOf(swap.here)})`);
       const more = turned.length > 3 ? [`and ${turned.length - 3} more pairs`] : [];
       const said = [`${row.label}: ${place.orders.map((name, i) => `place ${stand[i].get(row)} by ${name}`).join(", ")}`, ...told, ...more].join("; ");
-      return mark(
+      const line = mark(
         "bump", row, colourOf(row), said,
         draw("path", { d: way, class: "wide" }), draw("path", { d: way, "stroke-width": 2 }),
         ...place.orders.map((_, i) => draw("circle", { cx: x(i), cy: placed(row, i), r: 4 })),
-        label(0, "end", -10, `${short(row.label, narrow ? 14 : 23)} ${stand[0].get(row)}`),
-        label(last, "start", 10, narrow ? String(stand[last].get(row)) : `${stand[last].get(row)} ${short(row.label, 23)}`),
+        label(0, "end", -30, short(row.label, narrow ? 14 : 23)),
       );
+      // What is printed within a button is to be in its name: places, and the name again, stand beside it.
+      const beside = draw("g", { class: "beside", "aria-hidden": "true", style: `color: ${colourOf(row)}` }, label(0, "end", -10, String(stand[0].get(row))), label(last, "start", 10, narrow ? String(stand[last].get(row)) : `${stand[last].get(row)} ${short(row.label, 23)}`));
+      for (const kind of ["click", "pointerenter"]) beside.addEventListener(kind, () => line.dispatchEvent(new Event(kind)));
+      return [line, beside];
     });
     const height = top + step * ordered.length;
     // Coloured lines lie above grey ones; the order of the keyboard is that of full ranking.
