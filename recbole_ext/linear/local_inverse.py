@@ -117,8 +117,8 @@ def exact_inverse(gram: SparseGram, ridge: float) -> tuple[sp.csr_matrix, npt.ND
     return sp.csr_matrix(whole, p.shape), p.diagonal().astype(np.float64)
 
 
-def block_grams(gram: SparseGram, pattern: Pattern) -> npt.NDArray[np.float64]:
-    """[B, k, k] G among the items of each row of a pattern [B, k]; nothing at a place without an item."""
+def block_grams(gram: SparseGram, pattern: Pattern) -> npt.NDArray[np.float32]:
+    """[B, k, k] G among the items of each row of a pattern [B, k]; nothing at a place without an item. Exact below 2^24."""
     many, k = pattern.shape
     place = np.flatnonzero(pattern.ravel() != NONE)
     items = pattern.ravel()[place]
@@ -137,12 +137,12 @@ def block_grams(gram: SparseGram, pattern: Pattern) -> npt.NDArray[np.float64]:
     starts = np.flatnonzero(np.concatenate([[True], user[1:] != user[:-1]])[: len(user)])
     cells = np.ones(len(row), np.float32), row.astype(np.int32), np.append(starts, len(row))
     by_user = sp.csr_matrix(cells, (len(starts), len(place)))
-    pairs = (by_user.T.tocsr() @ by_user).tocoo()
-    out = np.zeros((many, k, k))
-    one, two = place[pairs.row], place[pairs.col]
-    out[one // k, one % k, two % k] = pairs.data
-    out[place // k, place % k, place % k] = gram.counts[items]
-    return out
+    pairs = by_user.T.tocsr() @ by_user
+    out = np.zeros(many * k * k, np.float32)
+    column = place % k
+    out[np.repeat(place * k, np.diff(pairs.indptr)) + column[pairs.indices]] = pairs.data
+    out[place * k + column] = gram.counts[items]
+    return out.reshape(many, k, k)
 
 
 def _first_columns(a: torch.Tensor, ridge: float) -> torch.Tensor:
