@@ -13,7 +13,7 @@ What else there is. SANSA (Spišák et al., RecSys 2023): an incomplete Cholesky
 dense and may meet a pivot that is not positive, and then a residual-minimising inverse of it. Steck (NeurIPS 2019): blocks of items that
 overlap, near to what is done here, by approximation. A factor of the inverse, P ≈ WᵀW (Kolotilina, Yeremin, SIAM J. Matrix Anal. Appl.
 1993; Schäfer, Katzfuss, Owhadi, SIAM J. Sci. Comput. 2021), by the same small blocks: symmetric and positive definite, nearer to the
-exact P in few entries where XᵀX is dense, less near where it is not, and x WᵀW passes through all that a popular item is a neighbour
+exact ranking in few entries where XᵀX is dense, less steady elsewhere, and x WᵀW passes through all that a popular item is a neighbour
 of (docs/l3ae.md has the comparison).
 
 Our choice is the pattern: the items with the largest |G_ij| / √((G_ii + 3)(G_jj + 3)). Without the 3, a shrinkage, items of a user or
