@@ -22,7 +22,10 @@ two are everyone's nearest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +37,8 @@ from recbole_ext.linear.ridge import gram as dense_gram
 from recbole_ext.linear.ridge import ridge_inverse_
 from recbole_ext.linear.sparse_gram import SparseGram
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 Pattern = npt.NDArray[np.int32]
 NONE = -1
 """A place of a pattern without an item."""
@@ -89,12 +94,17 @@ def local_inverse(
     diagonal = np.empty(len(pattern))
     entries = np.array([gram.counts[row[row != NONE]].sum() for row in pattern])
     order = np.argsort(length, kind="stable")  # Patterns of one length fill their blocks
-    for first, last in _blocks(np.maximum(entries, length**2)[order], _NUMBERS):
-        columns = order[first:last]
-        part = pattern[columns, : length[columns[-1]]]
-        a = torch.from_numpy(block_grams(gram, part)).to(gram.device, gram.dtype)
+    blocks = _blocks(np.maximum(entries, length**2)[order], _NUMBERS)
+
+    def counted(block: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        columns = order[slice(*block)]
+        return columns, block_grams(gram, pattern[columns, : length[columns[-1]]])
+
+    # Factors have threads of their own; counting takes longer, and has them here.
+    for columns, counts in _ahead(counted, blocks, torch.get_num_threads()):
+        a = torch.from_numpy(counts).to(gram.device, gram.dtype)
         p = _first_columns(a, ridge).cpu().numpy()
-        values[columns, : part.shape[1]] = p
+        values[columns, : p.shape[1]] = p
         diagonal[columns] = p[:, 0]
     indptr = np.concatenate([[0], np.cumsum(length)])
     by_columns = sp.csc_matrix((values[there], pattern[there], indptr), (len(pattern),) * 2)
@@ -166,6 +176,21 @@ def _too_small(ridge: float, dtype: torch.dtype) -> HarnessError:
     return HarnessError(
         f"λ = {ridge:g} is too small for a factor of XᵀX + λI in {name}: raise the regularisation{wider}"
     )
+
+
+def _ahead(work: Callable[[_T], _R], tasks: Iterable[_T], threads: int) -> Iterator[_R]:
+    """What becomes of each task, in their order; as many as there are threads are worked at meanwhile, none with one."""
+    if threads == 1:
+        yield from map(work, tasks)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[_R]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _blocks(work: npt.NDArray[np.float64], most: int) -> Iterator[tuple[int, int]]:

@@ -10,6 +10,7 @@ import torch
 from recbole_ext.core import memory
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.experiment import check_memory
+from recbole_ext.model import linear_autoencoder
 from recbole_ext.pipeline.training import Training
 from recbole_ext.trainer.checkpoint import save_weights
 from tests.problems import make_experiment, train
@@ -77,6 +78,20 @@ def test_a_family_scores_like_separate_fits(model, tiny_path, tmp_path):
             np.testing.assert_allclose(found, alone.scores_of(users.numpy()), atol=2e-5)
             seen += 1
     assert seen == len(GRIDS[model])
+
+
+@pytest.mark.parametrize("model", ["L3AE", "LLMCEASE", "LLMAddEASE", "SemanticEASE"])
+def test_very_many_vectors_are_held_in_float32(model, tiny_path, tmp_path, monkeypatch):
+    given = {"SemanticEASE": {**TEXT, "reg_f": 2}}.get(model) or {**SIDED[model], "side": "sparse"}
+    found = []
+    for size in (linear_autoencoder._THIN, 1):
+        monkeypatch.setattr(linear_autoencoder, "_THIN", size)
+        monkeypatch.setattr(linear_autoencoder, "_ITEMS", 7)  # blocks within 31
+        made = train(make_experiment(model, "tiny", tiny_path, **given), tmp_path).model
+        found.append((made.semantics.f.dtype, scores(made)))
+    (wide, a), (narrow, b) = found
+    assert (wide, narrow) == (torch.float64, torch.float32)
+    assert float((a - b).abs().max()) < 1e-4 * float(a.max() - a.min())
 
 
 def test_auto_is_sparse_where_nothing_dense_fits_and_saved_weights_stay_so(
