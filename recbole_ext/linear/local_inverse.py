@@ -13,7 +13,7 @@ What else there is. SANSA (Spišák et al., RecSys 2023): an incomplete Cholesky
 dense and may meet a pivot that is not positive, and then a residual-minimising inverse of it. Steck (NeurIPS 2019): blocks of items that
 overlap, near to what is done here, by approximation. A factor of the inverse, P ≈ WᵀW (Kolotilina, Yeremin, SIAM J. Matrix Anal. Appl.
 1993; Schäfer, Katzfuss, Owhadi, SIAM J. Sci. Comput. 2021), by the same small blocks: symmetric and positive definite, nearer to the
-exact P in few entries where XᵀX is dense, less near where it is not, and x WᵀW passes through all that a popular item is a neighbour
+exact ranking in few entries where XᵀX is dense, less steady elsewhere, and x WᵀW passes through all that a popular item is a neighbour
 of (docs/l3ae.md has the comparison).
 
 Our choice is the pattern: the items with the largest |G_ij| / √((G_ii + 3)(G_jj + 3)). Without the 3, a shrinkage, items of a user or
@@ -22,7 +22,10 @@ two are everyone's nearest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +37,8 @@ from recbole_ext.linear.ridge import gram as dense_gram
 from recbole_ext.linear.ridge import ridge_inverse_
 from recbole_ext.linear.sparse_gram import SparseGram
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 Pattern = npt.NDArray[np.int32]
 NONE = -1
 """A place of a pattern without an item."""
@@ -89,12 +94,17 @@ def local_inverse(
     diagonal = np.empty(len(pattern))
     entries = np.array([gram.counts[row[row != NONE]].sum() for row in pattern])
     order = np.argsort(length, kind="stable")  # Patterns of one length fill their blocks
-    for first, last in _blocks(np.maximum(entries, length**2)[order], _NUMBERS):
-        columns = order[first:last]
-        part = pattern[columns, : length[columns[-1]]]
-        a = torch.from_numpy(block_grams(gram, part)).to(gram.device, gram.dtype)
+    blocks = _blocks(np.maximum(entries, length**2)[order], _NUMBERS)
+
+    def counted(block: tuple[int, int]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+        columns = order[slice(*block)]
+        return columns, block_grams(gram, pattern[columns, : length[columns[-1]]])
+
+    # Factors have threads of their own; counting takes longer, and has them here.
+    for columns, counts in _ahead(counted, blocks, torch.get_num_threads()):
+        a = torch.from_numpy(counts).to(gram.device, gram.dtype)
         p = _first_columns(a, ridge).cpu().numpy()
-        values[columns, : part.shape[1]] = p
+        values[columns, : p.shape[1]] = p
         diagonal[columns] = p[:, 0]
     indptr = np.concatenate([[0], np.cumsum(length)])
     by_columns = sp.csc_matrix((values[there], pattern[there], indptr), (len(pattern),) * 2)
@@ -117,8 +127,8 @@ def exact_inverse(gram: SparseGram, ridge: float) -> tuple[sp.csr_matrix, npt.ND
     return sp.csr_matrix(whole, p.shape), p.diagonal().astype(np.float64)
 
 
-def block_grams(gram: SparseGram, pattern: Pattern) -> npt.NDArray[np.float64]:
-    """[B, k, k] G among the items of each row of a pattern [B, k]; nothing at a place without an item."""
+def block_grams(gram: SparseGram, pattern: Pattern) -> npt.NDArray[np.float32]:
+    """[B, k, k] G among the items of each row of a pattern [B, k]; nothing at a place without an item. Exact below 2^24."""
     many, k = pattern.shape
     place = np.flatnonzero(pattern.ravel() != NONE)
     items = pattern.ravel()[place]
@@ -137,12 +147,12 @@ def block_grams(gram: SparseGram, pattern: Pattern) -> npt.NDArray[np.float64]:
     starts = np.flatnonzero(np.concatenate([[True], user[1:] != user[:-1]])[: len(user)])
     cells = np.ones(len(row), np.float32), row.astype(np.int32), np.append(starts, len(row))
     by_user = sp.csr_matrix(cells, (len(starts), len(place)))
-    pairs = (by_user.T.tocsr() @ by_user).tocoo()
-    out = np.zeros((many, k, k))
-    one, two = place[pairs.row], place[pairs.col]
-    out[one // k, one % k, two % k] = pairs.data
-    out[place // k, place % k, place % k] = gram.counts[items]
-    return out
+    pairs = by_user.T.tocsr() @ by_user
+    out = np.zeros(many * k * k, np.float32)
+    column = place % k
+    out[np.repeat(place * k, np.diff(pairs.indptr)) + column[pairs.indices]] = pairs.data
+    out[place * k + column] = gram.counts[items]
+    return out.reshape(many, k, k)
 
 
 def _first_columns(a: torch.Tensor, ridge: float) -> torch.Tensor:
@@ -166,6 +176,21 @@ def _too_small(ridge: float, dtype: torch.dtype) -> HarnessError:
     return HarnessError(
         f"λ = {ridge:g} is too small for a factor of XᵀX + λI in {name}: raise the regularisation{wider}"
     )
+
+
+def _ahead(work: Callable[[_T], _R], tasks: Iterable[_T], threads: int) -> Iterator[_R]:
+    """What becomes of each task, in their order; as many as there are threads are worked at meanwhile, none with one."""
+    if threads == 1:
+        yield from map(work, tasks)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[_R]] = deque()
+        for task in tasks:
+            waiting.append(pool.submit(work, task))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _blocks(work: npt.NDArray[np.float64], most: int) -> Iterator[tuple[int, int]]:

@@ -30,8 +30,13 @@ class Semantics:
     @classmethod
     def of(cls, vectors: torch.Tensor) -> Semantics:
         """From F [d, n], whose dtype f has: one eigendecomposition of a d x d matrix, in float64."""
-        first, *rest = (part.double() @ part.double().T for part in vectors.split(_ITEMS, 1))
-        values, directions = torch.linalg.eigh(sum(rest, first))
+        products = torch.zeros(
+            len(vectors), len(vectors), dtype=torch.float64, device=vectors.device
+        )
+        for first in range(0, vectors.shape[1], _ITEMS):
+            part = vectors[:, first : first + _ITEMS].double()
+            products += part @ part.T
+        values, directions = torch.linalg.eigh(products)
         kept = values > _RANK * values[-1].clamp_min(1e-300)
         return cls(directions[:, kept].T.to(vectors) @ vectors, values[kept])
 

@@ -323,11 +323,11 @@ def normalised(vectors: torch.Tensor, how: str, dtype: torch.dtype = torch.float
     known = vectors.abs().sum(1) > 0
     mean: torch.Tensor | float = 0.0
     if how == "l2_center":
-        parts = (
-            part[mine].double().sum(0)
-            for part, mine in zip(vectors.split(_ITEMS), known.split(_ITEMS), strict=True)
-        )
-        mean = sum(parts, vectors.new_zeros(d, dtype=torch.float64)) / known.sum().clamp_min(1)
+        total = torch.zeros(d, dtype=torch.float64, device=vectors.device)
+        for first in range(0, n, _ITEMS):
+            here = slice(first, first + _ITEMS)
+            total += vectors[here][known[here]].double().sum(0)
+        mean = total / known.sum().clamp_min(1)
     out = torch.empty(d, n, dtype=dtype, device=vectors.device)
     for first in range(0, n, _ITEMS):
         here = slice(first, first + _ITEMS)

@@ -69,7 +69,9 @@ def test_at_density_one_it_is_the_inverse(seed, ridge):
     made = side_of(x, ridge, 1.0)
     np.testing.assert_allclose(made.p.toarray(), exact(x, ridge), atol=NARROW)
     np.testing.assert_allclose(made.diagonal, exact(x, ridge).diagonal(), atol=1e-12)
-    assert made.diagonal_error().most < 1e-9
+    assert (
+        made.diagonal_error().most < 1e-6
+    )  # residuals of 1e-4, squared, at condition numbers below 400
 
 
 @settings(max_examples=20, deadline=None)
@@ -81,8 +83,8 @@ def test_thin_products_are_exact_whatever_the_density(seed, ridge, precision):
     expected = exact(x, ridge) @ right.numpy()
     narrow = precision == "float32"
     assert found.dtype == (torch.float32 if narrow else torch.float64)
-    # Residuals of 1e-6 (1e-10) at condition numbers below 400.
-    np.testing.assert_allclose(found, expected, atol=(4e-4 if narrow else 4e-8) * 10 / ridge)
+    # Residuals of 1e-6 (1e-8) of right-hand sides of about 5, and no more than 1 / λ times that.
+    np.testing.assert_allclose(found, expected, atol=(1e-5 if narrow else 1e-7) / ridge)
 
 
 def test_what_is_solved_from_a_solution_near_by_takes_fewer_steps():
@@ -91,8 +93,8 @@ def test_what_is_solved_from_a_solution_near_by_takes_fewer_steps():
     cold = solve(gram, 4.0, right.double())
     near = solve(gram, 4.2, right.double())
     warm = solve(gram, 4.0, right.double(), near.z)
-    assert warm.steps < cold.steps and warm.residual <= 1e-10
-    np.testing.assert_allclose(warm.z, cold.z, atol=1e-8)
+    assert warm.steps < cold.steps and warm.residual <= 1e-8
+    np.testing.assert_allclose(warm.z, cold.z, atol=1e-7)
 
 
 def b_of(side, solution, n):
@@ -185,9 +187,13 @@ def test_patterns_hold_the_nearest_and_blocks_their_counts(seed, most):
         assert not block[~there].any()
 
 
-def test_the_same_data_gives_the_same_weights():
-    first, again = (side_of(data(3, 300, 80), 5.0, 0.2, "auto").p for _ in range(2))
-    assert (first != again).nnz == 0
+def test_the_same_data_gives_the_same_weights_however_many_threads_count(monkeypatch):
+    monkeypatch.setattr("recbole_ext.linear.local_inverse._NUMBERS", 2000)  # a dozen blocks
+    found = []
+    for threads in (1, 1, 3):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        found.append(side_of(data(3, 300, 80), 5.0, 0.2, "auto").p)
+    assert all((found[0] != again).nnz == 0 for again in found[1:])
 
 
 @pytest.mark.parametrize("density", [0.3, 1.0])
