@@ -26,6 +26,11 @@ ScoreBlocks = Callable[[Ints], Iterable["torch.Tensor"]]
 
 _CACHED = 1 << 18
 """Scores that a core looks at together, 1 MB in float32: fewer would stay in a nearer cache, for more calls."""
+_LEAST_ROWS, _LEAST_BYTES = 32, 128 << 20
+"""Users scored together, and the memory up to which that may take a matrix: what scores them reads all of its weights for
+each block, gigabytes of a catalogue of a million."""
+_WIDE = 1 << 17
+"""Scores of a row from which its best ones are found by pieces."""
 _THREADED_FROM = 1 << 20
 """Scores in a block from which threads pay for their start."""
 
@@ -119,12 +124,14 @@ def make_task(
             is known to have cannot be recommended to it.
         excluded: (users [E], items [E]) that are no candidates; users without positives are ignored.
     """
-    exc_key = np.unique(
-        np.asarray(excluded[0], np.int64) * n_items + np.asarray(excluded[1], np.int64)
-    )
-    pos_key = np.unique(
-        np.asarray(positives[0], np.int64) * n_items + np.asarray(positives[1], np.int64)
-    )
+    tested, theirs = (np.asarray(column, np.int64) for column in positives)
+    known, had = (np.asarray(column, np.int64) for column in excluded)
+    # Those of users with positives alone: they may be few among many.
+    asked = np.zeros(1 + max(int(tested.max(initial=0)), int(known.max(initial=0))), dtype=bool)
+    asked[tested] = True
+    here = asked[known]
+    exc_key = np.unique(known[here] * n_items + had[here])
+    pos_key = np.unique(tested * n_items + theirs)
     pos_key = pos_key[~np.isin(pos_key, exc_key, assume_unique=True)]
     pos_user, pos_items = np.divmod(pos_key, n_items)
     users, counts = np.unique(pos_user, return_counts=True)
@@ -146,7 +153,7 @@ def make_task(
 
 
 def rank(
-    task: RankTask, scores: ScoreBlocks, block_bytes: int = 32 << 20, top: int = 0
+    task: RankTask, scores: ScoreBlocks, block_bytes: int | None = None, top: int = 0
 ) -> list[RankTable]:
     """Rank every positive against its negatives, visiting each row of scores once.
 
@@ -154,7 +161,8 @@ def rank(
         task: what to rank.
         scores: called with consecutive blocks of `task.users`; yields K matrices [B, n_items] (K = 1 for a model, the
             number of points for a family). A matrix may be reused by the caller after the next one is asked for.
-        block_bytes: upper bound for one matrix, so that it stays in cache or small beside the model.
+        block_bytes: upper bound for one matrix, whatever the numbers of users and items; by itself 32 MiB, so that it
+            stays in cache or small beside the model, or 32 users where these stay below 128 MiB.
         top: length of the lists to keep; shorter where some user has fewer candidates (positives among them).
 
     Returns:
@@ -166,7 +174,7 @@ def rank(
     counts: list[list[_BlockCounts]] = []
     fewest = int((task.negatives + np.diff(task.pos_indptr)).min(initial=task.n_items))
     top = min(top, fewest)
-    for start, stop in _blocks(task, block_bytes):
+    for start, stop in _blocks(task, block_bytes or _block_bytes(task.n_items)):
         users = task.users[start:stop]
         for k, matrix in enumerate(scores(users)):
             if k == len(counts):
@@ -183,6 +191,10 @@ class _BlockCounts:
     tied: Ints
     lists: dict[str, tuple[Ints, Ints]]
     top: Ints
+
+
+def _block_bytes(n_items: int) -> int:
+    return max(32 << 20, min(_LEAST_ROWS * 4 * n_items, _LEAST_BYTES))
 
 
 def _blocks(task: RankTask, block_bytes: int) -> Iterator[tuple[int, int]]:
@@ -271,7 +283,9 @@ def _count_on_cpu(
 
 
 def largest(rows: npt.NDArray[Any], top: int) -> Ints:
-    """[B, top] positions of the largest values of each row, largest first, equal ones by position."""
+    """[B, top] positions of the largest values of each row, largest first, equal ones by position; `top` at least 1."""
+    if rows.shape[1] >= max(_WIDE, 4 * top):
+        return np.stack([_largest_of_many(row, top) for row in rows])
     found = np.argpartition(rows, rows.shape[1] - top, axis=1)[:, -top:]
     found.sort(axis=1)
     values = np.take_along_axis(rows, found, axis=1)
@@ -286,6 +300,24 @@ def largest(rows: npt.NDArray[Any], top: int) -> Ints:
         values[row] = rows[row, found[row]]
     order = np.argsort(-values, axis=1, kind="stable")
     return np.take_along_axis(found, order, axis=1)
+
+
+def _largest_of_many(row: npt.NDArray[Any], top: int) -> Ints:
+    """[top] `largest` of one long row, which is read twice and never copied.
+
+    The largest of each of many pieces are read off first: as many of these as are asked for, and so as many values of the
+    row, are at least the smallest of the best ones. Few others are.
+    """
+    n = len(row)
+    pieces = max(2 * top, math.isqrt(n))
+    width = n // pieces
+    best = row[: pieces * width].reshape(pieces, width).max(axis=1)
+    edge = np.partition(best, pieces - top)[pieces - top]
+    found = np.flatnonzero(row > edge)
+    if len(found) < top:
+        found = np.concatenate([found, np.flatnonzero(row == edge)[: top - len(found)]])
+        found.sort()
+    return found[np.argsort(-row[found], kind="stable")[:top]]
 
 
 def _cells(indptr: Ints, items: Ints, begin: int, end: int) -> tuple[Ints, Ints]:

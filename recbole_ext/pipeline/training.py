@@ -148,7 +148,7 @@ def score_test(fitted: Fitted, experiment: Experiment) -> Tables:
     """What a model scores of the test part, for the protocols that it serves."""
     problem, scoring = experiment.problem, experiment.model.scoring
     model, bench, data = fitted.model, fitted.bench, problem.data
-    history = problem.split.pairs(data, *problem.seen_at_test)
+    history = bench.read_of(data, problem.split, *problem.seen_at_test)
     labelled = experiment.test_labels
     with saying_why(model, bench, problem):
         if scoring == "candidates":

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,8 @@ class Bench:
     validation part have but for their test part, the other rows empty. A general model's has `labels` [N], in the order of its interactions, None where there are none, `rows` [N], their places among all
     interactions, and `histories()`, a `data.histories.Histories` of all of those, items counted from 0. Of a model with `whole_histories`
     it holds each training interaction once, by user and then by place; of another sequential one RecBole's prefixes of histories."""
-    train_loader: Any
+    make_loader: Callable[[], Any]
+    """Of `train_loader`; called once."""
     built: tuple[Any, Any, Any] | None
     """RecBole's (train, valid, test) datasets; None for sequential models."""
     places: Ints | None
@@ -40,6 +42,17 @@ class Bench:
     folded: Any = None
     """Training part and what is folded in of users whom it lacks, in one; None where nothing is, and for sequential models,
     which are given histories."""
+
+    @cached_property
+    def train_loader(self) -> Any:
+        """RecBole's batches of the training part. Its loader and sampler hold a Python object for each interaction, 150 bytes
+        of it: a model that is solved, or that makes batches of its own, never asks."""
+        return self.make_loader()
+
+    def read_of(self, data: Interactions, split: Split, *parts: int) -> tuple[Ints, Ints]:
+        """(Users, items) of the interactions in any of `parts`, of which a model that reads histories makes its input;
+        none for another, to which they would be copies of everything."""
+        return split.pairs(data, *(parts if self.places is not None else ()))
 
 
 def prepare(
@@ -75,8 +88,6 @@ def prepare(
     """
     recbole()
     import torch
-    from recbole.data.dataloader import UserDataLoader
-    from recbole.data.utils import get_dataloader
     from recbole.utils import ModelType, get_model, init_seed
 
     name = model if isinstance(model, str) else model.__name__
@@ -106,25 +117,26 @@ def prepare(
         whole = bool(getattr(model, "whole_histories", False))
         dataset = _dataset_class(sequential)(config, data, split, places, whole)
         built = dataset.build()
+        # One of each, whatever the number of parts: vectors of a million items take more than everything else.
+        titles = None if item_titles is None else ["", *item_titles]
+        of_items, of_users = (
+            None if given is None else torch.from_numpy(_padded(given))
+            for given in (item_vectors, user_vectors)
+        )
+        blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
         for part in built:
-            if item_titles is not None:
-                part.item_titles = ["", *item_titles]
+            if titles is not None:
+                part.item_titles = titles
             part.item_texts = item_texts
-            if item_vectors is not None:
-                part.item_vectors = torch.from_numpy(_padded(item_vectors))
-            part.user_vectors = (
-                None if user_vectors is None else torch.from_numpy(_padded(user_vectors))
-            )
-            part.item_blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
+            if of_items is not None:
+                part.item_vectors = of_items
+            part.user_vectors = of_users
+            part.item_blocks = blocks
         built[0].validation_rows = functools.partial(_validation_rows, data, split)
         folded = dataset.with_histories()
-        sampler = _train_sampler(config, built[0])
-        loader_class = get_dataloader(config, "train")
-        if folded is not None and loader_class is UserDataLoader:
-            loader_class = _training_users()
-        loader = loader_class(config, built[0], sampler, shuffle=config["shuffle"])
-        if params.get("pos_sampling") == "user_uniform":
-            loader.transform = _user_uniform(config, built[0])
+        loader = functools.partial(_loader, config, built[0], folded is not None, params)
+        if not (hasattr(model, "solve") or hasattr(model, "stages")):
+            loader = functools.partial(_same, loader())
         if not sequential:
             built[0].labels = None if data.label is None else data.label[split.part == TRAIN]
             built[0].rows = np.flatnonzero(split.part == TRAIN)
@@ -133,9 +145,49 @@ def prepare(
         return Bench(config, built[0], loader, parts, places, folded)
 
 
+def _same(loader: Any) -> Any:
+    return loader
+
+
+def _loader(config: Any, dataset: Any, folded: bool, params: Mapping[str, Any]) -> Any:
+    """RecBole's batches of `dataset`; `folded`: some users have nothing in it."""
+    from recbole.data.dataloader import UserDataLoader
+    from recbole.data.utils import get_dataloader
+
+    with by_recbole(str(config["model"]), dataset.dataset_name):
+        sampler = _train_sampler(config, dataset)
+        loader_class = get_dataloader(config, "train")
+        if folded and loader_class is UserDataLoader:
+            loader_class = _training_users()
+        loader = loader_class(config, dataset, sampler, shuffle=config["shuffle"])
+        if params.get("pos_sampling") == "user_uniform":
+            loader.transform = _user_uniform(config, dataset)
+        return loader
+
+
 def _padded(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """[n + 1, d] with a row of zeros before the others."""
     return np.vstack([np.zeros((1, vectors.shape[1]), np.float32), vectors])
+
+
+class _Places(Mapping[str, int]):
+    """Token -> its id in RecBole, in a dictionary that is made when somebody looks: few do."""
+
+    def __init__(self, names: npt.NDArray[Any]) -> None:
+        self._names = names
+
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self._names)}
+
+    def __getitem__(self, token: str) -> int:
+        return self._place[token]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def _check_histories(model: str, data: Interactions, split: Split) -> None:
@@ -183,6 +235,15 @@ def training_pairs(dataset: Any) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
 
 def interaction_rows(dataset: Any) -> sp.csr_matrix:
     """[n_users, n_items] who has what in a RecBole dataset, in its ids, 1 each."""
+    user, item = (dataset.inter_feat[f].numpy() for f in (dataset.uid_field, dataset.iid_field))
+    shape = dataset.user_num, dataset.item_num
+    same, later = user[1:] == user[:-1], item[1:] > item[:-1]
+    if ((user[1:] > user[:-1]) | (same & later)).all():
+        # In canonical order, as they mostly are: RecBole's own way takes four times the memory of what it makes.
+        ends = np.append(0, np.cumsum(np.bincount(user, minlength=shape[0])))
+        kind = np.int32 if ends[-1] <= np.iinfo(np.int32).max else np.int64
+        ones = np.ones(len(item), np.float32)
+        return sp.csr_matrix((ones, item.astype(kind), ends.astype(kind)), shape)
     rows: sp.csr_matrix = dataset.inter_matrix(form="csr").astype(np.float32)
     rows.data[:] = 1.0
     return rows
@@ -347,10 +408,11 @@ def _dataset_class(sequential: bool) -> type:
                 else np.argsort(split.part, kind="stable")[: int((split.part < UNUSED).sum())]
             )
             columns: dict[str, npt.NDArray[Any]] = {
-                self.uid_field: data.user[rows] + 1,
-                self.iid_field: data.item[rows] + 1,
+                self.uid_field: data.user[rows],
+                self.iid_field: data.item[rows],
             }
-            for field in columns:
+            for field, ids in columns.items():
+                ids += 1
                 self.set_field_property(field, FeatureType.TOKEN, FeatureSource.INTERACTION, 1)
             if places is not None:
                 # RecBole keeps times as float32, which tells moments of today apart from 128 seconds on; places it keeps exactly.
@@ -358,7 +420,7 @@ def _dataset_class(sequential: bool) -> type:
                 self.set_field_property(
                     self.time_field, FeatureType.FLOAT, FeatureSource.INTERACTION, 1
                 )
-            self.inter_feat = pd.DataFrame(columns)
+            self.inter_feat = pd.DataFrame(columns, copy=False)
             self.user_feat = self.item_feat = None
             self.file_size_list = [int((split.part == part).sum()) for part in (TRAIN, VALID, TEST)]
 
@@ -373,7 +435,7 @@ def _dataset_class(sequential: bool) -> type:
             ):
                 names = np.array(["[PAD]", *tokens], dtype=object)
                 self.field2id_token[field] = names
-                self.field2token_id[field] = {token: i for i, token in enumerate(names)}
+                self.field2token_id[field] = _Places(names)
 
         def data_augmentation(self) -> None:
             """A row for each prefix of each history, unless the model reads them whole."""

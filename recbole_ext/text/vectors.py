@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".parquet", ".npz")
 _ITEM, _VECTOR = ("item", "item_id"), "vector"
 """Columns of a parquet file."""
+_ROWS = 1 << 14
+"""Vectors looked at together."""
 _ITEMS, _VECTORS = "items", "vectors"
 """Arrays of an npz file."""
 
@@ -112,37 +114,49 @@ class VectorFile:
             HarnessError: the file is none of this form, two of its vectors are of one item, one is not finite, or none is of
                 an item here.
         """
-        items, vectors = self._table()
-        row = {item: place for place, item in enumerate(items)}
-        if len(row) < len(items):
-            twice = next(item for place, item in enumerate(items) if row[item] != place)
+        read = _Parquet(self) if self.path.suffix.lower() == ".parquet" else _Npz(self)
+        items, pieces = read()
+        if not items:
+            self._refuse("it has no vectors")
+        last = {item: row for row, item in enumerate(items)}
+        if len(last) < len(items):
+            twice = next(item for row, item in enumerate(items) if last[item] != row)
             self._refuse(f"item '{twice}' has two vectors; keep one")
-        finite = np.isfinite(vectors).all(axis=1)
-        if not finite.all():
-            bad = np.flatnonzero(~finite)
+        del last
+        index = {token: i for i, token in enumerate(tokens)}
+        place = np.array([index.get(item, -1) for item in items], dtype=np.int64)
+        found, bad = self._placed(pieces, place, len(tokens))
+        if bad:
             more = f", and {len(bad) - 1:,} more" if len(bad) > 1 else ""
             self._refuse(f"the vector of item '{items[bad[0]]}'{more} holds NaN or infinity")
-        place = np.array([row.get(token, -1) for token in tokens], dtype=np.int64)
-        known = place >= 0
+        known = np.zeros(len(tokens), dtype=np.bool_)
+        known[place[place >= 0]] = True
         if not known.any():
             self._refuse(
                 f"none of its {len(items):,} items is one of this dataset's {len(tokens):,}: it has e.g. '{items[0]}', "
                 f"the dataset e.g. '{tokens[0]}'; write tokens as the dataset does"
             )
-        found = np.zeros((len(tokens), vectors.shape[1]), dtype=np.float32)
-        found[known] = vectors[place[known]]
         lacking = "" if known.all() else tokens[int(np.flatnonzero(~known)[0])]
         return Looked(found, known, lacking, len(items) - int(known.sum()))
 
-    def _table(self) -> tuple[list[str], npt.NDArray[np.float32]]:
-        """(n items, [n, d] vectors), n and d at least 1."""
-        read = _Parquet(self) if self.path.suffix.lower() == ".parquet" else _Npz(self)
-        items, vectors = read()
-        if not len(items) or not vectors.shape[1]:
+    def _placed(
+        self, pieces: Iterator[npt.NDArray[Any]], place: npt.NDArray[np.int64], n: int
+    ) -> tuple[npt.NDArray[np.float32], list[int]]:
+        """([n, d] rows of the file at their `place`, none at -1; rows that are not finite): the one copy of them in float32."""
+        found, bad, begin = np.zeros((n, 0), dtype=np.float32), list[int](), 0
+        for piece in pieces:
+            if not begin:
+                found = np.zeros((n, piece.shape[1]), dtype=np.float32)
+            # A number beyond float32 becomes infinite here and is told as such.
+            with np.errstate(over="ignore"):
+                rows = np.asarray(piece, dtype=np.float32)
+            bad += (begin + np.flatnonzero(~np.isfinite(rows).all(axis=1))).tolist()
+            here = place[begin : begin + len(rows)]
+            found[here[here >= 0]] = rows[here >= 0]
+            begin += len(rows)
+        if not found.shape[1]:
             self._refuse("it has no vectors")
-        # A number beyond float32 becomes infinite here and is told as such.
-        with np.errstate(over="ignore"):
-            return items, np.ascontiguousarray(vectors, dtype=np.float32)
+        return found, bad
 
     def _refuse(self, why: str) -> NoReturn:
         raise HarnessError(f"encoder file:{self.path}: {why}")
@@ -154,7 +168,8 @@ class _Parquet:
 
     file: VectorFile
 
-    def __call__(self) -> tuple[list[str], npt.NDArray[Any]]:
+    def __call__(self) -> tuple[list[str], Iterator[npt.NDArray[Any]]]:
+        """(Items, their vectors, some at a time: beside what is made of them there is no second copy.)"""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -168,11 +183,30 @@ class _Parquet:
                     f"no column '{lacks}' (it has {', '.join(have) or 'none'}){nearest(lacks, have)}; "
                     f"a row is an item and its vector: columns '{_ITEM[0]}' and '{_VECTOR}'"
                 )
-            table = pq.read_table(self.file.path, columns=[item, _VECTOR])
+            column = pq.read_table(self.file.path, columns=[item])[item]
         except (OSError, pa.ArrowException) as error:
-            refuse(f"it is no readable parquet file ({' '.join(str(error).split())[:120]})")
-        items = self._items(table[item], item)
-        return items, self._vectors(table[_VECTOR], items)
+            self._unreadable(error)
+        items = self._items(column, item)
+        return items, self._pieces(items)
+
+    def _pieces(self, items: list[str]) -> Iterator[npt.NDArray[Any]]:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        begin, width = 0, None
+        try:
+            with pq.ParquetFile(self.file.path) as stored:
+                for batch in stored.iter_batches(_ROWS, columns=[_VECTOR]):
+                    rows = self._vectors(batch.column(0), items[begin : begin + len(batch)])
+                    if width is not None and rows.shape[1] != width:
+                        self._unequal(items[begin], rows.shape[1], items[0], width)
+                    begin, width = begin + len(batch), rows.shape[1]
+                    yield rows
+        except (OSError, pa.ArrowException) as error:
+            self._unreadable(error)
+
+    def _unreadable(self, error: Exception) -> NoReturn:
+        self.file._refuse(f"it is no readable parquet file ({' '.join(str(error).split())[:120]})")
 
     def _items(self, column: pa.ChunkedArray, name: str) -> list[str]:
         import pyarrow as pa
@@ -185,7 +219,7 @@ class _Parquet:
             self.file._refuse(f"column '{name}' has {column.null_count:,} rows without an item")
         return [str(item) for item in column.to_pylist()]
 
-    def _vectors(self, column: pa.ChunkedArray, items: list[str]) -> npt.NDArray[Any]:
+    def _vectors(self, column: pa.Array, items: list[str]) -> npt.NDArray[Any]:
         import pyarrow as pa
         import pyarrow.compute as pc
 
@@ -202,15 +236,17 @@ class _Parquet:
         lengths = pc.list_value_length(column).to_numpy()
         if len(lengths) and (lengths != lengths[0]).any():
             row = int(np.flatnonzero(lengths != lengths[0])[0])
-            refuse(
-                f"vectors must have one length: that of item '{items[row]}' has {lengths[row]:,} numbers, "
-                f"that of '{items[0]}' {lengths[0]:,}"
-            )
+            self._unequal(items[row], lengths[row], items[0], lengths[0])
         flat = pc.list_flatten(column)
         if flat.null_count:
             row = int(pc.index(pc.is_null(flat), True).as_py()) // int(lengths[0])
             refuse(f"the vector of item '{items[row]}' lacks a number")
-        return np.asarray(flat.to_numpy()).reshape(len(items), -1 if len(items) else 0)
+        return np.asarray(flat.to_numpy()).reshape(len(items), -1)
+
+    def _unequal(self, item: str, length: int, first: str, other: int) -> NoReturn:
+        self.file._refuse(
+            f"vectors must have one length: that of item '{item}' has {length:,} numbers, that of '{first}' {other:,}"
+        )
 
 
 @dataclass(frozen=True)
@@ -219,7 +255,7 @@ class _Npz:
 
     file: VectorFile
 
-    def __call__(self) -> tuple[list[str], npt.NDArray[Any]]:
+    def __call__(self) -> tuple[list[str], Iterator[npt.NDArray[Any]]]:
         import zipfile
         import zlib
 
@@ -247,7 +283,8 @@ class _Npz:
             )
         if len(items) != len(vectors):
             refuse(f"it has {len(items):,} items and {len(vectors):,} vectors")
-        return [str(item) for item in items.tolist()], vectors
+        pieces = (vectors[i : i + _ROWS] for i in range(0, len(vectors), _ROWS))
+        return [str(item) for item in items.tolist()], pieces
 
     def _array(self, stored: Any, name: str) -> npt.NDArray[Any]:
         try:

@@ -49,7 +49,7 @@ class Fitted:
 
         A model reads either that (sequential ones) or what it trains on, and what is folded in.
         """
-        history = problem.split.pairs(problem.data, *parts)
+        history = self.bench.read_of(problem.data, problem.split, *parts)
         return recbole_compat.score_function(self.model, self.bench, problem.data, history)
 
 
@@ -116,7 +116,7 @@ class Setup:
         if self.selection.protocol.drawn:
             return self._of_lists(model, bench)
         problem = self.problem
-        scores = recbole_compat.score_function(model, bench, problem.data, self._known)
+        scores = recbole_compat.score_function(model, bench, problem.data, self._read_by(bench))
         values = []
         for part in problem.validations:
 
@@ -133,6 +133,14 @@ class Setup:
         chosen = selection(metric, "full", ["full"])
         return replace(self, selection=chosen).validate(model, bench)
 
+    def _read_by(self, bench: recbole_compat.Bench) -> tuple[Ints, Ints]:
+        """(Users, items) of the histories that a model reads when it is validated."""
+        return (
+            self._known
+            if bench.places is not None
+            else bench.read_of(self.problem.data, self.problem.split)
+        )
+
     @cached_property
     def _known(self) -> tuple[Ints, Ints]:
         """(Users, items) that a model may see when it is validated, picked out once: some validate a thousand times."""
@@ -145,7 +153,7 @@ class Setup:
     def _of_lists(self, model: Any, bench: recbole_compat.Bench) -> float:
         """The mean over frozen lists of the validation part."""
         problem, selection = self.problem, self.selection
-        scorer = recbole_compat.list_scorer(model, bench, problem.data, self._known)
+        scorer = recbole_compat.list_scorer(model, bench, problem.data, self._read_by(bench))
         k = int(selection.metric.partition("@")[2] or 1)
         values = []
         for part in self._lists:
@@ -174,7 +182,7 @@ class Setup:
     def _of_labels(self, model: Any, bench: recbole_compat.Bench) -> float:
         """The metric over the labelled pairs of the validation part."""
         problem, pairs = self.problem, self._labelled
-        scores = recbole_compat.pair_scorer(model, bench, problem.data, self._known)
+        scores = recbole_compat.pair_scorer(model, bench, problem.data, self._read_by(bench))
         with saying_why(model, bench, problem):
             table = scored(pairs, scores(pairs.user, pairs.item, pairs.row))
         return value_of(table, self.selection.metric)

@@ -100,3 +100,24 @@ def test_the_first_of_several_bad_scores_is_named_whichever_thread_meets_one(bad
     task = make_task(500, (np.arange(400), np.arange(400)), (np.array([], int), np.array([], int)))
     with pytest.raises(HarnessError, match=r"user index 120, item index 7 as .*: 2 scores of this"):
         rank(task, lambda u: [matrix[u]])
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 6), st.integers(24, 300), st.integers(1, 40))
+def test_the_best_of_a_long_row_are_those_of_a_stable_sort(seed, top, n, values):
+    rng = np.random.default_rng(seed)
+    row = rng.integers(0, values, n).astype(np.float32)
+    row[rng.random(n) < rng.random()] = -np.inf  # no candidates
+    row[rng.permutation(n)[:top]] = rng.integers(0, values, top)
+    if seed % 2:
+        row.sort()  # all of the best ones in one piece
+    expected = np.argsort(-row, kind="stable")[:top]
+    np.testing.assert_array_equal(ranks._largest_of_many(row, top), expected)
+
+
+def test_memory_of_a_block_is_bounded_for_any_number_of_items():
+    """32 MiB; from 262,144 items on 32 users, up to 128 MiB; and one user always."""
+    expected = {10: 838_860, 10_000: 838, 262_144: 32, 10**6: 32, 2 * 10**6: 16, 10**8: 1}
+    for n_items, rows in expected.items():
+        size = max(1, ranks._block_bytes(n_items) // (4 * n_items))
+        assert size == rows and (size == 1 or size * 4 * n_items <= 128 << 20)

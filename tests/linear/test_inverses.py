@@ -60,14 +60,14 @@ def files(cache):
     return sorted(path.name for path in cache.glob("*.npy"))
 
 
-def test_a_search_for_l3ae_inverts_nothing_that_one_for_ease_did(made, tmp_path):
+def test_a_search_for_l3ae_inverts_nothing_that_one_for_ease_did(made, tiny_path, tmp_path):
     grids = {
         "EASE": [{"reg_weight": w} for w in (50.0, 300.0)],
         "L3AE": [{"reg_x": x, "reg_kd": k} for x in (50.0, 300.0, 400.0) for k in (0.0, 20.0)],
     }
     for model, grid in grids.items():
         given = {"encoder": "hash:64"} if model != "EASE" else {}
-        experiment = make_experiment(model, "ml-100k", side="items", **given)
+        experiment = make_experiment(model, "tiny", tiny_path, side="items", **given)
         training = Training(experiment, experiment.embeddings(), tmp_path)
         for _, scores in training.build(experiment.settings.params)[0].families(grid):
             assert all(bool(torch.isfinite(s[:, 1:]).all()) for s in scores(torch.arange(1, 9)))
@@ -75,8 +75,10 @@ def test_a_search_for_l3ae_inverts_nothing_that_one_for_ease_did(made, tmp_path)
 
 
 @pytest.mark.parametrize("precision", ["float32", "float64"])
-def test_weights_are_the_same_bits_from_disk_and_without_it(precision, made, tmp_path, monkeypatch):
-    experiment = make_experiment("EASE", "ml-100k", side="items", precision=precision)
+def test_weights_are_the_same_bits_from_disk_and_without_it(
+    precision, made, tiny_path, tmp_path, monkeypatch
+):
+    experiment = make_experiment("EASE", "tiny", tiny_path, side="items", precision=precision)
     training = Training(experiment, None, tmp_path)
 
     def solved():
