@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -44,6 +44,8 @@ from recbole_ext.text import (
     make_encoder,
     texts_fingerprint,
 )
+from recbole_ext.text.writer import make_writer
+from recbole_ext.text.written import Profiles, item_prompt, user_prompt
 from recbole_ext.tune.search import Space
 
 _EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "ctr"}
@@ -221,11 +223,45 @@ class Experiment:
         return None if path is None else UserProfiles(Path(checked_path(path)))
 
     @cached_property
-    def user_vectors(self) -> npt.NDArray[np.float32] | None:
-        """[n_users, d] of `profiles`."""
+    def written(self) -> dict[str, Profiles]:
+        """What a language model is asked to write (`writer`) of `items`, and of `users` where no file says it; empty without one.
+
+        Raises:
+            HarnessError: there is no such model, there are no titles, or vectors are looked up and no text is read.
+        """
+        name = self.settings.params.get("writer")
+        if name is None:
+            return {}
+        if self.vector_file is not None:
+            raise HarnessError(
+                f"--writer={name}: what it writes has to be encoded, and --encoder={self.settings.params['encoder']} looks "
+                "vectors up; leave one of the two out"
+            )
+        writer = make_writer(
+            str(name), self.settings.run["device"], self.settings.params["trust_remote_code"]
+        )
+        items = [item_prompt(title) for title in self.problem.titles[1]]
+        found = {"items": Profiles(writer, items, "items")}
         if self.profiles is None:
-            return None
-        return self.profiles.read(self.problem.data.user_tokens, self.problem.data.name)
+            users = [user_prompt(titles) for titles in self.problem.training_titles]
+            found["users"] = Profiles(writer, users, "users")
+        return found
+
+    def answers(self, of: str) -> list[str]:
+        """What is written of `users` or `items`, made now where it is not kept yet."""
+        asked = self.written[of]
+        count = len({prompt for prompt in asked.prompts if prompt})
+        with progress(f"profiles of {count} {of} by {asked.writer.name}", count) as advance:
+            return asked.written(default_cache(), _steps(advance))
+
+    @cached_property
+    def user_vectors(self) -> npt.NDArray[np.float32] | None:
+        """[n_users, d] of `profiles`, or of what is written of users, encoded as items are."""
+        if self.profiles is not None:
+            return self.profiles.read(self.problem.data.user_tokens, self.problem.data.name)
+        if "users" in self.written:
+            return embed(self.answers("users"), self.encoder, default_cache()).vectors
+        return None
 
     def own_prompts(self) -> dict[str, str]:
         """Key -> sha256 (hex) of what the prompt's file of one's own says that it names; bundled ones are known by their names.
@@ -259,6 +295,7 @@ class Experiment:
             found["backbone"] = self.backbone
         if self.profiles is not None:
             found["user_profiles"] = self.profiles.fingerprint
+        found |= {f"written_{of}": asked.fingerprint for of, asked in self.written.items()}
         if self.run_file is not None:
             found["run_file"] = self.run_file.fingerprint
         if self.sources is not None:
@@ -289,18 +326,23 @@ class Experiment:
             return found
         if self.texts is None:
             return None
-        texts = self.texts[1]
+        texts = self.answers("items") if self.written else self.texts[1]
         with progress(
             f"encoding {len(texts)} item texts with {self.encoder.name}", len(texts)
         ) as advance:
-            done = 0
+            return embed(texts, self.encoder, default_cache(), _steps(advance))
 
-            def to(count: int) -> None:
-                nonlocal done
-                advance(count - done)
-                done = count
 
-            return embed(texts, self.encoder, default_cache(), to)
+def _steps(advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Told how much is done, passes on how much more that is."""
+    done = 0
+
+    def to(count: int) -> None:
+        nonlocal done
+        advance(count - done)
+        done = count
+
+    return to
 
 
 def prepare(
@@ -450,7 +492,8 @@ def check_served(experiment: Experiment) -> None:
     Raises:
         HarnessError: none of the protocols is served, there are no labels to validate by, or what is wrong with the file.
     """
-    _ = experiment.user_vectors
+    if experiment.profiles is not None:
+        _ = experiment.user_vectors
     name, data = experiment.model.name, experiment.problem.spec.name
     if not experiment.served:
         asked = ",".join(experiment.unserved)

@@ -67,7 +67,8 @@ _SCHEMA = {
         ],  # of a model that moves: where it was trained
     },
     # sha256 of what was read: of the interactions after filters, of the split, and `text`, `encoder` (weights, pooling; or a file of
-    # vectors), `titles`, `backbone` (in words: files, kind, dtype), `run_file`, `user_profiles` or `sources_..` where there are any.
+    # vectors), `titles`, `backbone` (in words: files, kind, dtype), `run_file`, `user_profiles`, `written_users` and `written_items` (writer and
+    # prompts) or `sources_..` where there are any.
     "fingerprints": {"data": str, "split": str, "*": str},
     # Sizes.
     "data": {
@@ -110,7 +111,7 @@ _SCHEMA = {
     ),
     # Of a model that reads text; with `dim`, and `coverage`, the share of items with any. One that reads titles as they stand has no
     # encoder, and there are no fields where vectors came from a file. `user_profiles`, where users have text vectors: a file's name,
-    # or the mean of the training items.
+    # by whom they are written (`item_profiles` too), or the mean of the training items.
     "text": Maybe({"encoder?": str, "fields": {}}),
     # fit_seconds, evaluate_seconds, encode_seconds, peak_memory_mb, parameters, epochs; energy_kwh where it was measured.
     "cost": {"*": Maybe(float)},

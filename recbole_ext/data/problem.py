@@ -123,6 +123,17 @@ class Problem:
         return None
 
     @cached_property
+    def training_titles(self) -> list[list[str]]:
+        """Of each user the titles of what it liked in training, the latest first: nothing of validation or test."""
+        data, titles = self.data, self.titles[1]
+        rows = np.flatnonzero(self._liked & (self.split.part == TRAIN))
+        time = np.zeros(len(rows)) if data.time is None else -data.time[rows]
+        found: list[list[str]] = [[] for _ in data.user_tokens]
+        for row in rows[np.lexsort((data.item[rows], time))]:
+            found[data.user[row]].append(titles[data.item[row]])
+        return found
+
+    @cached_property
     def test_task(self) -> RankTask:
         exclude = self.evaluation["exclude"]
         ranks = [n for n in self.evaluation["protocols"] if not protocol_of(n).labelled]

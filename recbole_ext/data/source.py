@@ -25,6 +25,7 @@ FORMATS = {
     "hetrec-lastfm": "hetrec_lastfm",
     "lightgcn": "lightgcn",
     "collm": "collm",
+    "rlmrec": "rlmrec",
 }
 
 

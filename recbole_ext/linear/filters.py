@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -81,44 +82,141 @@ class _Powers:
         return out
 
 
-def responses(
-    graph: Graph, vectors: torch.Tensor, filters: Sequence[Filter], x: sp.csr_matrix
-) -> Iterator[torch.Tensor]:
-    """Scores [B, n] of rows x [B, n] by each filter; a matrix is reused after the next one is asked for.
+class Responses:
+    """Scores of users by filters of one graph, which share what they can.
 
-    Filters with one power e share the polynomials of x, those with one k and s, if they follow each other, the low-pass.
-
-    Args:
-        graph: of training.
-        vectors: V [n, at least the largest k], in the graph's precision and place.
-        filters: any.
-        x: binary.
+    Filters with one power e share the polynomials of a user's row, those with one p its sum. Of the low-pass all share the
+    products with V, since that of a smaller k is part of that of a larger one. A q that differs by a factor only (BSPM's
+    early merge, whose β is searched) is applied to D^s V once, for all users: a matrix [n, k]. Where there are several, each
+    T_j is applied to a block's low-pass.
     """
-    rows = by_rows(x, vectors.dtype, vectors.device)
-    width = graph.panel or max(1, x.shape[0])
-    out = torch.empty(x.shape, dtype=vectors.dtype, device=vectors.device)
-    of_rows: dict[float, list[_Powers]] = {}
-    low, made = out, (0, 0.0)
-    of_low: list[_Powers] = []
-    for each in filters:
-        e = each.scale
-        if e not in of_rows:
-            of_rows[e] = _panels(graph, _scaled(graph, rows, -e).to_dense(), width)
-        for powers, some in zip(of_rows[e], torch.split(out, width), strict=True):
-            some.copy_(powers.summed(each.p).T)
-        if e:
-            out.mul_(graph.scale(e))  # (B, n) by (n,)
-        if each.low is not None and each.low.k and any(each.low.q):
-            if made != (each.low.k, each.low.scale):
-                made = each.low.k, each.low.scale
-                low, of_low = _low_pass(graph, rows, vectors, *made), []
-            if len(each.low.q) == 1:
-                out.add_(low, alpha=each.low.q[0])
+
+    def __init__(self, graph: Graph, vectors: torch.Tensor, filters: Sequence[Filter]) -> None:
+        """
+        Args:
+            graph: of training.
+            vectors: V [n, at least the largest k], in the graph's precision and place.
+            filters: any.
+        """
+        self.graph, self.vectors, self.filters = graph, vectors, filters
+        shapes = {(low.scale, _shape(low.q)) for each in filters if (low := _low_of(each))}
+        self._one = next(iter(shapes)) if len(shapes) == 1 else None
+        if self._one is not None and len(self._one[1]) == 1:
+            self._one = None  # a number: the low-pass as it is
+        self._turned: torch.Tensor | None = None
+        self.order = sorted(range(len(filters)), key=lambda i: _turn(filters[i]))
+        """Places of `filters` in the order in which they come."""
+
+    def of(self, x: sp.csr_matrix) -> Iterator[torch.Tensor]:
+        """Scores [B, n] of binary rows x [B, n] by each filter, in `order`; a matrix is reused after the next one is asked for."""
+        graph = self.graph
+        rows = by_rows(x, self.vectors.dtype, self.vectors.device)
+        width = graph.panel or max(1, x.shape[0])
+        out, base, of_low = (
+            torch.empty(x.shape, dtype=self.vectors.dtype, device=self.vectors.device)
+            for _ in range(3)
+        )
+        of_rows: list[_Powers] = []
+        power: float | None = None
+        summed: tuple[float, Coefficients] | None = None
+        low = _Low(self, rows, width)
+        for each in (self.filters[i] for i in self.order):
+            e = each.scale
+            if e != power:
+                of_rows = _panels(graph, _scaled(graph, rows, -e).to_dense(), width)
+                power = e
+            if summed != (e, each.p):
+                for powers, some in zip(of_rows, torch.split(base, width), strict=True):
+                    some.copy_(powers.summed(each.p).T)
+                if e:
+                    base.mul_(graph.scale(e))  # (B, n) by (n,)
+                summed = e, each.p
+            if (asked := _low_of(each)) is None:
+                out.copy_(base)
             else:
-                of_low = of_low or _panels(graph, low, width)
-                for powers, some in zip(of_low, torch.split(out, width), strict=True):
-                    some.add_(powers.summed(each.low.q).T)
-        yield out
+                found, weight = low.at(asked, of_low)
+                torch.add(base, found, alpha=weight, out=out)
+            yield out
+
+    def turned(self, k: int) -> torch.Tensor:
+        """q(P̃) D^s V [n, k], q in the form in which its first number that is not 0 is 1; made once, some columns at a time."""
+        assert self._one is not None
+        if self._turned is None:
+            (scale, q), graph = self._one, self.graph
+            width = graph.panel or self.vectors.shape[1]
+            self._turned = torch.empty_like(self.vectors)
+            columns = torch.split(self.vectors, width, 1), torch.split(self._turned, width, 1)
+            for v, some in zip(*columns, strict=True):
+                scaled = v * graph.scale(scale)[:, None]  # (n, width)
+                some.copy_(_Powers(graph, scaled).summed(q))
+        return self._turned[:, :k]
+
+    @property
+    def one(self) -> bool:
+        """Whether all low-passes have one q but for a factor."""
+        return self._one is not None
+
+
+class _Low:
+    """Low-passes of some users' rows, asked for by growing k."""
+
+    def __init__(self, of: Responses, rows: torch.Tensor, width: int) -> None:
+        self._of, self._rows, self._width = of, rows, width
+        self._scale, self._k = 0.0, 0
+        self._inner = self._plain = rows  # until the first is asked for
+        self._panels: list[_Powers] = []
+
+    def at(self, low: LowPass, out: torch.Tensor) -> tuple[torch.Tensor, float]:
+        """[B, n], perhaps `out`, and the number by which it is multiplied."""
+        of, grown = self._of, self._grow(low)
+        if of.one:
+            return self._plain, _factor(low.q)
+        if len(low.q) == 1:
+            return torch.mul(self._plain, of.graph.scale(low.scale), out=out), low.q[0]
+        if grown or not self._panels:
+            scaled = self._plain * of.graph.scale(low.scale)
+            self._panels = _panels(of.graph, scaled, self._width)
+        for powers, some in zip(self._panels, torch.split(out, self._width), strict=True):
+            some.copy_(powers.summed(low.q).T)
+        return out, 1.0
+
+    def _grow(self, low: LowPass) -> bool:
+        """Whether `_plain`, (x D^-s) V_k V_kᵀ or what stands for it, is another than before."""
+        of, v = self._of, self._of.vectors
+        if (self._scale, self._k) == (low.scale, low.k):
+            return False
+        if self._k == 0 or self._scale != low.scale or low.k < self._k:
+            largest = max(each.low.k for each in of.filters if each.low is not None)
+            self._inner = _scaled(of.graph, self._rows, -low.scale) @ v[:, :largest]
+            shape = len(self._inner), len(v)
+            self._plain = torch.zeros(shape, dtype=v.dtype, device=v.device)
+            self._k = 0
+        right = of.turned(low.k) if of.one else v[:, : low.k]
+        # What the larger k adds: (B, more) (more, n)
+        self._plain.addmm_(self._inner[:, self._k : low.k], right[:, self._k :].T)
+        self._scale, self._k, self._panels = low.scale, low.k, []
+        return True
+
+
+def _low_of(each: Filter) -> LowPass | None:
+    """A filter's low-pass, if it adds anything."""
+    return each.low if each.low is not None and each.low.k and any(each.low.q) else None
+
+
+def _factor(q: Coefficients) -> float:
+    """What a q is a multiple of its shape by."""
+    return next(c for c in q if c)
+
+
+def _shape(q: Coefficients) -> Coefficients:
+    """A q as the multiple whose first number that is not 0 is 1, with as many digits as a factor leaves of it."""
+    return tuple(float(f"{c / _factor(q):.10g}") for c in q)
+
+
+def _turn(each: Filter) -> tuple[Any, ...]:
+    """In this order what filters share is made once."""
+    low = _low_of(each)
+    return (each.scale, *((low.scale, low.k) if low else (0.0, 0)), each.p, low.q if low else ())
 
 
 def _panels(graph: Graph, rows: torch.Tensor, width: int) -> list[_Powers]:
@@ -131,12 +229,3 @@ def _scaled(graph: Graph, rows: torch.Tensor, power: float) -> torch.Tensor:
     at = graph.scale(power)[rows.col_indices()]
     values = rows.values() * at if power else rows.values()
     return with_values(rows, values)
-
-
-def _low_pass(
-    graph: Graph, rows: torch.Tensor, vectors: torch.Tensor, k: int, scale: float
-) -> torch.Tensor:
-    """(x D^-s) V_k V_kᵀ D^s [B, n]."""
-    v = vectors[:, :k]
-    inner = _scaled(graph, rows, -scale) @ v  # (B, n) (n, k)
-    return (inner @ v.T).mul_(graph.scale(scale))

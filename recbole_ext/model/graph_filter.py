@@ -9,7 +9,7 @@ import torch
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.linear.eigen import planned_columns
-from recbole_ext.linear.filters import Filter, responses
+from recbole_ext.linear.filters import Filter, Responses
 from recbole_ext.linear.graph import Graph, shared_factor
 from recbole_ext.model.profiles import ProfileRecommender, Users, in_batches
 
@@ -35,10 +35,10 @@ class GraphFilter(ProfileRecommender):
 
     @classmethod
     def planned_bytes(cls, n_users: int, n_items: int, params: Mapping[str, Any]) -> int:
-        """Peak memory: the basis of the factor in float64, or V in both precisions and the blocks of scores."""
+        """Peak memory: the basis of the factor in float64, or V in both precisions, what is made of it, and the blocks of scores."""
         n, k = n_items + 1, int(params[cls.rank_key])
         solving = 8 * n * planned_columns(n, k)
-        return max(solving, 12 * n * k + 4 * _MATRICES * max(_BLOCK, n))
+        return max(solving, 16 * n * k + 4 * _MATRICES * max(_BLOCK, n))
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
@@ -46,6 +46,7 @@ class GraphFilter(ProfileRecommender):
         k = self.checked_rank(self.point)
         self.register_buffer("vectors", torch.zeros(self.n_items, k, dtype=self.dtype))
         self._graph: Graph | None = None
+        self._made: tuple[Responses, int] | None = None
 
     @staticmethod
     def filter_at(point: Point) -> Filter:
@@ -89,19 +90,23 @@ class GraphFilter(ProfileRecommender):
         factor = shared_factor(self.interactions, k, device=self.device).padded(k)
         vectors = factor.vectors.to(self.dtype)
         filters = [self.filter_at(point) for point in whole]
-        order = sorted(range(len(points)), key=lambda i: (filters[i].scale, self.rank_at(whole[i])))
-        graph, rows = self.graph(), self.rows
+        made, rows = Responses(self.graph(), vectors, filters), self.rows
 
         def scores(users: torch.Tensor) -> Iterator[torch.Tensor]:
-            x = rows[users.cpu().numpy()]
-            yield from responses(graph, vectors, [filters[i] for i in order], x)
+            yield from made.of(rows[users.cpu().numpy()])
 
-        yield [dict(points[i]) for i in order], scores
+        yield [dict(points[i]) for i in made.order], scores
+
+    def responses(self) -> Responses:
+        """Of this point; made anew when other vectors have been solved for or loaded."""
+        v, version = self.vectors, self.vectors._version
+        if self._made is None or self._made[0].vectors is not v or self._made[1] != version:
+            self._made = Responses(self.graph(), v, [self.filter_at(self.point)]), version
+        return self._made[0]
 
     def block(self, users: Users) -> torch.Tensor:
         """[B, n_items] of users that are few enough to be scored together."""
-        filters = [self.filter_at(self.point)]
-        return next(responses(self.graph(), self.vectors, filters, self.rows[users]))
+        return next(self.responses().of(self.rows[users]))
 
     def scores_of(self, users: Users) -> torch.Tensor:
         """[B, n_items] of users, made in blocks."""

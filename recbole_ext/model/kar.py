@@ -71,7 +71,8 @@ class KAR(XSimGCL):
     gives it (XSimGCL there).
 
     Their texts are a language model's: of a user's preference and of an item's facts. Here an item's is the harness's encoding of
-    its own text, and a user's is read from `user_profiles`, else the mean over its training items (ours).
+    its own text, and a user's is read from `user_profiles`, else the mean over its training items (ours). With `writer` both are
+    a language model's, from titles (its prompts are ours).
 
     How a graph model is given the adapted vectors is not published; ours: they are added to the id vectors before propagation,
     where their CTR models get them as further inputs. Experts end in d numbers for that, in their code in 32. The loss is the

@@ -29,7 +29,7 @@ class RLMRec(SimGCL):
 
     Text: s_i is the harness's encoding of the item's text, s_u a vector of the file `user_profiles`, else the mean over the user's
     training items (ours: the paper has a language model write profiles of users and items from reviews; L3AE's authors take
-    this mean too).
+    this mean too). With `writer` both encode what a language model writes from titles (its prompts are ours).
 
     Shapes: nodes [n_users + n_items, d], text [n_users + n_items, D].
     Deviations: the padding rows 0 are no one's negative. The epoch is chosen by the harness's validation.

@@ -168,6 +168,8 @@ def _text(experiment: Experiment, embeddings: Embeddings | None) -> dict[str, An
     if "user_profiles" in experiment.settings.params:
         file = experiment.profiles
         said["user_profiles"] = f"file {file.path.name}" if file else "mean of training items"
+        for of, asked in experiment.written.items():
+            said[f"{of[:-1]}_profiles"] = f"written by {asked.writer.source.label} from titles"
     return {
         **(encoded or {}),
         "fields": fields,

@@ -47,8 +47,11 @@ class Training:
     @cached_property
     def setup(self) -> Setup:
         experiment, settings = self.experiment, self.experiment.settings
-        if experiment.user_vectors is not None and self.embeddings is not None:
-            assert experiment.profiles is not None
+        if (
+            experiment.profiles is not None
+            and experiment.user_vectors is not None
+            and self.embeddings is not None
+        ):
             experiment.profiles.check_width(
                 experiment.user_vectors.shape[1],
                 self.embeddings.vectors.shape[1],

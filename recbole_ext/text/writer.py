@@ -9,7 +9,6 @@ from typing import Any
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.lm.backbone import CausalBackbone
-from recbole_ext.lm.generate import Draw, generate
 from recbole_ext.lm.loading import pretrained
 from recbole_ext.lm.smollm2 import smollm2
 from recbole_ext.lm.source import Source, find
@@ -64,6 +63,8 @@ class Writer:
             yield from found
 
     def _batch(self, prompts: list[str], seed: int | None) -> list[str]:
+        from recbole_ext.lm.generate import Draw, generate
+
         backbone, usual = self._backbone, self._model.generation_config
         chat = bool(getattr(self._tokenizer, "chat_template", None))
         rows = [

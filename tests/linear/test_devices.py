@@ -9,7 +9,7 @@ import torch
 
 from recbole_ext.evaluator.candidates import draw_lists
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
-from recbole_ext.linear.filters import Filter, LowPass, responses
+from recbole_ext.linear.filters import Filter, LowPass, Responses
 from recbole_ext.linear.graph import Graph
 from recbole_ext.linear.ridge import gram, ridge_inverse_
 from recbole_ext.linear.semantics import Semantics, ease_teacher
@@ -55,7 +55,7 @@ def filtered(device: str, dtype: torch.dtype) -> list[torch.Tensor]:
     v = Graph.of(x, dtype=torch.float64, device=device).factor(20).vectors.to(dtype)
     assert v.device.type == device
     both = [Filter((0.5, -0.3, 0.2), 0.4, LowPass(20, (0.3,), 0.4)), Filter((0.5, -0.5), 0.0, LowPass(9, (0.3, 0.1)))]  # fmt: skip
-    made = responses(Graph.of(x, dtype=dtype, device=device), v, both, x[:70])
+    made = Responses(Graph.of(x, dtype=dtype, device=device), v, both).of(x[:70])
     return [scores.double().cpu().clone() for scores in made]  # one memory for all
 
 
