@@ -238,7 +238,10 @@ class ListingSASRec(Asking, SASRec):
 
     def candidates_of(self, user: int, target: int) -> list[int]:
         """The target and others that the user has not in training, all different, in any order; by torch's generator."""
-        others = np.setdiff1d(np.arange(1, self.n_items), self.item[self.user == user])
+        free = np.ones(self.n_items, dtype=bool)
+        free[0] = False
+        free[self.item[self.user == user]] = False
+        others = np.flatnonzero(free)
         count = min(int(self.llm["train_candidates"]) - 1, len(others))
         drawn = others[torch.randperm(len(others))[:count].numpy()].tolist()
         among = [target, *drawn]
