@@ -124,13 +124,19 @@ def shared_factor(
     exponent: float = 0.5,
     offset: float = 0.0,
     device: torch.device | str = "cpu",
+    larger: bool = False,
 ) -> Factor:
     """The factor of R̃; that of the last call is kept, for the next model that asks for the same.
 
-    One of another k is not cut to size: a run's numbers would then depend, in the last digits, on what ran before it.
+    Args:
+        larger: one of a larger k will do, of which `padded` takes what is needed: for searches, whose later stages have fewer
+            vectors. A tested model's is of its own k: its numbers do not depend, in the last digits, on what ran before it.
     """
     graph = Graph.of(x, exponent, offset, torch.float64, device)
     key = (graph.fingerprint, k, str(torch.device(device)))
+    for other, found in _kept.items():
+        if larger and (other[0], other[2]) == (key[0], key[2]) and other[1] >= k:
+            return found
     if key not in _kept:
         found = graph.factor(k)
         _kept.clear()

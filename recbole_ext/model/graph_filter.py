@@ -87,7 +87,7 @@ class GraphFilter(ProfileRecommender):
         """All points, which share the factor of the largest k; those of one k share its low-pass."""
         whole = [{**self.point, **point} for point in points]
         k = max(self.checked_rank(point) for point in whole)
-        factor = shared_factor(self.interactions, k, device=self.device).padded(k)
+        factor = shared_factor(self.interactions, k, device=self.device, larger=True).padded(k)
         vectors = factor.vectors.to(self.dtype)
         filters = [self.filter_at(point) for point in whole]
         made, rows = Responses(self.graph(), vectors, filters), self.rows

@@ -10,7 +10,7 @@ import torch
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.experiment import planned_bytes
 from recbole_ext.linear.filters import Filter, LowPass, Responses, polynomial
-from recbole_ext.linear.graph import Graph
+from recbole_ext.linear.graph import Graph, shared_factor
 from recbole_ext.model import bspm
 from recbole_ext.model.bspm import BSPM
 from recbole_ext.model.chebycf import ChebyCF, coefficients
@@ -416,3 +416,13 @@ def test_memory_grows_with_the_items_and_not_with_their_square(model, folder):
     assert 8 * 40_000 * 256 < one < 8 * 40_000**2 / 4
     assert two < 11 * one
     assert planned_bytes(experiment_of(model.__name__, folder, **{key: 5})) > 0
+
+
+def test_a_search_takes_the_kept_factor_of_more_vectors_and_a_tested_model_its_own():
+    x = sp.csr_matrix((np.random.default_rng(4).random((20, 14)) < 0.4).astype(np.float64))
+    shared_factor(x, 9)
+    assert shared_factor(x, 5, larger=True) is shared_factor(x, 9)
+    own = shared_factor(x, 5)
+    assert own.vectors.shape[1] == 5 and shared_factor(x, 9, larger=True).vectors.shape[1] == 9
+    # One of another graph is another.
+    assert shared_factor(x[:15], 5, larger=True) is not shared_factor(x, 9, larger=True)
