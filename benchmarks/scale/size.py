@@ -79,7 +79,7 @@ def measure(model: str, dataset: str, folder: Path, given: dict[str, str]) -> No
     with phases.phase("read") as told:
         data = problem.data
         told.update(users=len(data.user_tokens), interactions=len(data))
-    tell["items"] = len(data.item_tokens)
+        tell["items"] = len(data.item_tokens)
     with phases.phase("split"):
         _ = problem.split
     with phases.phase("fingerprints"):
