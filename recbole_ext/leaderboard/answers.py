@@ -15,7 +15,7 @@ from recbole_ext.leaderboard.groups import Group
 from recbole_ext.leaderboard.labels import listed
 from recbole_ext.leaderboard.papers import PaperTable, paper_tables
 from recbole_ext.leaderboard.plots import seconds
-from recbole_ext.leaderboard.rows import Row
+from recbole_ext.leaderboard.rows import Row, Section
 from recbole_ext.leaderboard.sizes import published_sizes, sizes_met
 from recbole_ext.leaderboard.standing import METRIC, Field
 from recbole_ext.leaderboard.standings import COMPARED
@@ -36,7 +36,7 @@ def answers(groups: Sequence[Group], fields: Sequence[Field], known: Analysis) -
         _does_text_help(fields),
         _does_language_beat(fields, "EASE"),
         _does_sampling_mislead(fields, known),
-        _were_figures_met(groups, fields),
+        _were_figures_met(groups),
         _did_claims_hold(fields),
         _cheapest(fields),
     )
@@ -146,13 +146,21 @@ def _does_sampling_mislead(fields: Sequence[Field], known: Analysis) -> str:
     return f"**Does sampling mislead?** By NDCG@10 per positive {'; '.join(told)}. More: {where}."
 
 
+def _printed(groups: Sequence[Group]) -> Iterator[tuple[str, Section, PaperTable]]:
+    """(link, section, table) of what papers print and a page has beside its rows."""
+    for group in groups:
+        section = group.main or group.reference
+        for paper in paper_tables(section):
+            yield f"[{escaped(group.dataset)}]({group.page}.md)", section, paper
+
+
 def _beside(fields: Sequence[Field]) -> Iterator[tuple[Field, PaperTable]]:
     for field in fields:
         for paper in paper_tables(field.section):
             yield field, paper
 
 
-def _were_figures_met(groups: Sequence[Group], fields: Sequence[Field]) -> str:
+def _were_figures_met(groups: Sequence[Group]) -> str:
     """Sizes of datasets, and scores of papers, that come out here to the last digit that is printed."""
     told = []
     printed = [group for group in groups if published_sizes(group.dataset) is not None]
@@ -161,15 +169,19 @@ def _were_figures_met(groups: Sequence[Group], fields: Sequence[Field]) -> str:
         names = f" ({listed(sorted(met))})" if met else ""
         count = len({group.dataset for group in printed})
         told.append(f"sizes of {len(met)} of {count} datasets{names}")
-    tables = list(_beside(fields))
+    tables = list(_printed(groups))
     met_scores = compared = 0
-    for field, paper in tables:
-        for row, metric in itertools.product(field.section.rows, paper.shown):
+    agreeing = set()
+    for at, section, paper in tables:
+        if paper.differences(section):
+            continue
+        for row, metric in itertools.product(section.rows, paper.shown):
             theirs, cell = paper.value(row, metric), row.cell("full", metric)
-            if theirs is not None and cell is not None and not paper.differences(field.section):
+            if theirs is not None and cell is not None:
+                agreeing.add(at)
                 compared += 1
                 met_scores += round(cell.mean, _DIGITS) == round(theirs, _DIGITS)
-    where = listed(sorted({link(field) for field, _ in tables}))
+    where = listed(sorted(agreeing or {at for at, _, _ in tables}))
     if compared:
         told.append(f"{met_scores} of {compared} scores of papers whose conditions agree ({where})")
     elif tables:
