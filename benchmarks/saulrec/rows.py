@@ -22,7 +22,10 @@ _SWITCHES = (
     "sae_standardise", "coded", "curriculum", "text_encoder",
 )  # fmt: skip
 """Keys that make another row of a model, told where they are not at their defaults."""
-_CONDITIONS = ("projection_users", "projection_epochs", "heal_batches", "chosen_by", "loss", "epochs")  # fmt: skip
+_CONDITIONS = (
+    "projection_users", "projection_epochs", "projection_batch_rows", "projection_learning_rate", "heal_batches", "chosen_by", "loss",
+    "learning_rate", "epochs",
+)  # fmt: skip
 """Keys that make another row too, told where rows would be called alike."""
 
 
