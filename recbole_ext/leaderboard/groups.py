@@ -188,13 +188,14 @@ def _models(kind: str, section: Section, rows: Mapping[str, Row]) -> Table:
 def chosen_rows(section: Section, kind: str) -> dict[str, Row]:
     """Model -> its row of a table, the best on validation among the tuned ones, or, where none was tuned, among all.
 
-    What was trained elsewhere, or again on validation, is not what the others are, and is never chosen.
+    What was trained elsewhere, or again on validation, is not what the others are: it is chosen only where all of them were trained again.
     """
     by_model: dict[str, list[Row]] = {}
     if kind == "lists" and all(not _lists_alone(row) for row in section.rows):
         return {}  # every model scores every item: its lists stand beside full ranking
-    for row in section.rows:
-        if kind in _kinds(row) and not _apart(row):
+    usual = [row for row in section.rows if not _apart(row)]
+    for row in usual or [row for row in section.rows if not _transferred(row)]:
+        if kind in _kinds(row):
             by_model.setdefault(row.model, []).append(row)
     return {model: _best(rows) for model, rows in by_model.items()}
 
@@ -215,8 +216,11 @@ def _lists_alone(row: Row) -> bool:
 
 
 def _apart(row: Row) -> bool:
-    asked = row.first.experiment
-    return bool(asked.get("train_on")) or bool(asked.get("refit"))
+    return _transferred(row) or bool(row.first.experiment.get("refit"))
+
+
+def _transferred(row: Row) -> bool:
+    return bool(row.first.experiment.get("train_on"))
 
 
 def _best(rows: Sequence[Row]) -> Row:

@@ -29,7 +29,7 @@ def test_a_suite_runs_what_it_lists(tiny_path, tmp_path, capsys):
 common: {dataset: tiny, protocols: [full, uni5], valid_metric: recall@5}
 runs:
   - {model: [Pop, EASE]}
-  - {model: EASE, tune: true, reg_weight: 3}
+  - {model: EASE, tune: true, precision: float64}
   - {model: BPR, tune: 2, epochs: 1, seeds: 2}
 """,
     )
@@ -41,7 +41,7 @@ runs:
         ("Pop", 2026), ("EASE", 2026), ("EASE", 2026), ("BPR", 2026), ("BPR", 2027),
     ]  # fmt: skip
     assert [r["tuning"] and r["tuning"]["points"] for r in records] == [None, None, 9, 2, 2]
-    assert records[2]["experiment"]["params"]["reg_weight"] == 3.0
+    assert records[2]["experiment"]["params"]["precision"] == "float64"
     assert "run 3 of 3: tiny" in err
     assert main(base) == 0  # again: nothing is run, the board is printed
     out, err = capsys.readouterr()

@@ -130,7 +130,8 @@ def test_a_papers_tables_are_printed_with_ours_beside_them():
     )
     assert "No record on amazon-books yet" in page
     with pytest.raises(
-        HarnessError, match="paper 'l3e' is unknown \\(alpharec, l3ae\\), did you mean l3ae"
+        HarnessError,
+        match="paper 'l3e' is unknown \\(alpharec, gowalla, l3ae\\), did you mean l3ae",
     ):
         render_paper("l3e", [])
 

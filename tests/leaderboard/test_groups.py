@@ -51,7 +51,8 @@ def test_what_was_trained_elsewhere_or_again_stands_apart():
     again = validated(record("A", 0.8, points=9, refit=True), 0.98)
     usual = validated(record("A", 0.1, points=9), 0.5)
     assert table_of([elsewhere, again, usual])["A"].records == (usual,)
-    assert table_of([elsewhere, again]) is None
+    assert table_of([elsewhere, again])["A"].records == (again,)  # where all were trained again
+    assert table_of([elsewhere]) is None
     (group,) = groups(sections([elsewhere, again, usual]))
     assert [row.model for row in group.tables[-1].section.rows] == ["A", "A", "A"]
 

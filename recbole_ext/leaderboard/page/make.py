@@ -114,6 +114,14 @@ def _row(
     main = table.kind != "others"
     command = command_of(row)
     others = [of[row.model] for of in group.mains if main and row.model in of]
+    if not main:
+        stand = {id(of) for rows in group.mains for of in rows.values()}
+        others = [
+            of
+            for each in group.sections
+            for of in each.rows
+            if of.label == row.label and id(of) not in stand
+        ]
     runs = tuple(each.run_id for each in row.records)
     hashes = {k: v for k, v in record.fingerprints.items() if k not in ("data", "split")}
     hashes |= {f"lists of {name}": value for name, value in record.candidates.items()}
