@@ -98,6 +98,11 @@ class Arguments:
         for name in [*self.options, *sorted(self.flags - set(allowed_flags))]:
             raise HarnessError(f"--{name} is not an option of {self.command}{nearest(name, known)}")
 
+    def finish_part(self, part: str, *known: str) -> None:
+        """Refuse what says nothing to one thing that a command does, by its own options (`known`)."""
+        for name in sorted({*self.options, *self.flags}):
+            raise HarnessError(f"--{name} says nothing to {part}{nearest(name, known)}")
+
 
 def parse(argv: list[str]) -> Arguments:
     """Split `--key=value`, `--key value` for the options that need one, flags and words."""

@@ -288,9 +288,7 @@ def _compare(arguments: Arguments) -> int:
 
     metrics, records = arguments.take("metrics"), as_path(arguments.take("records"))
     asked = [run for run in str(arguments.take("compare")).split(",") if run] + arguments.words
-    for name in sorted({*arguments.options, *arguments.flags}):
-        close = nearest(name, ("metrics", "records"))
-        raise HarnessError(f"--{name} says nothing to --compare RUN RUN{close}")
+    arguments.finish_part("--compare RUN RUN", "metrics", "records")
     if len(asked) != 2:
         raise HarnessError(
             f"--compare takes two runs, not {len(asked)}: --compare RUN RUN, each by its id or how that begins"
@@ -464,9 +462,8 @@ def _show_every_user(arguments: Arguments) -> int:
     dataset = as_names(arguments.take("dataset"), "dataset")[0]
     data_path, output = as_path(arguments.take("data-path")), as_path(arguments.take("output"))
     top = as_count(arguments.take("top") or "20", "top")
-    for name in sorted({*arguments.options, *arguments.flags}):
-        close = nearest(name, ("model", "dataset", "data-path", "records", "top", "output"))
-        raise HarnessError(f"--{name} says nothing to --users=all{close}")
+    known = ("model", "dataset", "data-path", "records", "top", "output")
+    arguments.finish_part("--users=all", *known)
     arguments.finish()
     if output is None:
         raise HarnessError("--output=FILE is missing: where do the lists go? (.parquet or .csv)")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from importlib import resources
+
+from recbole_ext.core.web_page import FRAME
 
 LOADING = ("img", "iframe", "object", "embed", "audio", "video", "base", "form")
 """Elements that fetch something, or send it."""
@@ -12,6 +15,12 @@ _FETCHING = r"https?:|//[a-z]|@import|url\(|fetch\(|XMLHttp|WebSocket|import\("
 _MARKUP = (
     "innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval", "Function(", "srcdoc", "DOMParser", ".href", ".src",
 )  # fmt: skip
+
+
+def source(package: str, name: str) -> str:
+    """A file of a page's package; `page.html` in the frame of every page."""
+    text = resources.files(package).joinpath(name).read_text("utf-8")
+    return FRAME.replace("{{body}}", text) if name == "page.html" else text
 
 
 class Parsed(HTMLParser):

@@ -1,4 +1,4 @@
-"""Pages that are one file and need no network: a template with its style, its script and its data put in.
+"""Pages that are one file and need no network: a body with its style, its script and its data, in a frame that lets nothing else in.
 
 The data may be anybody's words. They stand in a JSON script block, in which nothing can end it or begin another element, and a
 page's script is to put them on the page as text alone.
@@ -20,6 +20,27 @@ from recbole_ext.core.progress import say
 _ESCAPED = str.maketrans({character: f"\\u{ord(character):04x}" for character in "<>&\u2028\u2029"})
 """What could end a script block or a line of one; in JSON it stands within strings alone."""
 
+FRAME = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{{title}}</title>
+<link rel="icon" href="data:,">
+<style>
+{{style}}</style>
+</head>
+<body>
+{{body}}<script type="application/json" id="data">{{data}}</script>
+<script>
+{{script}}</script>
+</body>
+</html>
+"""
+"""Of every page; its policy lets a page load nothing."""
+
 
 def checked_path(path: Path, example: str) -> Path:
     """The path, if a file can be written there; `example` is a name for one.
@@ -35,14 +56,15 @@ def checked_path(path: Path, example: str) -> Path:
 
 
 def filled(package: str, title: str, data: str) -> str:
-    """The whole file, of `page.html`, `page.css` and `page.js` of a package and of `as_json`'s data."""
+    """The whole file, of `page.html` (what is in its body), `page.css` and `page.js` of a package and of `as_json`'s data."""
     parts = {
+        "body": _file(package, "page.html"),
         "title": html.escape(title),
         "style": _file(package, "page.css"),
         "script": _file(package, "page.js"),
         "data": data,
     }
-    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _file(package, "page.html"))
+    return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], FRAME)
 
 
 def as_json(data: Any) -> str:

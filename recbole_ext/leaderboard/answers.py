@@ -149,9 +149,9 @@ def _does_sampling_mislead(fields: Sequence[Field], known: Analysis) -> str:
 def _printed(groups: Sequence[Group]) -> Iterator[tuple[str, Section, PaperTable]]:
     """(link, section, table) of what papers print and a page has beside its rows."""
     for group in groups:
-        section = group.main or group.reference
-        for paper in paper_tables(section):
-            yield f"[{escaped(group.dataset)}]({group.page}.md)", section, paper
+        if (section := group.main) is not None:
+            for paper in paper_tables(section):
+                yield f"[{escaped(group.dataset)}]({group.page}.md)", section, paper
 
 
 def _beside(fields: Sequence[Field]) -> Iterator[tuple[Field, PaperTable]]:

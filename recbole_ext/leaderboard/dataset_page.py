@@ -89,8 +89,6 @@ def _group(group: Group, known: Analysis) -> Iterator[Block]:
     for table in group.tables:
         makers = {"full": _full, "lists": _lists, "ctr": _labelled, "others": _others}
         yield from makers[table.kind](group, table, known)
-    for paper in paper_tables(group.main or section):
-        yield Block(beside(group.main or section, paper), 3)
 
 
 def _full(group: Group, table: Table, known: Analysis) -> Iterator[Block]:
@@ -110,6 +108,8 @@ def _full(group: Group, table: Table, known: Analysis) -> Iterator[Block]:
     beyond = beyond_columns(section)
     if len(beyond) > 1:
         yield block("What the lists are like", beyond, section.rows, moves=4)
+    for paper in paper_tables(section):
+        yield Block(beside(section, paper), 3)
 
 
 def _over_splits(group: Group, metric: str) -> Column[Row] | None:

@@ -135,18 +135,15 @@ def prepare(
         built[0].validation_rows = functools.partial(_validation_rows, data, split)
         folded = dataset.with_histories()
         loader = functools.partial(_loader, config, built[0], folded is not None, params)
-        if not (hasattr(model, "solve") or hasattr(model, "stages")):
-            loader = functools.partial(_same, loader())
         if not sequential:
             built[0].labels = None if data.label is None else data.label[split.part == TRAIN]
             built[0].rows = np.flatnonzero(split.part == TRAIN)
             built[0].histories = functools.partial(split.histories, data)
         parts = None if sequential else (built[0], built[1], built[2])
-        return Bench(config, built[0], loader, parts, places, folded)
-
-
-def _same(loader: Any) -> Any:
-    return loader
+        bench = Bench(config, built[0], loader, parts, places, folded)
+        if not (hasattr(model, "solve") or hasattr(model, "stages")):
+            _ = bench.train_loader
+        return bench
 
 
 def _loader(config: Any, dataset: Any, folded: bool, params: Mapping[str, Any]) -> Any:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import subprocess
 from dataclasses import asdict, replace
-from importlib import resources
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ from tests.chromium import chromium
 from tests.explain.conftest import HOSTILE, MODEL, SPLIT, write_shop
 from tests.explain.test_show_concepts import blocks, refused
 from tests.parsed_page import Parsed, loads_nothing, writes_text_alone
+from tests.parsed_page import source as source_of
 
 K = 12
 
@@ -199,8 +200,7 @@ def test_the_data_are_the_whole_page(page):
     assert json.loads(as_json(page)) == plain(asdict(page))
 
 
-def source(name: str) -> str:
-    return resources.files("recbole_ext.explain.page").joinpath(name).read_text("utf-8")
+source = functools.partial(source_of, "recbole_ext.explain.page")
 
 
 def test_the_script_writes_text_alone_and_cannot_end_its_block():

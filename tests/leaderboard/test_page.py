@@ -3,12 +3,12 @@ what it does in a browser."""
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shlex
 import time
 from dataclasses import replace
-from importlib import resources
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,7 @@ from recbole_ext.pipeline.plan import plan
 from tests.chromium import browser
 from tests.leaderboard.factory import BOARD, drawn, record
 from tests.parsed_page import Parsed, loads_nothing, writes_text_alone
+from tests.parsed_page import source as source_of
 
 RECORDS = Path(__file__).resolve().parents[2] / "leaderboard" / "records"
 HOSTILE = (
@@ -45,8 +46,7 @@ def published_page(published):
     return page_of(published, read_analysis(RECORDS)[0])
 
 
-def source(name: str) -> str:
-    return resources.files("recbole_ext.leaderboard.page").joinpath(name).read_text("utf-8")
+source = functools.partial(source_of, "recbole_ext.leaderboard.page")
 
 
 def held(text: str):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
-from recbole_ext.pipeline.training import Training
+from recbole_ext.pipeline.training import Training, score_test
+from recbole_ext.trainer.checkpoint import save_weights
 from tests.model.test_sasrec import SMALL
-from tests.problems import make_experiment
+from tests.problems import make_experiment, train
 
 WORDS = [
     "red", "blue", "lamp", "chair", "table", "number", '"', ",", ".", "[", "]", "user", "The", "recommendation", "is",
@@ -62,3 +64,16 @@ def training(name, tiny_path, folder, backbone, **given):
 def fit(name, tiny_path, folder, backbone, **given):
     made, of = training(name, tiny_path, folder, backbone, **given)
     return made.fit(of.settings.params, name), of
+
+
+def assert_repeats(name, tiny_path, folder, backbone, **given):
+    """A second fit and a fit from saved weights have the tables of the first, which are given back."""
+    fitted, of = fit(name, tiny_path, folder, backbone, **given)
+    again, _ = fit(name, tiny_path, folder / "again", backbone, **given)
+    save_weights(fitted.model, folder / "weights.safetensors")
+    loaded = train(of, folder / "loaded", saved=folder / "weights.safetensors")
+    first, *others = [score_test(one, of).ranked for one in (fitted, again, loaded)]
+    for table in others:
+        for mine, other in zip(first.lists["uni5"], table.lists["uni5"], strict=True):
+            np.testing.assert_array_equal(mine, other)
+    return first

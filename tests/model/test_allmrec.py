@@ -13,10 +13,8 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.lists import rule_measures
 from recbole_ext.pipeline.training import score_test
 from recbole_ext.testing import write_tiny
-from recbole_ext.trainer.checkpoint import save_weights
-from tests.model.listed_data import fit, training
+from tests.model.listed_data import assert_repeats, fit, training
 from tests.model.test_matching import fit as fit_below
-from tests.problems import train
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -141,16 +139,9 @@ def test_the_history_is_the_latest_items_before_the_target_and_each_slot_has_its
 def test_it_repeats_and_its_weights_make_a_round_trip(
     chosen_by, tiny_path, tmp_path, listing_llama
 ):
-    fitted, of = fit("ALLMRec", tiny_path, tmp_path, listing_llama, chosen_by=chosen_by)
-    again, _ = fit("ALLMRec", tiny_path, tmp_path / "again", listing_llama, chosen_by=chosen_by)
-    save_weights(fitted.model, tmp_path / "weights.safetensors")
-    loaded = train(of, tmp_path / "loaded", saved=tmp_path / "weights.safetensors")
-    tables = [score_test(one, of).ranked for one in (fitted, again, loaded)]
-    for table in tables[1:]:
-        for mine, other in zip(tables[0].lists["uni5"], table.lists["uni5"], strict=True):
-            np.testing.assert_array_equal(mine, other)
-    assert tables[0].depth == (1 if chosen_by == "generated" else None)
-    assert (tables[0].rules != {}) == (chosen_by == "generated")
+    table = assert_repeats("ALLMRec", tiny_path, tmp_path, listing_llama, chosen_by=chosen_by)
+    assert table.depth == (1 if chosen_by == "generated" else None)
+    assert (table.rules != {}) == (chosen_by == "generated")
 
 
 def interaction_of(model, users, histories):

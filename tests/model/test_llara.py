@@ -9,10 +9,7 @@ import torch
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.model.llara import Curriculum
 from recbole_ext.model.sequences import Windows
-from recbole_ext.pipeline.training import score_test
-from recbole_ext.trainer.checkpoint import save_weights
-from tests.model.listed_data import fit, training
-from tests.problems import train
+from tests.model.listed_data import assert_repeats, fit, training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -99,14 +96,7 @@ def test_the_lora_and_the_projector_move_and_the_backbones_own_weights_do_not(
 def test_it_repeats_and_its_weights_make_a_round_trip(
     chosen_by, tiny_path, tmp_path, listing_llama
 ):
-    fitted, of = fit("LLaRA", tiny_path, tmp_path, listing_llama, chosen_by=chosen_by)
-    again, _ = fit("LLaRA", tiny_path, tmp_path / "again", listing_llama, chosen_by=chosen_by)
-    save_weights(fitted.model, tmp_path / "weights.safetensors")
-    loaded = train(of, tmp_path / "loaded", saved=tmp_path / "weights.safetensors")
-    tables = [score_test(one, of).ranked for one in (fitted, again, loaded)]
-    for table in tables[1:]:
-        for mine, other in zip(tables[0].lists["uni5"], table.lists["uni5"], strict=True):
-            np.testing.assert_array_equal(mine, other)
+    assert_repeats("LLaRA", tiny_path, tmp_path, listing_llama, chosen_by=chosen_by)
 
 
 def test_a_prompt_with_a_user_is_refused(tiny_path, tmp_path, listing_llama):

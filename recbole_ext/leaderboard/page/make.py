@@ -113,15 +113,6 @@ def _row(
     record, section = row.first, table.section
     main = table.kind != "others"
     command = command_of(row)
-    others = [of[row.model] for of in group.mains if main and row.model in of]
-    if not main:
-        stand = {id(of) for rows in group.mains for of in rows.values()}
-        others = [
-            of
-            for each in group.sections
-            for of in each.rows
-            if of.label == row.label and id(of) not in stand
-        ]
     runs = tuple(each.run_id for each in row.records)
     hashes = {k: v for k, v in record.fingerprints.items() if k not in ("data", "split")}
     hashes |= {f"lists of {name}": value for name, value in record.candidates.items()}
@@ -151,12 +142,30 @@ def _row(
         read=hashes,
         cost=_cost(row),
         runs=runs,
-        elsewhere=tuple(r.run_id for of in others for r in of.records if r.run_id not in runs),
+        elsewhere=tuple(
+            record.run_id
+            for other in _on_every_split(group, row, main)
+            for record in other.records
+            if record.run_id not in runs
+        ),
         remarks=tuple(section.flags[number - 1] for number in row.marks),
         environment=" or ".join(sorted({environment_of(each) for each in row.records})),
         command=command.line,
         notes=command.remarks,
     )
+
+
+def _on_every_split(group: Group, row: Row, main: bool) -> Iterator[Row]:
+    """What stands for a row on each random split: for a model the row that was chosen there, else the one that is called alike and was not."""
+    for section, chosen in zip(group.sections, group.mains, strict=True):
+        if main:
+            yield from filter(None, [chosen.get(row.model)])
+        else:
+            yield from (
+                other
+                for other in section.rows
+                if other.label == row.label and other is not chosen.get(other.model)
+            )
 
 
 def _number(row: Row, protocol: str, metric: str) -> Number | None:
