@@ -10,20 +10,20 @@ with replacement; p is adjusted by Holm's method over all rows and both metrics.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.over_seeds import runs_under
+from benchmarks.saulrec.command import print_table
 from recbole_ext.core.arrays import Floats
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.findings import Paired, holm
 from recbole_ext.evaluator.stats import paired_tests
 from recbole_ext.evaluator.tables import read_tables
-from recbole_ext.results import ResultRecord, read_records
+from recbole_ext.results import ResultRecord
 
 _KEYS = ("sae_dim", "sae_k", "sae_beta", "sae_tied", "sae_standardise", "coded", "sae_epochs")
 _MEASURES = ("error", "live", "overlap")
@@ -50,12 +50,7 @@ def ablations(
     Raises:
         HarnessError: there is no run of SASRec under the same settings, or none of SASRecSAE.
     """
-    found = [
-        (path.parent, record)
-        for path, record in read_records(records)[0]
-        if record.experiment["dataset"]["name"] == dataset
-        and {"full", protocol} <= set(record.metrics)
-    ]
+    found = runs_under(records, dataset, "full", protocol)
     coded = [one for one in found if one[1].experiment["model"] == "SASRecSAE"]
     plain = {_below(record): path for path, record in found if record.experiment["model"] == "SASRec"}  # fmt: skip
     beside = [one for one in coded if _below(one[1]) in plain]
@@ -122,20 +117,11 @@ def lines_of(base: dict[str, float], rows: Sequence[Ablation], title: str) -> li
     return lines
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.saulrec.ablations")
-    parser.add_argument("records", type=Path)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--protocol", default="uni19")
-    asked = parser.parse_args(arguments)
-    base, rows = ablations(asked.records, asked.dataset, asked.protocol)
-    title = f"{asked.dataset}: SASRec's vectors as a coder makes them again"
-    print("\n".join(lines_of(base, rows, title)))
+def table(records: Path, dataset: str, protocol: str) -> list[str]:
+    """All lines."""
+    title = f"{dataset}: SASRec's vectors as a coder makes them again"
+    return lines_of(*ablations(records, dataset, protocol), title)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except HarnessError as error:
-        sys.exit(f"error: {error}")
+    print_table("benchmarks.saulrec.ablations", table)

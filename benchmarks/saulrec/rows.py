@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -10,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.over_seeds import changed, name_of, over_seeds, runs_under
 from recbole_ext.core.arrays import Bools, Floats, Ints
-from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.evaluator.lists import ListTable
 from recbole_ext.evaluator.ranks import RankTable
 from recbole_ext.evaluator.ranks_file import LISTS, RANKS, read_lists, read_ranks
-from recbole_ext.results import ResultRecord, read_records
+from recbole_ext.results import ResultRecord
 
 _SWITCHES = (
     "id_source", "shuffle_text", "shuffle_vectors", "labels_for", "shuffle_labels", "rebuilt", "sae_beta", "sae_k", "sae_dim", "sae_tied",
@@ -131,17 +130,13 @@ class Row:
 def read_rows(records: Path, dataset: str, protocol: str) -> list[Row]:
     """Rows of all runs of a dataset that were ranked under a protocol, in the order of their titles. One whose titles were written and scored
     too (`chosen_by: both`) makes two rows."""
-    groups: dict[tuple[object, ...], list[Run]] = defaultdict(list)
-    for path, record in read_records(records)[0]:
-        if record.experiment["dataset"]["name"] != dataset or protocol not in record.metrics:
-            continue
-        groups[_key(record)].append(_run(path.parent, record, protocol))
+    found = over_seeds(runs_under(records, dataset, protocol), _key)
+    groups = {key: [_run(*one, protocol) for one in runs] for key, runs in found.items()}
     titles = {key: title_of(runs[0].record) for key, runs in groups.items()}
     rows = []
     for key, runs in groups.items():
         alike = [other for other in groups if titles[other] == titles[key]]
         more = _differing(runs[0].record, [groups[other][0].record for other in alike])
-        runs.sort(key=lambda run: int(run.record.experiment["seed"]))
         # A run that lacks users of another seed's is a row by itself: means over seeds are of the same users.
         for users in sorted({run.users for run in runs}, key=len):
             same = tuple(run for run in runs if run.users == users)
@@ -169,16 +164,9 @@ def _key(record: ResultRecord) -> tuple[object, ...]:
 
 def title_of(record: ResultRecord) -> str:
     """Model, backbone, and the switches that are not at their defaults."""
-    name, params = str(record.experiment["model"]), record.params
-    file = properties() / "model" / f"{name}.yaml"
-    usual = read_yaml(file)["params"] if file.is_file() else {}
-    switches = [
-        f"{key}={params[key]}"
-        for key in _SWITCHES
-        if key in usual and params.get(key, usual[key]) != usual[key]
-    ]
-    backbone = [str(params["backbone"])] if "backbone" in params else []
-    return ", ".join([name, *backbone, *switches])
+    unusual = changed(record)
+    switches = [f"{key}={unusual[key]}" for key in _SWITCHES if key in unusual]
+    return ", ".join([name_of(record), *switches])
 
 
 def _differing(record: ResultRecord, alike: Sequence[ResultRecord]) -> list[str]:

@@ -9,18 +9,16 @@ all pairs of a table. A model whose backbone fails the gate is `uninformative`, 
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.saulrec.command import print_table
 from benchmarks.saulrec.gate import Gate, gate_of
 from benchmarks.saulrec.rows import Row, Run, read_rows
 from recbole_ext.core.arrays import Floats, Ints
-from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.findings import holm
 from recbole_ext.evaluator.list_places import by_place
 from recbole_ext.evaluator.lists import ListTable
@@ -208,18 +206,5 @@ def pooled(runs: Sequence[Run], protocol: str) -> ListTable:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Print them."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.saulrec.tables")
-    parser.add_argument("records", type=Path)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--protocol", default="uni19")
-    asked = parser.parse_args(arguments)
-    print("\n".join(tables(asked.records, asked.dataset, asked.protocol)))
-
-
 if __name__ == "__main__":
-    try:
-        main()
-    except HarnessError as error:
-        sys.exit(f"error: {error}")
+    print_table("benchmarks.saulrec.tables", tables)

@@ -10,50 +10,36 @@ fewer rows (`min_history`) is compared with Bias on those.
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from recbole_ext.core.yaml_files import properties, read_yaml
+from benchmarks.over_seeds import Found, changed, name_of, over_seeds, runs_under
+from benchmarks.sellarec.runs import DATASET
 from recbole_ext.evaluator.paired_scores import drawn_metrics, gap
 from recbole_ext.evaluator.pointwise import ScoreTable
 from recbole_ext.evaluator.ranks_file import SCORES, read_scores
-from recbole_ext.results import ResultRecord, read_records
+from recbole_ext.results import ResultRecord
 
 BASE = "Bias"
 _SIZES = ("_rows", "_rate", "weight_decay", "reg_user", "reg_item")
 """Ends of keys that tell how something was trained, not what."""
 
 
-def rows_of(
-    records: Sequence[tuple[Path, ResultRecord]],
-) -> dict[str, list[tuple[Path, ResultRecord]]]:
-    """Model with its backbone and the switches that are not at their defaults -> its runs, one for each seed."""
-    groups: dict[str, list[tuple[Path, ResultRecord]]] = defaultdict(list)
-    for path, record in records:
-        name, params = record.experiment["model"], record.params
-        usual = read_yaml(properties() / "model" / f"{name}.yaml")["params"]
-        switches = [
-            key for key in usual if not key.endswith(_SIZES) and params.get(key) != usual[key]
-        ]
-        told = [f"`{key}={params.get(key)}`" for key in switches]
-        if least := record.experiment["dataset"]["split"].get("min_history"):
-            told.append(f"`min_history={least}`")
-        title = f"{name}, {params['backbone']}" if "backbone" in params else str(name)
-        groups[", ".join([title, *told])].append((path, record))
-    return groups
+def title_of(record: ResultRecord) -> str:
+    """Model with its backbone and the switches that are not at their defaults."""
+    told = [
+        f"`{key}={value}`" for key, value in changed(record).items() if not key.endswith(_SIZES)
+    ]
+    if least := record.experiment["dataset"]["split"].get("min_history"):
+        told.append(f"`min_history={least}`")
+    return ", ".join([name_of(record), *told])
 
 
 def table(records: Path) -> list[str]:
     """Lines of markdown, the best AUC first; of each set of training rows a table."""
-    every, _ = read_records(records)
-    chosen = [
-        (path.parent, record)
-        for path, record in every
-        if record.experiment["dataset"]["name"] == "collm-ml-1m" and "ctr" in record.metrics
-    ]
+    chosen = runs_under(records, DATASET, "ctr")
     sizes = sorted({record.data["train"] for _, record in chosen}, reverse=True)
     base = next(path for path, record in chosen if record.experiment["model"] == BASE)
     lines: list[str] = []
@@ -65,12 +51,12 @@ def table(records: Path) -> list[str]:
             "| model | seeds | AUC | - Bias | UAUC | - Bias | AUC warm | AUC cold | s |",
             "|---|--:|--:|--:|--:|--:|--:|--:|--:|",
         ]
-        found = [_line(title, runs, base) for title, runs in rows_of(some).items()]
+        found = [_line(title, runs, base) for title, runs in over_seeds(some, title_of).items()]
         lines += [line for _, line in sorted(found, reverse=True)] + [""]
     return lines
 
 
-def _line(title: str, runs: Sequence[tuple[Path, ResultRecord]], beside: Path) -> tuple[float, str]:
+def _line(title: str, runs: Sequence[Found], beside: Path) -> tuple[float, str]:
     each = [drawn_metrics(_scores(path)) for path, _ in runs]
     base = drawn_metrics(same_rows(beside, runs[0][0]))
     cells = [title, str(len(runs))]

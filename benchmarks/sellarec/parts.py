@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks.sellarec.against import rows_of
+from benchmarks.over_seeds import over_seeds, runs_under
+from benchmarks.sellarec.against import title_of
 from benchmarks.sellarec.runs import ALIGNED, NEITHER, NEW, Run
 from recbole_ext.evaluator.metrics import COLD, SEEN, WARM
 from recbole_ext.evaluator.paired_scores import drawn_metrics, gap
@@ -17,7 +18,6 @@ from recbole_ext.evaluator.pointwise import ScoreTable
 from recbole_ext.evaluator.ranks_file import SCORES, read_scores
 from recbole_ext.evaluator.warmth import warmth
 from recbole_ext.pipeline.replay import experiment_of
-from recbole_ext.results import read_records
 
 PARTS = (WARM, SEEN, COLD)
 """More than three training rows each (the paper's for this dataset), both seen (what its figure 5 and Table 6 read), not both seen."""
@@ -25,19 +25,16 @@ PARTS = (WARM, SEEN, COLD)
 
 def warm_and_cold(records: Path, dataset: str) -> list[dict[str, object]]:
     """A line for each run on most training rows and each part of its test rows; runs without a last stage are left out."""
-    every, _ = read_records(records)
     chosen = [
-        (path.parent, record)
-        for path, record in every
-        if record.experiment["dataset"]["name"] == dataset
-        and "ctr" in record.metrics
-        and not record.experiment["dataset"]["split"].get("min_history")
+        (path, record)
+        for path, record in runs_under(records, dataset, "ctr")
+        if not record.experiment["dataset"]["split"].get("min_history")
         and record.params.get("projection_epochs") != 0
     ]
     size = max((record.data["train"] for _, record in chosen), default=0)
     largest = [(path, record) for path, record in chosen if record.data["train"] == size]
     lines: list[dict[str, object]] = []
-    for title, runs in rows_of(largest).items():
+    for title, runs in over_seeds(largest, title_of).items():
         for _, record in runs:
             for part in PARTS:
                 if part not in record.parts:

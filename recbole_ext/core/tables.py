@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError, nearest
+from recbole_ext.core.files import digest_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,8 +37,7 @@ class TableFile:
             HarnessError: it cannot be read.
         """
         try:
-            with self.path.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            return digest_of(self.path)
         except OSError as error:
             raise HarnessError(f"--{self.option}={self.path}: {error.strerror}") from None
 

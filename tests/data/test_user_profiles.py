@@ -39,11 +39,19 @@ def test_vectors_come_back_in_the_order_of_the_data(kind, tmp_path):
     ("users", "vectors", "said"),
     [
         (["u", "v"], [[1.0], [2.0]], "1 of 3 users of tiny have no vector, first 'w'"),
-        (["u", "v", "x"], [[1.0]] * 3, "1 rows name no users of tiny .* first 'x' in row 3"),
-        (["u", "v", "w", "v"], [[1.0]] * 4, "user 'v' stands more than once"),
-        (TOKENS, [[1.0], [np.nan], [2.0]], "user 'v' has values that are no finite numbers"),
-        (TOKENS, [[1.0], [1e39], [2.0]], "user 'v' has values that are no finite numbers"),
-        (TOKENS, ["a", "b", "c"], "'vector' must hold lists of numbers, all of one length"),
+        (["u", "v", "x"], [[1.0]] * 3, "1 rows name no users of tiny .* first 'x'; leave them out"),
+        (["u", "v", "w", "v"], [[1.0]] * 4, "user 'v' has two vectors"),
+        (
+            TOKENS,
+            [[1.0], [np.nan], [2.0]],
+            "vector of user 'v' (holds NaN or infinity|lacks a number)",
+        ),
+        (TOKENS, [[1.0], [1e39], [2.0]], "vector of user 'v' holds NaN or infinity"),
+        (
+            TOKENS,
+            ["a", "b", "c"],
+            "'vector' (holds string; write a list|is <U1 of shape .* numbers)",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_line(kind, users, vectors, said, tmp_path):
@@ -62,13 +70,13 @@ def test_no_table_of_vectors_is_one_line(tmp_path):
     )
     (tmp_path / "e.csv").write_text("user,vector\n")
     for name, said in (
-        ("a.npz", ""),
+        ("a.npz", "it is no npz file; write it with .* user=.* vector="),
         ("b.npz", r"no array 'vector' \(it has user\)"),
-        ("c.npz", "3 users, 2 vectors"),
-        ("d.parquet", "all of one length"),
-        ("e.csv", r"must be a \.parquet or \.npz file"),
-        ("f.parquet", ""),
-        ("f.npz", ""),
+        ("c.npz", "3 users and 2 vectors"),
+        ("d.parquet", "that of user 'v' has 2 numbers, that of 'u' 1"),
+        ("e.csv", r"must end in \.parquet or \.npz"),
+        ("f.parquet", "there is no such file"),
+        ("f.npz", "there is no such file"),
     ):
         with pytest.raises(HarnessError, match=f"^--user_profiles=.*{name}.*{said}"):
             UserProfiles(tmp_path / name).read(TOKENS, "tiny")

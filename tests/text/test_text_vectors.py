@@ -20,7 +20,7 @@ from recbole_ext.cli import main
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.results import read_record
 from recbole_ext.testing import write_tiny
-from recbole_ext.text import VectorFile, embed, look_up, make_encoder
+from recbole_ext.text import VectorFile, embed, look_up, make_encoder, vectors
 from tests.problems import make_experiment
 
 ROWS = [[1.0, 2.0], [3.0, 4.0], [0.5, -1.0]]
@@ -182,7 +182,7 @@ def test_a_number_beyond_single_precision_is_infinite(tmp_path: Path):
         ({"item": ["a"], "vector": [1.0]}, ["column 'vector' holds double", "a list of float"]),
         ({"item": ["a"], "vector": [["1"]]}, ["lists of string", "lists of float"]),
         ({"item": [1.5], "vector": [[1.0]]}, ["column 'item' holds double", "as text"]),
-        ({"item": ["a", None], "vector": [[1.0], [1.0]]}, ["1 rows without an item"]),
+        ({"item": ["a", None], "vector": [[1.0], [1.0]]}, ["1 rows that name no item"]),
         ({"item": ["a", "b"], "vector": [[1.0], None]}, ["item 'b' has no vector"]),
         ({"item": ["a", "b"], "vector": [[1.0, 2.0], [1.0, None]]}, ["vector of item 'b' lacks a number"]),
         ({"item": ["a", "b"], "vector": [[1.0], [1.0, 2.0]]}, ["item 'b' has 2 numbers", "'a' 1"]),
@@ -296,6 +296,22 @@ def test_a_run_says_what_lacks_a_vector_and_its_record_what_was_read(
     vectors_of(path, tokens, seed=3)
     assert main([*show, f"--user={user}"]) == 2
     assert "was trained with another encoder" in capsys.readouterr().err
+
+
+def test_a_file_is_hashed_and_read_once_for_all_models_of_a_command(
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tokens = make_experiment("Pop", "tiny", bare).problem.data.item_tokens
+    path, asked = vectors_of(tmp_path / "v.npz", tokens), list[str]()
+    for name in ("digest_of", "read_by_token"):
+        real = getattr(vectors, name)
+        monkeypatch.setattr(
+            vectors, name, lambda *args, real=real, name=name: asked.append(name) or real(*args)
+        )
+    argv = ["--model=CosineText,SemanticEASE", "--dataset=tiny", f"--data-path={bare}", "--protocols=full", "--threads=1",
+            "--refit=true", "--exclude=train+valid", f"--encoder=file:{path}", f"--records={tmp_path / 'runs'}"]  # fmt: skip
+    assert main(argv) == 0
+    assert sorted(asked) == ["digest_of", "read_by_token"]
 
 
 def test_a_query_cannot_be_encoded_and_a_wrong_file_stops_before_any_model(

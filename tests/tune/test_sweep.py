@@ -20,6 +20,7 @@ from recbole_ext.tune.trials import TrialLog
 from tests.problems import make_experiment
 
 pytest.importorskip("ray", reason="Ray is in requirements.lock; this environment lacks it")
+from recbole_ext.tune.adaptive import Chosen  # imports Ray
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -49,45 +50,10 @@ def lines(records):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_a_sweep_makes_the_trials_of_a_search_here(tiny_path, tmp_path, capsys):
-    base = [
-        "--dataset=tiny", f"--data-path={tiny_path}", "--protocols=full", "--BPR.epochs=2", "--json",
-        "--valid_metric=recall@5", "--model=EASE,BPR",
-    ]  # fmt: skip
-    assert main(["sweep", *base, "--trials=3", "--seeds=2", f"--records={tmp_path / 'ray'}"]) == 0
-    swept = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert (
-        main([*base, "--tune=3", "--threads=1", "--seeds=2", f"--records={tmp_path / 'here'}"]) == 0
-    )
-    here = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [r["run_id"] for r in swept] == [r["run_id"] for r in here] and len(swept) == 4
-    for one, two in zip(swept, here, strict=True):
-        assert one["tuning"]["best"] == two["tuning"]["best"]
-        values = [[t["value"] for t in r["tuning"]["trials"]] for r in (one, two)]
-        assert values[0] == pytest.approx(values[1], abs=1e-6) and len(values[0]) == 3
-        assert one["metrics"]["full"]["recall@5"]["mean"] == pytest.approx(
-            two["metrics"]["full"]["recall@5"]["mean"]
-        )
-    assert main(["sweep", *base, "--trials=3", "--seeds=2", f"--records={tmp_path / 'ray'}"]) == 0
-    assert capsys.readouterr().err.count("nothing to do") == 4
-
-
-def test_a_failed_trial_is_a_row_and_the_others_go_on(tiny_path, tmp_path, cluster):
-    stage = {"learning_rate": [0.001, 1e30, 0.01]}
-    experiment = dataclasses.replace(trained(tiny_path), space=Space([stage]))
-    sweep(experiment, tmp_path, cluster)
-    by_rate = {entry["params"]["learning_rate"]: entry for entry in lines(tmp_path)}
-    assert by_rate[1e30]["value"] is None and "not finite" in by_rate[1e30]["error"]
-    assert by_rate[0.001]["value"] > 0 and by_rate[0.01]["value"] > 0
-    with pytest.raises(HarnessError, match="all 1 trials failed"):
-        broken = Space([{"learning_rate": [1e30]}])
-        sweep(dataclasses.replace(experiment, space=broken), tmp_path, cluster)
-
-
 def test_what_is_in_the_log_is_not_made_again(tiny_path, tmp_path, cluster):
     stage = {"learning_rate": [0.001, 0.01]}
     experiment = dataclasses.replace(trained(tiny_path), space=Space([stage]))
-    sweep(experiment, tmp_path, cluster)
+    Training(experiment, None, tmp_path).search_once(experiment.space, tmp_path)
     before = lines(tmp_path)
     wider = dataclasses.replace(experiment, space=Space([{"learning_rate": [0.001, 0.01, 0.1]}]))
     sweep(wider, tmp_path, cluster)
@@ -127,18 +93,39 @@ def test_asha_ends_trials_early_in_a_search_of_its_own(tiny_path, tmp_path, clus
 
 
 class Breaks(Training):
-    """A training that goes wrong at one learning rate, in the way that its neighbour names."""
+    """A training that goes wrong in a way of its own at two of its learning rates."""
 
     def trials(self, points, so_far=None):
-        (point,) = points
-        if point["learning_rate"] != 0.2:
-            yield Trial(point, point["learning_rate"], 0.1, 1)
-            return
+        ((rate,),) = (point.values() for point in points)
         marks = Path(self.experiment.settings.run["marks"])
-        (marks / f"tried-{len(list(marks.glob('tried-*')))}").touch()
-        if self.experiment.settings.run["how"] == "memory":
+        (marks / f"{rate}-{len(list(marks.glob(f'{rate}-*')))}").touch()
+        if rate == 0.2:
             raise MemoryError("no room for 8 GiB")
-        os.kill(os.getpid(), signal.SIGKILL)  # as the system ends a process that takes too much
+        if rate == 0.3:
+            os.kill(os.getpid(), signal.SIGKILL)  # as the system ends a process that takes too much
+        yield from super().trials(points, so_far)
+
+
+def test_a_trial_that_fails_or_takes_its_worker_with_it_is_a_row_and_the_others_go_on(
+    tiny_path, tmp_path, cluster, monkeypatch
+):
+    monkeypatch.setattr("recbole_ext.pipeline.sweep.Training", Breaks)
+    experiment = trained(tiny_path)
+    experiment.settings.run.update(marks=str(tmp_path))
+    stage = {"learning_rate": [0.001, 1e30, 0.2, 0.3, 0.01]}
+    sweep(dataclasses.replace(experiment, space=Space([stage])), tmp_path, cluster)
+    by_rate = {entry["params"]["learning_rate"]: entry for entry in lines(tmp_path)}
+    assert len(by_rate) == 5 and by_rate[0.001]["value"] > 0 and by_rate[0.01]["value"] > 0
+    for rate, said, tries in (
+        (1e30, "not finite", 1),
+        (0.2, "MemoryError: no room", 1),
+        (0.3, "", 2),
+    ):
+        assert by_rate[rate]["value"] is None and said in by_rate[rate]["error"]
+        assert len(list(tmp_path.glob(f"{rate}-*"))) == tries
+    with pytest.raises(HarnessError, match="all 1 trials failed"):
+        broken = Space([{"learning_rate": [1e30]}])
+        sweep(dataclasses.replace(experiment, space=broken), tmp_path, cluster)
 
 
 class Peak(Training):
@@ -150,21 +137,21 @@ class Peak(Training):
         yield Trial(point, float(worth), 0.0)
 
 
-@pytest.mark.parametrize(
-    ("how", "said", "tries"), [("memory", "MemoryError: no room", 1), ("killed", "", 2)]
-)
-def test_a_trial_that_takes_its_worker_with_it_is_a_row(
-    how, said, tries, tiny_path, tmp_path, cluster, monkeypatch
-):
-    monkeypatch.setattr("recbole_ext.pipeline.sweep.Training", Breaks)
-    experiment = trained(tiny_path)
-    experiment.settings.run.update(how=how, marks=str(tmp_path))
-    stage = {"learning_rate": [0.1, 0.2, 0.3]}
-    sweep(dataclasses.replace(experiment, space=Space([stage])), tmp_path, cluster)
-    by_rate = {entry["params"]["learning_rate"]: entry for entry in lines(tmp_path)}
-    assert by_rate[0.2]["value"] is None and said in by_rate[0.2]["error"]
-    assert [by_rate[rate]["value"] for rate in (0.1, 0.3)] == [0.1, 0.3]
-    assert len(list(tmp_path.glob("tried-*"))) == tries
+def as_tune_asks(training):
+    """How Ray Tune asks Optuna for points, two running at a time, without its processes."""
+
+    def spread(asked):
+        chosen, running = Chosen(asked, training.experiment.space.seed), {}
+        for number in range(asked.count):
+            running[f"trial {number}"] = chosen.suggest(f"trial {number}")["run"]["points"]
+            while len(running) == 2 or (running and number + 1 == asked.count):
+                name = next(iter(running))
+                (trial,) = training.trials(running.pop(name))
+                told = {"value": trial.value, "trials": [dataclasses.asdict(trial)]}
+                chosen.on_trial_complete(name, told)
+                yield trial
+
+    return spread
 
 
 def test_optuna_tries_no_point_twice_and_finds_what_is_good(
@@ -177,23 +164,46 @@ def test_optuna_tries_no_point_twice_and_finds_what_is_good(
     assert (
         experiment.search_id != dataclasses.replace(experiment, space=Space([stage], 25)).search_id
     )
-    sweep(experiment, tmp_path, cluster)
+    here = Peak(experiment, None, tmp_path)
+    here.search_once(chosen, tmp_path, as_tune_asks)
     tried = [(e["params"]["x"], e["params"]["y"]) for e in lines(tmp_path)]
     assert len(tried) == len(set(tried)) == 25
     # 25 random points of these 200 come as near as this in one search of ten thousand.
     values = [e["value"] for e in lines(tmp_path)]
     assert max(values) >= -2 and sum(values[-8:]) > sum(values[:8])
-    # More trials go on from these, all points of a small grid are tried once.
-    sweep(
-        dataclasses.replace(experiment, space=dataclasses.replace(chosen, limit=27)),
-        tmp_path,
-        cluster,
-    )
-    again = [(e["params"]["x"], e["params"]["y"]) for e in lines(tmp_path)]
-    assert again[:25] == tried and len(set(again)) == 27
+    # All points of a small grid are tried once.
     small = Space([{"x": [1, 2], "y": [5, 6, 7]}], limit=6, adaptive=True)
-    sweep(dataclasses.replace(experiment, space=small), tmp_path / "small", cluster)
+    here.search_once(small, tmp_path / "small", as_tune_asks)
     assert len({(e["params"]["x"], e["params"]["y"]) for e in lines(tmp_path / "small")}) == 6
+    # More trials go on from these, on workers.
+    wider = dataclasses.replace(chosen, limit=29)
+    sweep(dataclasses.replace(experiment, space=wider), tmp_path, cluster)
+    again = [(e["params"]["x"], e["params"]["y"]) for e in lines(tmp_path)]
+    assert again[:25] == tried and len(set(again)) == 29
+
+
+def test_a_sweep_makes_the_trials_of_a_search_here(tiny_path, tmp_path, capsys):
+    # A command leaves Ray at its end: the last of those that would have to start it again.
+    base = [
+        "--dataset=tiny", f"--data-path={tiny_path}", "--protocols=full", "--BPR.epochs=2", "--json",
+        "--valid_metric=recall@5", "--model=EASE,BPR",
+    ]  # fmt: skip
+    assert main(["sweep", *base, "--trials=3", "--seeds=2", f"--records={tmp_path / 'ray'}"]) == 0
+    swept = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (
+        main([*base, "--tune=3", "--threads=1", "--seeds=2", f"--records={tmp_path / 'here'}"]) == 0
+    )
+    here = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [r["run_id"] for r in swept] == [r["run_id"] for r in here] and len(swept) == 4
+    for one, two in zip(swept, here, strict=True):
+        assert one["tuning"]["best"] == two["tuning"]["best"]
+        values = [[t["value"] for t in r["tuning"]["trials"]] for r in (one, two)]
+        assert values[0] == pytest.approx(values[1], abs=1e-6) and len(values[0]) == 3
+        assert one["metrics"]["full"]["recall@5"]["mean"] == pytest.approx(
+            two["metrics"]["full"]["recall@5"]["mean"]
+        )
+    assert main(["sweep", *base, "--trials=3", "--seeds=2", f"--records={tmp_path / 'ray'}"]) == 0
+    assert capsys.readouterr().err.count("nothing to do") == 4
 
 
 def test_more_than_a_machine_has_is_an_error_at_once():

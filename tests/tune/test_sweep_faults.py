@@ -66,13 +66,13 @@ def test_two_sweeps_into_one_folder(tiny_path, tmp_path):
         "--trials=3",
         "--epochs=2",
     ]
-    both = [start(tmp_path, "--model=BPR", *tiny), start(tmp_path, "--model=EASE,BPR", *tiny)]
+    both = [start(tmp_path, "--model=BPR", *tiny), start(tmp_path, "--model=Pop,BPR", *tiny)]
     ends = [process.communicate(timeout=240) for process in both]
     assert [process.returncode for process in both] == [0, 0], ends
     found = [
         {r["experiment"]["model"]: r for r in map(json.loads, out.splitlines())} for out, _ in ends
     ]
-    assert found[0]["BPR"] == found[1]["BPR"] and set(found[1]) == {"EASE", "BPR"}
+    assert found[0]["BPR"] == found[1]["BPR"] and set(found[1]) == {"Pop", "BPR"}
     made = [p for p in trials(tmp_path) if "embedding_size" in p]
     assert len(made) == 3 and len(list(tmp_path.glob("*/record.json"))) == 2
 
