@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -27,20 +30,12 @@ if TYPE_CHECKING:
 
 def main(argv: list[str]) -> int:
     """Run a command line; returns the exit code: 0 done, 1 a check failed, 2 the user can put it right."""
-    if {"-h", "--help", "help"} & set(argv):
-        print(HELP, end="")
-        return 0
+    _print_anything()
     try:
-        arguments = parse(argv)
-        return {
-            "run": _run,
-            "sweep": _sweep,
-            "board": _board,
-            "data": _data,
-            "show": _show,
-            "list": _list,
-            "doctor": _doctor,
-        }[arguments.command](arguments)
+        code = _answer(argv)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # a full disk behind `> FILE` is met here and not after the exit code is given
+        return code
     except HarnessError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -51,8 +46,55 @@ def main(argv: list[str]) -> int:
         )
         return 130
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence()
         return 1
+    except OSError as error:
+        if error.errno not in _OF_THE_MACHINE:
+            raise  # a fault of ours, which wants its traceback
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"error: {where}{error.strerror}; make room or name another place, finished runs are kept",
+            file=sys.stderr,
+        )
+        _silence()
+        return 2
+
+
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+"""What a disk or its owner says to a file that no part of us has been told to expect it of, such as the one behind `> FILE`."""
+
+
+def _print_anything() -> None:
+    """Where a terminal has fewer letters than a board, the others are question marks; after a long run it is no time to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors != "backslashreplace":
+            stream.reconfigure(errors="replace")
+
+
+def _silence() -> None:
+    """What could not be printed is not tried again when the process ends."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        with contextlib.suppress(OSError):  # a stream that is no file
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _answer(argv: list[str]) -> int:
+    if {"-h", "--help"} & set(argv) or ["help"] in (argv[:1], argv[1:]):
+        print(HELP, end="")
+        return 0
+    arguments = parse(argv)
+    return {
+        "run": _run,
+        "sweep": _sweep,
+        "board": _board,
+        "data": _data,
+        "show": _show,
+        "list": _list,
+        "doctor": _doctor,
+    }[arguments.command](arguments)
 
 
 def _run(arguments: Arguments) -> int:
@@ -427,8 +469,8 @@ def _show(arguments: Arguments) -> int:
     from recbole_ext.explain.top_items import alpha_table, saved_run, top_items
 
     records = Path(arguments.take("records") or "runs").expanduser()
-    model = as_names(arguments.take("model"), "model")[0]
-    dataset = as_names(arguments.take("dataset"), "dataset")[0]
+    model = arguments.name("model")
+    dataset = arguments.name("dataset")
     user, query = arguments.take("user"), arguments.take("query")
     k = as_count(arguments.take("k") or "10", "k")
     data_path, queries = as_path(arguments.take("data-path")), as_path(arguments.take("queries"))
@@ -458,8 +500,8 @@ def _show_every_user(arguments: Arguments) -> int:
 
     one_of("--users", arguments.take("users"), ("all",))
     records = Path(arguments.take("records") or "runs").expanduser()
-    model = as_names(arguments.take("model"), "model")[0]
-    dataset = as_names(arguments.take("dataset"), "dataset")[0]
+    model = arguments.name("model")
+    dataset = arguments.name("dataset")
     data_path, output = as_path(arguments.take("data-path")), as_path(arguments.take("output"))
     top = as_count(arguments.take("top") or "20", "top")
     known = ("model", "dataset", "data-path", "records", "top", "output")
