@@ -12,48 +12,16 @@ import scipy.sparse as sp
 import torch
 
 from recbole_ext.core.sparse import by_rows, with_values
-from recbole_ext.linear.filters import Coefficients, Filter, LowPass
+from recbole_ext.linear.filters import Filter, LowPass
 from recbole_ext.linear.graph import Graph
+from recbole_ext.linear.span import Span, degree
 
 TOGETHER = 12
 """Filters that are mixed by one product: each reads all shared matrices, and each takes the memory of one."""
 _COLUMNS_BELOW = 4
 """Dense numbers that are multiplied in the time of one sparse one, for an interaction twice: 85 and 30 Gflop/s, cautiously (ours)."""
-
-
-@dataclass(frozen=True)
-class Span:
-    """Polynomials of which each of some others is a weighted sum."""
-
-    members: tuple[Coefficients, ...]
-    """Ascending in degree."""
-
-    @classmethod
-    def of(cls, polynomials: Sequence[Coefficients]) -> Span:
-        """Those that are no multiples of each other, or, where they are fewer, the T_j that are in them."""
-        shapes = {_shape(p): p for p in polynomials if any(p)}
-        powers = sorted({j for p in shapes.values() for j, c in enumerate(p) if c})
-        if len(shapes) <= len(powers):
-            return cls(tuple(sorted(shapes.values(), key=_degree)))
-        return cls(tuple((0.0,) * j + (1.0,) for j in powers))
-
-    @property
-    def degree(self) -> int:
-        return max(map(_degree, self.members), default=0)
-
-    def weights(self, polynomial: Coefficients) -> list[float]:
-        """[members] of one of the polynomials."""
-        found = [0.0] * len(self.members)
-        if not any(polynomial):
-            return found
-        for m, member in enumerate(self.members):
-            if _shape(member) == _shape(polynomial):
-                found[m] = _largest(polynomial) / _largest(member)
-                return found
-        for m, member in enumerate(self.members):
-            j = _degree(member)
-            found[m] = polynomial[j] if j < len(polynomial) else 0.0
-        return found
+_COLUMNS_MOST = 1 << 24
+"""Numbers that these matrices of several q may have: 64 MB in float32, which every plan has room for."""
 
 
 class Responses:
@@ -82,14 +50,18 @@ class Responses:
         self.lows = {s: Span.of([low.q for low in lows if low.scale == s]) for s in {low.scale for low in lows}}  # fmt: skip
         self.order = sorted(range(len(filters)), key=lambda i: _turn(filters[i]))
         """Places of `filters` in the order in which they come."""
+        self._runs = []
+        for key, run in itertools.groupby((filters[i] for i in self.order), key=_shared):
+            lows_of = self.lows[key[1]] if key[2] else Span(())
+            self._runs.append(_Run.of(key, list(run), self.rows[key[0]], lows_of))
         self._columns: list[torch.Tensor] | None = None
         self._space = torch.empty(0, dtype=vectors.dtype, device=vectors.device)
 
     def of(self, x: sp.csr_matrix) -> Iterator[torch.Tensor]:
         """Scores [B, n] of binary rows x [B, n] by each filter, in `order`; a matrix is reused after the next one is asked for."""
         block = _Block(self, by_rows(x, self.vectors.dtype, self.vectors.device))
-        for (e, s, k), run in itertools.groupby((self.filters[i] for i in self.order), key=_shared):
-            yield from block.mixed(e, s, k, list(run))
+        for run in self._runs:
+            yield from block.mixed(run)
 
     @property
     def by_columns(self) -> bool:
@@ -100,10 +72,8 @@ class Responses:
         if span.degree == 0:
             return False  # a number: the low-pass as it is
         dense = len(span.members) * len(self.vectors) * self.largest
-        return (
-            len(span.members) == 1
-            or dense <= _COLUMNS_BELOW * span.degree * self.graph.rows.values().numel()
-        )
+        sparse = span.degree * self.graph.rows.values().numel()
+        return len(span.members) == 1 or dense <= min(_COLUMNS_MOST, _COLUMNS_BELOW * sparse)
 
     def columns(self) -> list[torch.Tensor]:
         """For each member q(P̃) D^s V [n, largest k]; made once, some columns at a time."""
@@ -130,8 +100,35 @@ class Responses:
         return self._space[:size].view(shape)
 
 
+@dataclass(frozen=True)
+class _Run:
+    """Filters that share e, s and k."""
+
+    e: float
+    s: float
+    k: int
+    """0 of filters without a low-pass."""
+    mixes: list[tuple[int, list[list[float]]]]
+    """Of some filters together: the first matrix that any of them reads, counted from the first low-pass, and weights
+    [filters, matrices]."""
+
+    @classmethod
+    def of(cls, key: tuple[float, float, int], run: list[Filter], rows: Span, lows: Span) -> _Run:
+        mixes = []
+        for first in range(0, len(run), TOGETHER):
+            weights = []
+            for each in run[first : first + TOGETHER]:
+                low = low_of(each)
+                of_low = lows.weights(low.q) if low else []
+                weights.append(rows.weights(each.p)[::-1] + of_low)
+            used = [j for j in range(len(weights[0])) if any(w[j] for w in weights)]
+            begin, end = (used[0], used[-1] + 1) if used else (0, 0)
+            mixes.append((begin - len(rows.members), [w[begin:end] for w in weights]))
+        return cls(*key, mixes)
+
+
 class _Block:
-    """Scores of some users, by runs of filters that share e, s and k; these come by e, then s, then k.
+    """Scores of some users, by runs of filters; these come by e, then s, then k.
 
     What is summed lies in one piece of memory, the matrices of rows descending in degree and those of low-passes ascending: what
     filters of low degrees need stands together, in the middle.
@@ -149,23 +146,15 @@ class _Block:
         space = of.space(made + 1 + min(TOGETHER, len(of.filters)), rows.shape[0])
         self._summands, self._plain, self._out = space[:made], space[made], space[made + 1 :]
 
-    def mixed(self, e: float, s: float, k: int, run: list[Filter]) -> Iterator[torch.Tensor]:
+    def mixed(self, run: _Run) -> Iterator[torch.Tensor]:
         """[B, n] by each filter."""
-        of, lows = self._of, self._of.lows[s] if k else Span(())
-        if e != self._e:
-            self._set_rows(e)
-        if k and (s, k) != (self._s, self._k):
-            self._set_lows(s, k)
-        summands = self._summands[self._n_rows - len(of.rows[e].members) :]
-        for first in range(0, len(run), TOGETHER):
-            some = run[first : first + TOGETHER]
-            weights = [
-                of.rows[e].weights(f.p)[::-1] + (lows.weights(f.low.q) if f.low and k else [])
-                for f in some
-            ]
-            used = [j for j in range(len(weights[0])) if any(w[j] for w in weights)]
-            at = slice(used[0], used[-1] + 1) if used else slice(0, 0)
-            yield from self._sums(summands[at], [w[at] for w in weights])
+        if run.e != self._e:
+            self._set_rows(run.e)
+        if run.k and (run.s, run.k) != (self._s, self._k):
+            self._set_lows(run.s, run.k)
+        for first, weights in run.mixes:
+            at = self._n_rows + first
+            yield from self._sums(self._summands[at : at + len(weights[0])], weights)
 
     def _sums(self, summands: torch.Tensor, weights: list[list[float]]) -> Iterator[torch.Tensor]:
         """Σ_j weights[i][j] summands[j] [B, n] for each i."""
@@ -234,23 +223,7 @@ def _turn(each: Filter) -> tuple[Any, ...]:
     """In this order what filters share is made once, and those that read the same matrices stand together."""
     low = low_of(each)
     q = low.q if low else ()
-    return (*_shared(each), _degree(q), _degree(each.p), each.p, q)
-
-
-def _largest(polynomial: Coefficients) -> float:
-    """The coefficient that is largest in size."""
-    return max(polynomial, key=abs)
-
-
-def _shape(polynomial: Coefficients) -> Coefficients:
-    """The multiple whose largest coefficient is 1, with as many digits as a factor leaves of it; without zeros in the end."""
-    by = _largest(polynomial)
-    cut = polynomial[: _degree(polynomial) + 1]
-    return tuple(float(f"{c / by:.10g}") for c in cut)
-
-
-def _degree(polynomial: Coefficients) -> int:
-    return max((j for j, c in enumerate(polynomial) if c), default=0)
+    return (*_shared(each), degree(q), degree(each.p), each.p, q)
 
 
 def _sums(graph: Graph, y: torch.Tensor, span: Span) -> list[torch.Tensor]:
@@ -266,7 +239,11 @@ def _sums(graph: Graph, y: torch.Tensor, span: Span) -> list[torch.Tensor]:
             if not c:
                 continue
             so_far = found[m]
-            found[m] = last * c if so_far is None else so_far.add_(last, alpha=c)
+            if so_far is not None:
+                so_far.add_(last, alpha=c)
+            else:
+                # A T_j alone is never added to
+                found[m] = last if member == (0.0,) * j + (1.0,) else last * c
     return [each for each in found if each is not None]
 
 
