@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.config import Settings
-from recbole_ext.core import environment, memory
 from recbole_ext.core.canonical import canonical_json
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import default_cache
@@ -25,16 +24,16 @@ from recbole_ext.core.progress import progress, say
 from recbole_ext.core.recbole_package import recbole_models
 from recbole_ext.data.problem import Problem
 from recbole_ext.data.run_file import RunFile
-from recbole_ext.data.splits import TEST, VALID
+from recbole_ext.data.splits import TEST
 from recbole_ext.data.union import Union
 from recbole_ext.data.user_profiles import UserProfiles, checked_path
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.protocols import Protocol, protocol_of
-from recbole_ext.evaluator.selection import Selection, selection, usual
+from recbole_ext.evaluator.selection import Selection, selection
 from recbole_ext.lm.backbone import backbone_fingerprint, chosen_dtype, find_backbone
 from recbole_ext.lm.template import load_template
-from recbole_ext.registry import TRANSFER, UNSEEN_USERS, ModelSpec, require
+from recbole_ext.registry import ModelSpec
 from recbole_ext.results import run_id
 from recbole_ext.text import (
     Embeddings,
@@ -48,8 +47,6 @@ from recbole_ext.text.writer import make_writer
 from recbole_ext.text.written import Profiles, item_prompt, user_prompt
 from recbole_ext.tune.search import Space
 
-_EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "ctr"}
-"""Scoring -> a protocol that it serves."""
 _SPLIT_KEYS = ("split", "split_ratio", "split_seed")
 _USERS_KEYS = ("split", "split_seed", "split_held_out", "fold")
 _FILTER_KEYS = ("min_rating", "min_user", "min_item")
@@ -129,7 +126,7 @@ class Experiment:
         """Protocol that was asked for -> why there is no number of this model under it."""
         found = {}
         for name in self.settings.evaluation["protocols"]:
-            why = _unserved(protocol_of(name), self.model, self.run_file)
+            why = why_unserved(protocol_of(name), self.model, self.run_file)
             if why is None and protocol_of(name).labelled:
                 pairs = self.problem.labelled(TEST)
                 why = pairs if isinstance(pairs, str) else None
@@ -345,115 +342,7 @@ def _steps(advance: Callable[[int], None]) -> Callable[[int], None]:
     return to
 
 
-def prepare(
-    model: ModelSpec,
-    settings: Settings,
-    problem: Problem,
-    space: Space | None = None,
-    run_file: RunFile | None = None,
-    sources: Union | None = None,
-) -> Experiment:
-    """Fix what `auto` means on this machine and check what can be checked before any work."""
-    run = dict(settings.run)
-    run["threads"] = int(run["threads"]) or environment.usable_cpus()
-    if not 0 <= run["seed"] < 2**32:
-        raise HarnessError(f"--seed={run['seed']}: must be a whole number from 0 to 2^32 - 1")
-    run["device"] = environment.chosen_device(run["device"])
-    if not settings.evaluation["protocols"]:
-        raise HarnessError("--protocols= names none, e.g. --protocols=full,uni100")
-    asked = [protocol_of(name) for name in settings.evaluation["protocols"]]
-    reasons = [_unserved(protocol, model, run_file) for protocol in asked]
-    if all(reasons):
-        raise HarnessError(
-            f"{model.name} has no number under --protocols={','.join(p.name for p in asked)}: {reasons[0]}; ask for e.g. "
-            f"--protocols={_EXAMPLES[model.scoring]}"
-        )
-    evaluation = dict(settings.evaluation)
-    evaluation["valid_metric"] = usual(evaluation["valid_metric"], model.scoring)
-    try:
-        selection(evaluation["valid_metric"], model.scoring, evaluation["protocols"])
-    except HarnessError as error:
-        raise HarnessError(f"{model.name}: {error}") from None
-    if not settings.evaluation["ks"] or min(settings.evaluation["ks"]) < 1:
-        raise HarnessError(f"ks={settings.evaluation['ks']} must be whole numbers from 1")
-    if evaluation["valid_rows"] != "all" and model.scoring != "pointwise":
-        raise HarnessError(
-            f"--valid_rows={evaluation['valid_rows']} is of labelled rows, by which {model.name} is not selected: "
-            "--valid_rows=all"
-        )
-    if settings.dataset["duplicates"] == "keep" and not all(p.labelled or p.drawn for p in asked):
-        raise HarnessError(
-            "--duplicates=keep leaves pairs that stand several times, but an item is ranked once: --protocols=ctr, or "
-            "--duplicates=latest"
-        )
-    _check_users(model, settings, asked, run_file, sources)
-    if sources is not None:
-        require(model, TRANSFER, "--train: ")
-    if run["refit"]:
-        _check_refit(settings, sources, run_file)
-    params = dict(settings.params)
-    if "language_model" in model.inputs:
-        # Written as it was: a run made on a GPU is shown on a CPU with the same weights.
-        params["lm_dtype"] = chosen_dtype(params["lm_dtype"], run["device"])
-    seeded = dataclasses.replace(settings, run=run, evaluation=evaluation, params=params)
-    experiment = Experiment(model, seeded, problem, space, run_file, sources)
-    if sources is not None and experiment.vector_file is not None:
-        raise HarnessError(
-            f"--train: one file of vectors cannot tell items of several datasets apart, whose tokens may be alike "
-            f"({experiment.vector_file.name}); take another encoder"
-        )
-    return experiment
-
-
-def _check_refit(settings: Settings, sources: Union | None, run_file: RunFile | None) -> None:
-    """Refuse a refit that would not be what it says."""
-    if run_file is not None:
-        raise HarnessError("--refit trains a model again; a run file has none")
-    if sources is not None:
-        raise HarnessError(
-            "--refit trains on this dataset's validation part, but with --train nothing of it is trained on"
-        )
-    if settings.evaluation["exclude"] != "train+valid":
-        raise HarnessError(
-            "--refit trains on the validation part, so that its items are no candidates at test: --exclude=train+valid"
-        )
-
-
-def _check_users(
-    model: ModelSpec,
-    settings: Settings,
-    protocols: list[Protocol],
-    run_file: RunFile | None,
-    sources: Union | None,
-) -> None:
-    """Refuse what `split=users` cannot be asked with, and its keys without it."""
-    split, fold = settings.dataset["split"], settings.dataset["fold"]
-    if any(part.options["split"] == "users" for part in (sources.parts if sources else ())):
-        raise HarnessError(
-            "--train: split=users holds users out, of whom nothing is left to validate on where their dataset is trained on "
-            "for another; split the sources otherwise, e.g. --NAME.split=ratio"
-        )
-    if split != "users":
-        if fold:
-            raise HarnessError(f"--fold={fold} is one of split=users, not of split={split}")
-        return
-    by_recbole = [protocol for protocol in protocols if protocol.by_recbole]
-    if by_recbole:
-        raise HarnessError(
-            f"{by_recbole[0].name} asks RecBole's own evaluator, which knows no user but those of training: leave it out of "
-            "--protocols with --split=users"
-        )
-    if run_file is not None:
-        return
-    require(model, UNSEEN_USERS, "--split=users: ")
-    if settings.params.get("knn_method") == "user":
-        raise HarnessError(
-            f"--split=users tests users that training has not seen, and {model.name} with knn_method=user keeps who is like "
-            f"whom in training: --knn_method=item"
-        )
-
-
-def _unserved(protocol: Protocol, model: ModelSpec, run_file: RunFile | None) -> str | None:
+def why_unserved(protocol: Protocol, model: ModelSpec, run_file: RunFile | None) -> str | None:
     """Why a model has no number under a protocol, whatever the data; None where it may have one."""
     if protocol.by_recbole and run_file is not None:
         return "RecBole's evaluator scores a model, and a run file has none"
@@ -474,74 +363,3 @@ def _described(name: str, dataset: Mapping[str, Any]) -> dict[str, Any]:
         "filters": {**{key: dataset[key] for key in _FILTER_KEYS}, **rare},
         "split": {key: dataset[key] for key in keys},
     }
-
-
-def planned_bytes(experiment: Experiment, **given: Any) -> int:
-    """Memory that an experiment's model plans for (with other parameters where `given`); 0 where it does not plan."""
-    plan = getattr(experiment.model.load(), "planned_bytes", None)
-    if plan is None:
-        return 0
-    data = experiment.problem.data
-    params = {**experiment.settings.params, **given}
-    return int(plan(len(data.user_tokens), len(data.item_tokens), params))
-
-
-def check_served(experiment: Experiment) -> None:
-    """Refuse a run that would have no number, could not be validated, or whose file of vectors is not one of its items.
-
-    Raises:
-        HarnessError: none of the protocols is served, there are no labels to validate by, or what is wrong with the file.
-    """
-    if experiment.profiles is not None:
-        _ = experiment.user_vectors
-    name, data = experiment.model.name, experiment.problem.spec.name
-    if not experiment.served:
-        asked = ",".join(experiment.unserved)
-        why = "; ".join(dict.fromkeys(experiment.unserved.values()))
-        raise HarnessError(f"{name} on {data} has no number under --protocols={asked}: {why}")
-    if experiment.selection.protocol.labelled:
-        pairs = experiment.origin.problem.labelled(VALID)
-        if isinstance(pairs, str):
-            raise HarnessError(
-                f"{name} is selected by {experiment.selection} of the validation part, but {pairs}"
-            )
-    if experiment.vector_file is not None:
-        _ = experiment.vector_file.of(experiment.problem.data.item_tokens)
-
-
-def check_memory(experiment: Experiment) -> None:
-    """Refuse a model whose item-by-item matrices do not fit, before anything is started.
-
-    A linear model whose side is `auto` is sparse where no dense one fits (`model.linear_autoencoder`).
-
-    Raises:
-        HarnessError: the line says what is needed, what is free, the largest catalogue that fits, and the density of a sparse
-            inverse that would.
-    """
-    if experiment.run_file is not None:
-        return
-    needed = planned_bytes(experiment)
-    free = memory.free_memory(experiment.settings.run["device"])
-    side = experiment.settings.params.get("side")
-    if needed <= free or (side == "auto" and planned_bytes(experiment, side="sparse") <= free):
-        return
-    data = experiment.problem.data
-    sizes = len(data.user_tokens), len(data.item_tokens)
-    hint = ""
-    if side != "sparse" and planned_bytes(experiment, precision="float32") <= free:
-        hint = ", or --precision=float32"
-    if side is not None:
-        from recbole_ext.linear.sparse_side import density_within
-
-        density = density_within(free, sizes[1] + 1)
-        hint += f", or --side=sparse --density={density:g}" if density is not None else ""
-    if side == "sparse":
-        what, ways = "a sparse inverse", "raise --min_item"
-    else:
-        fits = int(min(sizes) * (free / needed) ** 0.5)
-        what, ways = "a matrix of the smaller side", "raise --min_item or --min_user"
-        ways = f"about {fits:,} fit: {ways}"
-    raise HarnessError(
-        f"{experiment.model.name} on {experiment.problem.spec.name} ({sizes[0]:,} users, {sizes[1]:,} items) needs about "
-        f"{needed / 2**30:.1f} GiB for {what}, {free / 2**30:.1f} GiB are free; {ways}{hint}"
-    )

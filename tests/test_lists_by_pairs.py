@@ -9,8 +9,8 @@ import torch
 from recbole_ext.config import resolve
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.splits import TEST, TRAIN, VALID
-from recbole_ext.experiment import check_served
 from recbole_ext.lm.prompts import Filler, load_template
+from recbole_ext.pipeline.checks import check_served
 from recbole_ext.pipeline.training import Training, score_test
 from recbole_ext.registry import find_model
 from recbole_ext.trainer.setup import Fitted

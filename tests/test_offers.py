@@ -37,7 +37,7 @@ def test_a_broken_package_is_no_part_of_another_models_line(installed, monkeypat
 
 def test_a_model_with_parameters_of_items_is_not_trained_elsewhere(tiny_path):
     from recbole_ext.data.union import Union
-    from recbole_ext.experiment import prepare
+    from recbole_ext.pipeline.prepare import prepare
 
     target = make_experiment("EASE", "tiny", tiny_path)
     other = make_experiment("EASE", "ml-100k")

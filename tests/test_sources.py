@@ -17,7 +17,7 @@ from recbole_ext.data.splits import TRAIN, VALID
 from recbole_ext.data.union import Union
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.ranks import make_task, rank
-from recbole_ext.experiment import prepare
+from recbole_ext.pipeline.prepare import prepare
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.recbole_compat.sampling import Negatives

@@ -99,7 +99,7 @@ def _run_one(
     experiments, problem = asked.experiments, asked.problem
 
     from recbole_ext.core.progress import say
-    from recbole_ext.experiment import check_memory, check_served
+    from recbole_ext.pipeline.checks import check_memory, check_served
     from recbole_ext.pipeline.execute import Beside, execute, finished
 
     # Everything is checked before anything is run: data, text and encoder of every model.

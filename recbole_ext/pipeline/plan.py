@@ -73,7 +73,7 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
     from recbole_ext.data.problem import Problem
     from recbole_ext.data.run_file import RunFile
     from recbole_ext.data.union import Union
-    from recbole_ext.experiment import prepare
+    from recbole_ext.pipeline.prepare import prepare
     from recbole_ext.tune.search import Space
 
     source = RunFile(run_file) if run_file else None

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.experiment import Experiment, planned_bytes
+from recbole_ext.experiment import Experiment
+from recbole_ext.pipeline.checks import planned_bytes
 from recbole_ext.pipeline.training import Training
 from recbole_ext.tune.search import Asked, Trial
 from recbole_ext.tune.watch import Event, watching

@@ -7,7 +7,8 @@ from pathlib import Path
 from recbole_ext.config import resolve
 from recbole_ext.data.catalog import find_dataset
 from recbole_ext.data.problem import Problem
-from recbole_ext.experiment import Experiment, prepare
+from recbole_ext.experiment import Experiment
+from recbole_ext.pipeline.prepare import prepare
 from recbole_ext.pipeline.training import Training
 from recbole_ext.registry import find_model
 from recbole_ext.trainer.setup import Fitted

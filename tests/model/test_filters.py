@@ -9,7 +9,6 @@ import torch
 
 from recbole_ext.config import model_defaults
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.experiment import planned_bytes
 from recbole_ext.linear import responses
 from recbole_ext.linear.filters import Filter, LowPass, polynomial
 from recbole_ext.linear.graph import Graph, shared_factor
@@ -20,6 +19,7 @@ from recbole_ext.model.chebycf import ChebyCF, coefficients
 from recbole_ext.model.gfcf import GFCF
 from recbole_ext.model.graph_filter import GraphFilter
 from recbole_ext.model.sgfcf import SGFCF
+from recbole_ext.pipeline.checks import planned_bytes
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import folded_in
 from recbole_ext.registry import find_model

@@ -9,8 +9,8 @@ import torch
 
 from recbole_ext.core import memory
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.experiment import check_memory
 from recbole_ext.model import linear_autoencoder
+from recbole_ext.pipeline.checks import check_memory
 from recbole_ext.pipeline.training import Training
 from recbole_ext.trainer.checkpoint import save_weights
 from tests.problems import make_experiment, train
@@ -132,7 +132,7 @@ def test_a_density_out_of_range_is_one_line(density, tiny_path):
 
 
 def test_a_dense_side_that_does_not_fit_names_a_density(tiny_path, monkeypatch):
-    from recbole_ext import experiment as module
+    from recbole_ext.pipeline import checks as module
 
     monkeypatch.setattr(memory, "free_memory", lambda device: 10**6)
     real = module.planned_bytes
