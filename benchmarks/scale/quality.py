@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import resource
 import tempfile
 import time
 from dataclasses import dataclass
@@ -21,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from benchmarks.scale.peer_io import peak_bytes
 
 METRICS = ("recall@20", "ndcg@20")
 _DENSITIES = "0.001,0.0025,0.005,default"
@@ -68,7 +69,7 @@ def run(model: str, dataset: str, data_path: str | None, given: dict[str, str]) 
         built.measures(),
         fitted - begun,
         ranked - fitted,
-        resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_bytes(),
     )
 
 

@@ -47,6 +47,8 @@ _PAIRS = 1 << 24
 """Entries of G made at a time: 12 bytes each, and 24 for their keys."""
 _NUMBERS = 1 << 22
 """Entries of X, or numbers in dense blocks, looked at together."""
+_ROWS = 1 << 16
+"""Of a pattern, brought together at a time."""
 _RESIDUAL = {torch.float32: 1e-3, torch.float64: 1e-6}
 """Of e_j, above which a block counts as singular."""
 _LOW = np.uint64(0xFFFFFFFF)
@@ -88,8 +90,7 @@ def local_inverse(
     Raises:
         HarnessError: λ is too small for a block.
     """
-    there = pattern != NONE
-    length = there.sum(1)
+    length = (pattern != NONE).sum(1)
     values = np.zeros(pattern.shape, np.float32)
     diagonal = np.empty(len(pattern))
     entries = np.array([gram.counts[row[row != NONE]].sum() for row in pattern])
@@ -107,7 +108,14 @@ def local_inverse(
         values[columns, : p.shape[1]] = p
         diagonal[columns] = p[:, 0]
     indptr = np.concatenate([[0], np.cumsum(length)])
-    by_columns = sp.csc_matrix((values[there], pattern[there], indptr), (len(pattern),) * 2)
+    # What was found moves forward over the empty places, in its own memory.
+    held, items = values.ravel(), np.empty(indptr[-1], np.int32)
+    for first in range(0, len(pattern), _ROWS):
+        rows = slice(first, first + _ROWS)
+        there = pattern[rows] != NONE
+        filled = slice(indptr[first], indptr[first] + there.sum())
+        held[filled], items[filled] = values[rows][there], pattern[rows][there]
+    by_columns = sp.csc_matrix((held[: indptr[-1]], items, indptr), (len(pattern),) * 2)
     return by_columns.tocsr(), diagonal
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.linear.thin import column_products
 
 _ITEMS = 1 << 17
 """Columns of F multiplied at a time."""
@@ -56,7 +57,7 @@ class Teacher:
     @property
     def a(self) -> torch.Tensor:
         """[n] minus the diagonal of FᵀM."""
-        return -(self.f * self.m).sum(0)
+        return -column_products(self.f, self.m)
 
     def matrix(self) -> torch.Tensor:
         """S itself, [n, n] float64."""
@@ -75,7 +76,7 @@ def ease_teacher(semantics: Semantics, reg_f: float) -> Teacher:
     if not reg_f > 0:
         raise HarnessError(f"reg_f={reg_f:g} must be positive")
     kf = semantics.f / (semantics.values + reg_f).to(semantics.f)[:, None]  # (r, n) K F
-    m = kf / (1.0 - (semantics.f * kf).sum(0))  # (r, n) M, columns divided by λ_F q_j
+    m = kf.div_(1.0 - column_products(semantics.f, kf))  # (r, n) M, columns divided by λ_F q_j
     return Teacher(semantics.f, m)  # Eq. 10: S = FᵀM off the diagonal
 
 

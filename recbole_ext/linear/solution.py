@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 
 from recbole_ext.linear.semantics import Semantics, Teacher
+from recbole_ext.linear.thin import column_products, row_products
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Solution:
         if self.c is not None and diagonal is not None:
             parts.append(-diagonal * self.c)
         if self.left is not None and self.right is not None:
-            parts.append(-self.weight * (self.left * self.right.T).sum(1))
+            parts.append(-self.weight * row_products(self.left, self.right))
         return sum(parts[1:], parts[0])
 
     def into_(self, p: torch.Tensor) -> torch.Tensor:
@@ -86,12 +87,12 @@ def collective(
     # Symmetric up to the rounding of P.
     factor = torch.linalg.cholesky((inner + inner.T) / 2)
     c_pf = torch.cholesky_solve(wide.T, factor.to(wide))  # (d, n)
-    prime = diagonal.double() - (wide * c_pf.T).sum(1).double()  # (n,) P'_jj
+    prime = diagonal.double() - row_products(wide, c_pf).double()  # (n,) P'_jj
     if totals is not None:
-        of_vectors = (semantics.f * semantics.f).sum(0).double()
+        of_vectors = column_products(semantics.f, semantics.f).double()
         prime = prime.maximum(1.0 / (totals.double() + alpha * of_vectors))
     # B = -P' diag(1 / P'_jj) = P diag(-1 / P'_jj) + (PFᵀ) (C (PFᵀ)ᵀ diag(1 / P'_jj)) off the diagonal
-    c, right = -1.0 / prime, c_pf / prime.to(wide)  # (n,), (d, n)
+    c, right = -1.0 / prime, c_pf.div_(prime.to(wide))  # (n,), (d, n)
     return Solution(c.to(pf), pf, right.to(pf))  # Eq. 6
 
 
@@ -139,7 +140,7 @@ class Distillation:
     def of(cls, diagonal: torch.Tensor, pf: torch.Tensor, teacher: Teacher) -> Distillation:
         """`diagonal`: [n] of P. Everything is in the dtype of `pf`."""
         a, m = teacher.a.to(pf), teacher.m.to(pf)  # (n,), (d, n)
-        ps = a * diagonal + (pf * m.T).sum(1)  # (n,) (PS)_jj
+        ps = a * diagonal + row_products(pf, m)  # (n,) (PS)_jj
         # c = λ_KD a - μ by powers of λ_KD: -1 / P_jj, and a_j - (PS)_jj / P_jj
         return cls(-1.0 / diagonal, a - ps / diagonal, pf, m)
 

@@ -94,12 +94,11 @@ def solve(
     worst, most = 0.0, 0
     for first in range(0, right.shape[1], _WIDTH):
         part = slice(first, first + _WIDTH)
-        # By rows, as products with sparse matrices want it: item vectors come by columns.
-        b = right[:, part].to(gram.device, gram.dtype).contiguous()
-        z = torch.zeros_like(b)
+        wanted = right[:, part]
+        z = torch.zeros(wanted.shape, dtype=gram.dtype, device=gram.device)
         if start is not None:
             z.copy_(start[:, part])
-        residual, steps = _block_(gram, ridge, inverse, b, z, tolerance)
+        residual, steps = _block_(gram, ridge, inverse, wanted, z, tolerance)
         out[:, part] = z
         worst, most = max(worst, residual), max(most, steps)
     if not worst <= _ACCEPTED * tolerance:
@@ -114,16 +113,20 @@ def _block_(
     gram: SparseGram,
     ridge: float,
     inverse: torch.Tensor,
-    b: torch.Tensor,
+    wanted: torch.Tensor,
     z: torch.Tensor,
     tolerance: float,
 ) -> tuple[float, int]:
     """Z in place; the largest relative residual, and the steps taken."""
-    size = torch.linalg.vector_norm(b, dim=0).clamp_min(torch.finfo(b.dtype).tiny)
+    # By rows, as products with sparse matrices want it: item vectors come by columns.
+    r = torch.empty(wanted.shape, dtype=z.dtype, device=z.device).copy_(wanted)
+    size = torch.linalg.vector_norm(r, dim=0).clamp_min(torch.finfo(r.dtype).tiny)
     steps, before = 0, torch.inf
-    for _ in range(_RESTARTS + 1):
-        r = b - (gram @ z + ridge * z)
-        residual = float((torch.linalg.vector_norm(r, dim=0) / size).max()) if b.numel() else 0.0
+    for again in range(_RESTARTS + 1):
+        if again:
+            r.copy_(wanted)  # Read anew: it is not held through all steps
+        r.sub_((gram @ z).add_(ridge * z))
+        residual = float((torch.linalg.vector_norm(r, dim=0) / size).max()) if r.numel() else 0.0
         # Not half of what it was: the rest is rounding.
         if not tolerance < residual < before / 2:
             break
@@ -144,7 +147,7 @@ def _from_(
     direction = inverse * r
     product = (r * direction).sum(0)  # (w,) rᵀ D⁻¹ r
     for step in range(1, _STEPS + 1):
-        applied = torch.add(gram @ direction, direction, alpha=ridge)
+        applied = (gram @ direction).add_(direction, alpha=ridge)
         # A column that is solved to the last bit has no direction left: 0 / 0 is 0.
         length = torch.nan_to_num(product / (direction * applied).sum(0), 0.0, 0.0, 0.0)
         z.addcmul_(direction, length)
@@ -155,4 +158,5 @@ def _from_(
         new = (r * applied).sum(0)
         direction.mul_(torch.nan_to_num(new / product, 0.0, 0.0, 0.0)).add_(applied)
         product = new
+        del applied  # Not beside the next one
     return _STEPS

@@ -22,8 +22,8 @@ _LOOSE = 1e-4
 """Residual of their columns: that of P_jj itself is of the order of its square."""
 _CELLS = 1 << 25
 """Of x P, made at a time."""
-_BYTES_OF_ENTRY = 28
-"""At the peak: place and value in the pattern, by columns and by rows, 8 each, and what says which places are filled."""
+_BYTES_OF_ENTRY = 20
+"""At the peak: place and value in the pattern and by rows, 8 each, and the place by columns, 4."""
 _BYTES_OF_ITEM = 5 * 64 * 8 + 64
 """Of one block of conjugate gradients in float64, and what is kept of an item."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -78,11 +79,16 @@ class LinearAutoencoder(ProfileRecommender):
         self.semantics: Semantics | None = None
         """F [d, n_items]."""
         if self.reads_vectors:
-            vectors = dataset.item_vectors.to(self.device)
-            thin = self.side in ("sparse", "none") and vectors.numel() >= _THIN
-            dtype = torch.float32 if thin else torch.float64
-            self.semantics = Semantics.of(normalised(vectors, str(config["semantic_norm"]), dtype))
+            self.semantics = Semantics.of(self._vectors(dataset, str(config["semantic_norm"])))
         self._lay_out(self.side)
+
+    def _vectors(self, dataset: Any, how: str) -> torch.Tensor:
+        """F [d, n_items], after which nobody holds what it was made of, unless somebody asks again."""
+        vectors = dataset.item_vectors.to(self.device)
+        thin = self.side in ("sparse", "none") and vectors.numel() >= _THIN
+        made = normalised(vectors, how, torch.float32 if thin else torch.float64)
+        dataset.forget_item_vectors()
+        return made
 
     def _chosen_side(self, config: Any) -> str:
         """What is asked for, or the smaller side, or where that does not fit into memory `sparse`.
@@ -112,13 +118,13 @@ class LinearAutoencoder(ProfileRecommender):
         self.side = side
         n, d = self.n_items, len(self.semantics.f) if self.semantics is not None else 0
         if side == "items":
-            self.register_buffer("item_matrix", torch.zeros(n, n))
+            self.register_buffer("item_matrix", _unwritten(n, n))
             return
         m = self.interactions.shape[0] if side == "users" else 0
         with_p = side != "none"
         sizes = ((m, m), (n * with_p,), (n, d), (d, n), (n,))
         for name, shape in zip(_FACTORS, sizes, strict=True):
-            self.register_buffer(name, torch.zeros(shape))
+            self.register_buffer(name, _unwritten(*shape))
         self.register_buffer("weight", torch.ones(()))
         if side == "sparse":
             self.register_buffer("p_rows", torch.zeros(n + 1, dtype=torch.int64))
@@ -171,12 +177,13 @@ class LinearAutoencoder(ProfileRecommender):
         }
         for name, value in factors.items():
             if value is not None:
-                setattr(self, name, value.float())
+                value = value.float()
+                setattr(self, name, _by_rows(value) if name == "left" else value)
         self.weight = torch.tensor(found.weight)
         if isinstance(side, SparseSide):
             error = side.diagonal_error()
             self.p_rows = torch.from_numpy(side.p.indptr.astype(np.int64))
-            self.p_columns = torch.from_numpy(side.p.indices.astype(np.int32))
+            self.p_columns = torch.from_numpy(side.p.indices.astype(np.int32, copy=False))
             self.p_values = torch.from_numpy(side.p.data)
             self.p_error = torch.tensor([error.median, error.most])
 
@@ -228,6 +235,10 @@ class LinearAutoencoder(ProfileRecommender):
             for s in found
         ]
         owns = [s.own(diagonal) for s in made]
+        lefts = {id(s.left): _by_rows(s.left) for s in made if s.left is not None}
+        made = [
+            s if s.left is None else dataclasses.replace(s, left=lefts[id(s.left)]) for s in made
+        ]
 
         def scores(users: torch.Tensor) -> Iterator[torch.Tensor]:
             rows = self.rows[users.cpu().numpy()]
@@ -314,13 +325,23 @@ def _side_of(state: Mapping[str, Any]) -> str:
     return "sparse" if "p_values" in state else "users"
 
 
+def _unwritten(*shape: int) -> torch.Tensor:
+    """Zeros, of which the system hands out a page when somebody writes to it: a fit writes to none, and puts what it made in their place."""
+    return torch.from_numpy(np.zeros(shape, np.float32))
+
+
+def _by_rows(left: torch.Tensor) -> torch.Tensor:
+    """The same: a product of a sparse matrix with one by columns would copy all of it, for every block of users."""
+    return left.contiguous()
+
+
 def normalised(vectors: torch.Tensor, how: str, dtype: torch.dtype = torch.float64) -> torch.Tensor:
     """Item vectors [n, d] as columns [d, n], L2-normalised (`l2`), centred first (`l2_center`) or raw (`none`).
 
     A zero vector (an item without text, and the padding item) stays zero in every mode. Computed in float64, by blocks of items.
     """
     n, d = vectors.shape
-    known = vectors.abs().sum(1) > 0
+    known = torch.cat([part.abs().sum(1) > 0 for part in torch.split(vectors, _ITEMS)])
     mean: torch.Tensor | float = 0.0
     if how == "l2_center":
         total = torch.zeros(d, dtype=torch.float64, device=vectors.device)

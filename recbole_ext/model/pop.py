@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType
@@ -21,13 +20,13 @@ class Pop(GeneralRecommender):  # type: ignore[misc]
 
     def __init__(self, config: Any, dataset: Any) -> None:
         super().__init__(config, dataset)
-        self.training_matrix = dataset.inter_matrix(form="csr")
+        self.training_items = dataset.inter_feat[dataset.iid_field]
         self.register_buffer("counts", torch.zeros(self.n_items))
 
     def solve(self) -> None:
         """Count."""
-        counts = np.asarray(self.training_matrix.sum(axis=0)).ravel()
-        self.counts = torch.from_numpy(counts.astype(np.float32)).to(self.device)
+        counts = torch.bincount(self.training_items, minlength=self.n_items)
+        self.counts = counts.float().to(self.device)
 
     def full_sort_predict(self, interaction: Any) -> torch.Tensor:
         """[B * n_items] scores of every item."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,9 @@ from recbole_ext.data.splits import HISTORY, TEST, TRAIN, UNUSED, VALID, Split
 from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.stack import recbole
 
+if TYPE_CHECKING:
+    import torch
+
 
 @dataclass(frozen=True)
 class Bench:
@@ -28,7 +31,7 @@ class Bench:
 
     config: Any
     dataset: Any
-    """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding) when the model reads text, `item_titles` [n_items + 1] (the
+    """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding), and `forget_item_vectors()`, when the model reads text, `item_titles` [n_items + 1] (the
     first is "") when it reads titles, `item_texts()` [n_items] or None, `user_vectors` [n_users + 1, d] or None, and `item_blocks` [n_items + 1] or None. `validation_rows()` is what stages may stop by: [n_users + 1, n_items + 1] scipy csr, all that users with a
     validation part have but for their test part, the other rows empty. A general model's has `labels` [N], in the order of its interactions, None where there are none, `rows` [N], their places among all
     interactions, and `histories()`, a `data.histories.Histories` of all of those, items counted from 0. Of a model with `whole_histories`
@@ -119,17 +122,15 @@ def prepare(
         built = dataset.build()
         # One of each, whatever the number of parts: vectors of a million items take more than everything else.
         titles = None if item_titles is None else ["", *item_titles]
-        of_items, of_users = (
-            None if given is None else torch.from_numpy(_padded(given))
-            for given in (item_vectors, user_vectors)
-        )
+        of_items = None if item_vectors is None else _Padded(item_vectors)
+        of_users = None if user_vectors is None else _Padded(user_vectors).tensor
         blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
         for part in built:
             if titles is not None:
                 part.item_titles = titles
             part.item_texts = item_texts
             if of_items is not None:
-                part.item_vectors = of_items
+                part.padded_vectors = of_items
             part.user_vectors = of_users
             part.item_blocks = blocks
         built[0].validation_rows = functools.partial(_validation_rows, data, split)
@@ -162,9 +163,23 @@ def _loader(config: Any, dataset: Any, folded: bool, params: Mapping[str, Any]) 
         return loader
 
 
-def _padded(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """[n + 1, d] with a row of zeros before the others."""
-    return np.vstack([np.zeros((1, vectors.shape[1]), np.float32), vectors])
+class _Padded:
+    """Vectors with a row of zeros before them: made when somebody looks, and made again where they have been let go of."""
+
+    def __init__(self, vectors: npt.NDArray[np.float32]) -> None:
+        """`vectors` [n, d]."""
+        self._vectors = vectors
+
+    @cached_property
+    def tensor(self) -> torch.Tensor:
+        """[n + 1, d]"""
+        import torch
+
+        zero = np.zeros((1, self._vectors.shape[1]), np.float32)
+        return torch.from_numpy(np.vstack([zero, self._vectors]))
+
+    def forget(self) -> None:
+        self.__dict__.pop("tensor", None)
 
 
 class _Places(Mapping[str, int]):
@@ -433,6 +448,16 @@ def _dataset_class(sequential: bool) -> type:
                 names = np.array(["[PAD]", *tokens], dtype=object)
                 self.field2id_token[field] = names
                 self.field2token_id[field] = _Places(names)
+
+        @property
+        def item_vectors(self) -> torch.Tensor:
+            """[n_items + 1, d], one for all parts."""
+            found: torch.Tensor = self.padded_vectors.tensor
+            return found
+
+        def forget_item_vectors(self) -> None:
+            """For a model that makes something else of them, and reads no more: of a million items they take more than all else."""
+            self.padded_vectors.forget()
 
         def data_augmentation(self) -> None:
             """A row for each prefix of each history, unless the model reads them whole."""

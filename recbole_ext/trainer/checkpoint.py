@@ -52,9 +52,8 @@ def save_weights(model: Any, path: Path) -> None:
     metadata = {"other": json.dumps(forms)}
     if (backbone := _backbone(model)) is not None:
         metadata["backbone"] = backbone
-    # Tied tensors share storage, which the format refuses: give each its own.
     try:
-        save_file({k: v.clone() for k, v in tensors.items()}, path, metadata=metadata)
+        save_file(_untied(tensors), path, metadata=metadata)
     except SafetensorError as error:
         # It wraps the system's error; the number is what tells a full disk from a fault of ours.
         number = re.search(r"os error (\d+)", str(error))
@@ -62,6 +61,19 @@ def save_weights(model: Any, path: Path) -> None:
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+
+
+def _untied(tensors: dict[str, Any]) -> dict[str, Any]:
+    """Tied tensors share storage, which the format refuses: each but the first gets its own, and the others are not copied."""
+    taken: set[int] = set()
+    out = {}
+    for name, tensor in tensors.items():
+        storage = tensor.untyped_storage()
+        part = storage.nbytes() != tensor.numel() * tensor.element_size()
+        tied = part or storage.data_ptr() in taken
+        taken.add(storage.data_ptr())
+        out[name] = tensor.clone() if tied else tensor
+    return out
 
 
 def load_weights(model: Any, path: Path) -> None:

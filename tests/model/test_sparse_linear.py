@@ -120,7 +120,7 @@ def test_what_does_not_fit_is_refused_with_the_density_that_would(tiny_path, mon
         return str(caught.value)
 
     sparse = 31 * (5 * 64 * 8 + 64)  # of conjugate gradients, more than a matrix of 31 x 31
-    line = refused(sparse + 31 * 28 * 3, side="sparse", density=0.5)
+    line = refused(sparse + 31 * 20 * 3, side="sparse", density=0.5)
     assert "for a sparse inverse" in line and line.endswith("or --side=sparse --density=0.096")
     assert "--density" not in refused(1000, side="items")
 
