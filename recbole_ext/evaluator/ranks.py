@@ -276,6 +276,9 @@ def _count_on_cpu(
             look(first_row, first_row + count, space[:count], finite[:count], comparisons)
 
     threads = torch.get_num_threads() if scores.size >= _THREADED_FROM else 1
+    if threads == 1:
+        work(0, stop - start)
+        return _BlockCounts(above, tied, lists, best)
     edges = np.linspace(0, stop - start, threads + 1).astype(int).tolist()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(work, edges[:-1], edges[1:]))
