@@ -90,13 +90,43 @@ class Arguments:
     def take(self, name: str, default: str | None = None) -> str | None:
         return self.options.pop(name, default)
 
+    def names(self, option: str) -> list[str]:
+        """The names of `--option=A,B`.
+
+        Raises:
+            HarnessError: there are none; where another option looks like it, the line asks whether that one is a slip.
+        """
+        text = self.take(option)
+        if text is None:
+            for other in self.options:
+                if nearest(other, [option]):
+                    raise HarnessError(
+                        f"--{option}=NAME is missing; is --{other} meant to be it? See: python run_bench.py list"
+                    )
+        return as_names(text, option)
+
+    def name(self, option: str) -> str:
+        """The one name of `--option=A`.
+
+        Raises:
+            HarnessError: there is none, or more than one.
+        """
+        names = self.names(option)
+        if len(names) > 1:
+            raise HarnessError(f"--{option}={','.join(names)}: one {option} per command")
+        return names[0]
+
     def finish(self, *allowed_flags: str, words: int = 0) -> None:
         """Refuse what the command does not know, and more words than it takes."""
+        known = ["model", "dataset", "data-path", "records", *allowed_flags]
+        # Options before words: the second word of a mistyped `--compar RUN RUN` is not what is wrong.
+        for name in [*self.options, *sorted(self.flags - set(allowed_flags))]:
+            others = [one for one in known if one != name]
+            raise HarnessError(
+                f"--{name} is not an option of {self.command}{nearest(name, others)}"
+            )
         if len(self.words) > words:
             raise HarnessError(f"'{self.words[words]}' is one word too many for {self.command}")
-        known = ["model", "dataset", "data-path", "records", *allowed_flags]
-        for name in [*self.options, *sorted(self.flags - set(allowed_flags))]:
-            raise HarnessError(f"--{name} is not an option of {self.command}{nearest(name, known)}")
 
     def finish_part(self, part: str, *known: str) -> None:
         """Refuse what says nothing to one thing that a command does, by its own options (`known`)."""
@@ -125,6 +155,10 @@ def parse(argv: list[str]) -> Arguments:
         if not equals and name in FLAGS:
             arguments.flags.add(name)
             continue
+        if equals and name in FLAGS and name != "tune":
+            raise HarnessError(
+                f"--{name}={value}: it takes no value; write --{name}, or leave it out"
+            )
         if not equals and rest and not rest[0].startswith("--"):
             equals, value = "=", rest.pop(0)
         if not equals:

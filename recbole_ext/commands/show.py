@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recbole_ext.arguments import Arguments, as_count, as_names, as_path
+from recbole_ext.arguments import Arguments, as_count, as_path
 from recbole_ext.core.errors import HarnessError, one_of
 
 _OF_CONCEPTS = ("html", "concept", "neuron", "interpretability", "steering")
@@ -31,8 +31,8 @@ def show(arguments: Arguments) -> int:
     from recbole_ext.explain.top_items import alpha_table, saved_run, top_items
 
     records = Path(arguments.take("records") or "runs").expanduser()
-    model = as_names(arguments.take("model"), "model")[0]
-    dataset = as_names(arguments.take("dataset"), "dataset")[0]
+    model = arguments.name("model")
+    dataset = arguments.name("dataset")
     user, query = arguments.take("user"), arguments.take("query")
     k = as_count(arguments.take("k") or "10", "k")
     data_path, queries = as_path(arguments.take("data-path")), as_path(arguments.take("queries"))
@@ -62,8 +62,8 @@ def _show_every_user(arguments: Arguments) -> int:
 
     one_of("--users", arguments.take("users"), ("all",))
     records = Path(arguments.take("records") or "runs").expanduser()
-    model = as_names(arguments.take("model"), "model")[0]
-    dataset = as_names(arguments.take("dataset"), "dataset")[0]
+    model = arguments.name("model")
+    dataset = arguments.name("dataset")
     data_path, output = as_path(arguments.take("data-path")), as_path(arguments.take("output"))
     top = as_count(arguments.take("top") or "20", "top")
     known = ("model", "dataset", "data-path", "records", "top", "output")

@@ -393,8 +393,14 @@ def _above_and_tied(
     if len(thresholds) > _sorted_from(n) * len(rows):
         rows.sort(axis=1)
         left = _bisected(rows, row, thresholds, np.less)
-        right = _bisected(rows, row, thresholds, np.less_equal)
-        return n - right, right - left
+        tied = np.zeros_like(left)
+        # Hardly any is: a second bisection of them alone.
+        found = np.take(rows, row * n + left, mode="clip")
+        equal = np.flatnonzero((found == thresholds) & (left < n))
+        if len(equal):
+            right = _bisected(rows, row[equal], thresholds[equal], np.less_equal)
+            tied[equal] = right - left[equal]
+        return n - left - tied, tied
     above, at_least = comparisons.count(rows, row, thresholds)
     return above, at_least - above
 

@@ -16,8 +16,8 @@ import numpy as np
 from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.evaluator.candidates import draw_lists, draw_popular_lists
 from recbole_ext.evaluator.lists import ListTable
-from recbole_ext.evaluator.metrics import OUTPUT, PER_POSITIVE, names
-from recbole_ext.evaluator.places import joint_metrics, per_positive_metrics, user_means
+from recbole_ext.evaluator.metrics import JOINT, OUTPUT, PER_POSITIVE, names
+from recbole_ext.evaluator.places import Lists, joint_metrics, per_positive_metrics, user_means
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.evaluator.ranks import RankTable, RankTask
 from recbole_ext.evaluator.sampled import check_sample_size, expected_metrics
@@ -61,7 +61,8 @@ def with_lists(
 
 def mean_of(table: RankTable, name: str) -> float:
     """Mean over users of one joint-list `metric@k`: what selection and early stopping read."""
-    return float(joint_metrics(table, [int(name.partition("@")[2])])[name].mean())
+    metric, _, k = name.partition("@")
+    return float(JOINT[metric].per_user(Lists(table), int(k)).mean())
 
 
 def per_user(table: RankTable | ListTable, protocol: str, ks: Sequence[int]) -> dict[str, Floats]:

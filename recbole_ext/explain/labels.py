@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recbole_ext.arguments import Arguments, as_count, as_index, as_names, as_path
+from recbole_ext.arguments import Arguments, as_count, as_index, as_path
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.explain.chosen import Choice, choices
@@ -24,8 +24,8 @@ def answered(arguments: Arguments) -> list[str]:
         HarnessError: an option that belongs to something else, or what the answer says.
     """
     records = Path(arguments.take("records") or "runs").expanduser()
-    model = as_names(arguments.take("model"), "model")[0]
-    dataset = as_names(arguments.take("dataset"), "dataset")[0]
+    model = arguments.name("model")
+    dataset = arguments.name("dataset")
     data_path, user = as_path(arguments.take("data-path")), arguments.take("user")
     latent, labels = arguments.take("latent"), "labels" in arguments.flags
     k = as_count(arguments.take("k") or "10", "k")

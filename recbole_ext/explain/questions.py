@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from recbole_ext.arguments import Arguments, as_count, as_index, as_names, as_path, as_share
+from recbole_ext.arguments import Arguments, as_count, as_index, as_path, as_share
 from recbole_ext.core.errors import HarnessError, one_of
 from recbole_ext.core.values import parse_value
 from recbole_ext.core.web_page import checked_path
@@ -38,8 +38,8 @@ def answered(arguments: Arguments, asked: list[str]) -> list[str]:
     if len(asked) > 1:
         raise HarnessError(f"--{asked[0]} and --{asked[1]} are two questions: ask one at a time")
     records = Path(arguments.take("records") or "runs").expanduser()
-    model = as_names(arguments.take("model"), "model")[0]
-    dataset = as_names(arguments.take("dataset"), "dataset")[0]
+    model = arguments.name("model")
+    dataset = arguments.name("dataset")
     data_path, tags = as_path(arguments.take("data-path")), as_path(arguments.take("tags"))
     own = arguments.take("own_users")
     own_users = None if own is None else bool(parse_value("own_users", own, False))

@@ -9,8 +9,9 @@ import torch
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.linear.eigen import planned_columns
-from recbole_ext.linear.filters import Filter, Responses
+from recbole_ext.linear.filters import Filter
 from recbole_ext.linear.graph import Graph, shared_factor
+from recbole_ext.linear.responses import Responses
 from recbole_ext.model.profiles import ProfileRecommender, Users, in_batches
 
 Point = Mapping[str, Any]
@@ -32,6 +33,9 @@ class GraphFilter(ProfileRecommender):
     rank_key = "k"
     dtype = torch.float32
     """Of scores."""
+    family_bytes = 8 << 20
+    """Largest matrix of a family's scores: some thirty such matrices are there at once, and what one has written the ranking finds in
+    the processor's cache."""
 
     @classmethod
     def planned_bytes(cls, n_users: int, n_items: int, params: Mapping[str, Any]) -> int:

@@ -42,7 +42,7 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
     if arguments.words:
         raise HarnessError(f"'{arguments.words[0]}' is not an option; write --key=value")
     names, run_file = (
-        as_names(arguments.take("model"), "model"),
+        arguments.names("model"),
         as_path(arguments.take("run-file")),
     )
     if run_file is not None and (
@@ -52,11 +52,9 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
             "--run-file is one system's: give one --model=ITSNAME, no --tune and no --seeds"
         )
     specs = [other_system(name) if run_file else find_model(name) for name in names]
-    dataset_name = as_names(arguments.take("dataset"), "dataset")
-    if len(dataset_name) > 1:
-        raise HarnessError(f"--dataset={','.join(dataset_name)}: one dataset per command")
+    name = arguments.name("dataset")
     data_path, supply = as_path(arguments.take("data-path")), supply_of(arguments)
-    dataset = find_dataset(dataset_name[0], data_path, supply)
+    dataset = find_dataset(name, data_path, supply)
     seeds = as_count(arguments.take("seeds") or "1", "seeds")
     limit = arguments.take("tune")
     tune = limit is not None or "tune" in arguments.flags
@@ -83,10 +81,10 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
     sources = None
     if others:
         keys, parts = settings[0].dataset, []
-        for name in others:
-            found = find_dataset(name, data_path, supply)
+        for other in others:
+            found = find_dataset(other, data_path, supply)
             shared = {key: text for key, text in given.items() if key in keys}
-            options = dataset_settings(found.options, shared | special[name])
+            options = dataset_settings(found.options, shared | special[other])
             parts.append(Problem(found, options, settings[0].evaluation))
         sources = Union.of(parts, problem)
     experiments = []

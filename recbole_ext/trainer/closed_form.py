@@ -18,7 +18,8 @@ class ClosedForm(Trainer):
     """Solves and validates once.
 
     A model offers `solve()`, and, if it can be tuned, `families(points)`: groups of points that share a factorisation,
-    each with a function from users (RecBole ids) to one score matrix [B, n_items + 1] per point.
+    each with a function from users (RecBole ids) to one score matrix [B, n_items + 1] per point; it may say in
+    `family_bytes` how large one should be.
     """
 
     def fit(
@@ -64,5 +65,5 @@ def evaluate_family(
 
     with torch.no_grad():
         for group, scores in recbole_compat.families(model, bench, points):
-            tables = rank(task, scores)
+            tables = rank(task, scores, getattr(model, "family_bytes", None))
             yield from zip(group, (mean_of(table, metric) for table in tables), strict=True)

@@ -9,8 +9,9 @@ import torch
 
 from recbole_ext.evaluator.candidates import draw_lists
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
-from recbole_ext.linear.filters import Filter, LowPass, Responses
+from recbole_ext.linear.filters import Filter, LowPass
 from recbole_ext.linear.graph import Graph
+from recbole_ext.linear.responses import Responses
 from recbole_ext.linear.ridge import gram, ridge_inverse_
 from recbole_ext.linear.semantics import Semantics, ease_teacher
 from recbole_ext.linear.solution import Distillation

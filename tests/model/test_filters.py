@@ -7,9 +7,12 @@ import pytest
 import scipy.sparse as sp
 import torch
 
+from recbole_ext.config import model_defaults
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.linear.filters import Filter, LowPass, Responses, polynomial
+from recbole_ext.linear import responses
+from recbole_ext.linear.filters import Filter, LowPass, polynomial
 from recbole_ext.linear.graph import Graph, shared_factor
+from recbole_ext.linear.responses import Responses
 from recbole_ext.model import bspm
 from recbole_ext.model.bspm import BSPM
 from recbole_ext.model.chebycf import ChebyCF, coefficients
@@ -19,6 +22,8 @@ from recbole_ext.model.sgfcf import SGFCF
 from recbole_ext.pipeline.checks import planned_bytes
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import folded_in
+from recbole_ext.registry import find_model
+from recbole_ext.tune.search import grid
 from tests.problems import make_experiment, train
 
 N_USERS, N_ITEMS = 30, 22
@@ -287,6 +292,65 @@ def test_both_scales_of_a_filter_are_its_own():
     ]
     for mine, theirs in zip(found, expected, strict=True):
         np.testing.assert_allclose(mine, theirs, atol=1e-10)
+
+
+@pytest.mark.parametrize("by_columns", [True, False])
+@pytest.mark.parametrize("several", [True, False])
+def test_many_filters_together_are_each_as_if_alone(by_columns, several, monkeypatch):
+    """Enough for the T_j to be made in place of the polynomials, and for more than one product of all that is summed."""
+    monkeypatch.setattr(responses, "_COLUMNS_BELOW", 1e9 if by_columns else 0)
+    rng = np.random.default_rng(7)
+    x = (rng.random((15, 9)) < 0.4).astype(np.float64)
+    x[:, 8], x[3] = 0, 0
+    graph, d = Graph.of(sp.csr_matrix(x), dtype=torch.float64), Dense(x)
+
+    def drawn(degree):
+        return tuple(float(c) for c in rng.normal(size=degree + 1))
+
+    scales = [0.0, 0.4] if several else [0.4]
+    filters = [Filter(drawn(i % 4), e, LowPass(k, drawn(i % 3), e)) for i in range(9) for e in scales for k in (0, 2, 5)]  # fmt: skip
+    filters += [Filter((0.0,), 0.4), Filter((0.0, 2.0), 0.4, LowPass(5, (0.0,), 0.4)), filters[1]]
+    made = Responses(graph, graph.factor(5).vectors, filters)
+    assert made.by_columns == (by_columns and not several)
+    assert [len(span.members) for span in made.rows.values()] == [4] * len(scales)
+    turn = np.eye(9) - 2 * d.p
+    powers = [np.eye(9), turn, 2 * turn @ turn - np.eye(9)]
+    powers.append(2 * turn @ powers[2] - turn)
+    found = dict(zip(made.order, map(torch.clone, made.of(sp.csr_matrix(x[:6]))), strict=True))
+    assert sorted(found) == list(range(len(filters)))
+    for i, f in enumerate(filters):
+        p, q = (
+            sum(c * power for c, power in zip(some, powers, strict=False)) for some in (f.p, f.low.q if f.low else (0.0,))
+        )  # fmt: skip
+        expected = (x * d.degrees(-f.scale)) @ p * d.degrees(f.scale)
+        if f.low:
+            expected = expected + d.low(f.low.k, f.low.scale) @ q
+        np.testing.assert_allclose(found[i], expected[:6], atol=1e-10)
+
+
+def test_the_points_of_a_grid_share_their_products_with_the_graph(monkeypatch):
+    """The second stage of BSPM's: x by T_1 to T_9, and its low-pass, or what stands for it, by T_1 to T_8."""
+    (stage,) = [grid(s) for s in model_defaults(find_model("BSPM")).space if "merge" in s]
+    point = {"k": 3, "beta": 0.2, "sharpen": True}
+    filters = [BSPM.filter_at({**point, **each}) for each in stage]
+    assert len(filters) == 96
+    x = sp.csr_matrix((np.random.default_rng(4).random((20, 14)) < 0.4).astype(np.float64))
+    graph, columns = Graph.of(x, dtype=torch.float64), []
+    times = Graph.times
+    monkeypatch.setattr(
+        Graph, "times", lambda self, y: columns.append(y.shape[1]) or times(self, y)
+    )
+    v = torch.eye(14, 3, dtype=torch.float64)
+    for below, together, made in (
+        (0, filters, 20 * 9 + 20 * 8),
+        (1e9, filters, 20 * 9 + 3 * 8),  # of all users the same three columns
+        (0, filters[:1], 20 * 5 + 3 * 4),
+    ):
+        monkeypatch.setattr(responses, "_COLUMNS_BELOW", below)
+        columns.clear()
+        for _ in Responses(graph, v, together).of(x):
+            pass
+        assert sum(columns) == made
 
 
 GRIDS = {
