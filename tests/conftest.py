@@ -17,7 +17,7 @@ os.environ.pop(
 )  # boards are as wide as their default, whatever terminal a worker is told of
 
 from recbole_ext.lm.smollm2 import INSTALL_SMOLLM2, SMOLLM2_MODULE
-from recbole_ext.registry import plugged_in
+from recbole_ext.registry.find import plugged_in
 from recbole_ext.testing import write_tiny
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,7 +7,6 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType, ModelType
 
-from recbole_ext import registry
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.explain.top_items import saved_run
 from recbole_ext.lm import backbone as module
@@ -15,7 +14,7 @@ from recbole_ext.lm.backbone import backbone_fingerprint, chosen_dtype, make_bac
 from recbole_ext.lm.source import Source
 from recbole_ext.pipeline.execute import execute
 from recbole_ext.pipeline.replay import experiment_of
-from recbole_ext.registry import CLOSED_FORM, ModelSpec
+from recbole_ext.registry import CLOSED_FORM, ModelSpec, rows
 from recbole_ext.trainer.checkpoint import load_weights
 from tests.problems import make_experiment, train
 from tests.tiny_lm import write_causal, write_encoder
@@ -53,7 +52,7 @@ class Asking(GeneralRecommender):
 @pytest.fixture(autouse=True)
 def there(monkeypatch):
     spec = ModelSpec(name="Asking", target=f"{__name__}:Asking", trainer=CLOSED_FORM, inputs=("language_model",))  # fmt: skip
-    monkeypatch.setitem(registry.MODELS, "Asking", spec)
+    monkeypatch.setitem(rows.MODELS, "Asking", spec)
 
 
 @pytest.fixture(scope="module")

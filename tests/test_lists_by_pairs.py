@@ -12,7 +12,7 @@ from recbole_ext.data.splits import TEST, TRAIN, VALID
 from recbole_ext.lm.prompts import Filler, load_template
 from recbole_ext.pipeline.checks import check_served
 from recbole_ext.pipeline.training import Training, score_test
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.trainer.setup import Fitted
 from tests.model.prompted_data import experiment
 from tests.problems import make_experiment

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.registry import INTENTION, TRANSFER, find_model, offering, require
+from recbole_ext.registry import INTENTION, TRANSFER
+from recbole_ext.registry.find import find_model, offering, require
 from tests.problems import make_experiment
 
 

@@ -275,7 +275,7 @@ def test_there_is_no_list_to_show_of_a_model_without_a_score_of_every_item(run, 
 def test_a_row_that_claims_another_scoring_is_refused(installed, monkeypatch):
     import recbole_ext_toys
 
-    from recbole_ext.registry import find_model
+    from recbole_ext.registry.find import find_model
 
     wrong = dataclasses.replace(recbole_ext_toys.CHOOSER, scoring="candidate")
     monkeypatch.setattr(recbole_ext_toys, "CHOOSER", wrong)

@@ -21,7 +21,7 @@ from recbole_ext.pipeline.prepare import prepare
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import score_function
 from recbole_ext.recbole_compat.sampling import Negatives
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from tests.conftest import write_tiny
 from tests.problems import make_experiment
 

@@ -9,11 +9,10 @@ import torch
 from recbole.model.abstract_recommender import GeneralRecommender
 from recbole.utils import InputType, ModelType
 
-from recbole_ext import registry
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.pipeline.execute import execute
 from recbole_ext.pipeline.replay import experiment_of
-from recbole_ext.registry import CLOSED_FORM, ModelSpec
+from recbole_ext.registry import CLOSED_FORM, ModelSpec, rows
 from recbole_ext.text import choose_title, item_titles
 from tests.problems import make_experiment, train
 
@@ -43,7 +42,7 @@ class Titled(GeneralRecommender):
 @pytest.fixture(autouse=True)
 def there(monkeypatch):
     spec = ModelSpec(name="Titled", target=f"{__name__}:Titled", trainer=CLOSED_FORM, inputs=("item_titles",))  # fmt: skip
-    monkeypatch.setitem(registry.MODELS, "Titled", spec)
+    monkeypatch.setitem(rows.MODELS, "Titled", spec)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ from recbole_ext.core.errors import HarnessError, nearest
 from recbole_ext.core.recbole_package import recbole_models, recbole_root
 from recbole_ext.core.values import Rule, check, parse_value
 from recbole_ext.core.yaml_files import properties, read_yaml
-from recbole_ext.registry import MODELS, find_model
+from recbole_ext.registry.find import find_model
+from recbole_ext.registry.rows import MODELS
 
 EVERY = (*MODELS, *(f"{name}@recbole" if name in MODELS else name for name in recbole_models()))
 

@@ -132,7 +132,7 @@ def _known(model: str, given: dict[str, str]) -> dict[str, str]:
     """The keys that a run of the model has: `reg_x` is none of EASE's."""
     from recbole_ext.config import model_defaults
     from recbole_ext.core.yaml_files import properties, read_yaml
-    from recbole_ext.registry import find_model
+    from recbole_ext.registry.find import find_model
 
     overall = read_yaml(properties() / "overall.yaml")
     params = model_defaults(find_model(model)).params

@@ -12,7 +12,7 @@ from recbole_ext.config import model_defaults
 from recbole_ext.evaluator import ranks
 from recbole_ext.linear import graph
 from recbole_ext.pipeline.training import Training
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.trainer.closed_form import evaluate_family
 from recbole_ext.tune.search import grid
 from tests.conftest import SHARED

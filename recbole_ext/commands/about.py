@@ -12,7 +12,8 @@ def list_names(arguments: Arguments) -> int:
     from recbole_ext.data.catalog import dataset_names
     from recbole_ext.data.source import described_names
     from recbole_ext.evaluator.protocols import KINDS
-    from recbole_ext.registry import MODELS, find_model, plugged_in
+    from recbole_ext.registry.find import find_model, plugged_in
+    from recbole_ext.registry.rows import MODELS
 
     data_path = as_path(arguments.take("data-path"))
     arguments.finish(words=1)

@@ -17,7 +17,8 @@ from recbole_ext.data.problem import Problem
 from recbole_ext.data.splits import TRAIN
 from recbole_ext.explain.top_items import Saved, history_of, labels_of, user_of
 from recbole_ext.recbole_compat import Knobs
-from recbole_ext.registry import CONCEPTS, require
+from recbole_ext.registry import CONCEPTS
+from recbole_ext.registry.find import require
 from recbole_ext.sae.concepts import Concepts, TagFile, concepts_of_columns
 from recbole_ext.sae.mapping import Mapping
 from recbole_ext.sae.monosemanticity import extremes, measure, rotation, signed

@@ -13,7 +13,8 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.explain.chosen import Choice, choices
 from recbole_ext.explain.top_items import Saved, labels_of, saved_run, user_of
 from recbole_ext.recbole_compat import Latents
-from recbole_ext.registry import LATENTS, require
+from recbole_ext.registry import LATENTS
+from recbole_ext.registry.find import require
 
 
 def answered(arguments: Arguments) -> list[str]:

@@ -21,7 +21,8 @@ from recbole_ext.explain.intention import QueryFile, remark, sweep_alpha, writte
 from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import Intentions
-from recbole_ext.registry import INTENTION, require
+from recbole_ext.registry import INTENTION
+from recbole_ext.registry.find import require
 from recbole_ext.results import ResultRecord, read_records
 from recbole_ext.trainer.setup import Fitted
 

@@ -7,7 +7,8 @@ from functools import cache
 
 from recbole_ext.core.recbole_package import recbole_models
 from recbole_ext.leaderboard.rows import Row
-from recbole_ext.registry import CLOSED_FORM, MODELS, ModelSpec, Paper
+from recbole_ext.registry import CLOSED_FORM, ModelSpec, Paper
+from recbole_ext.registry.rows import MODELS
 from recbole_ext.results import ResultRecord
 
 CLOSED = "closed form"

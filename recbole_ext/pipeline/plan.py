@@ -37,7 +37,7 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
     """
     from recbole_ext.config import dataset_settings, resolve
     from recbole_ext.data.catalog import find_dataset
-    from recbole_ext.registry import find_model, other_system
+    from recbole_ext.registry.find import find_model, other_system
 
     if arguments.words:
         raise HarnessError(f"'{arguments.words[0]}' is not an option; write --key=value")

@@ -14,7 +14,8 @@ from recbole_ext.evaluator.protocols import Protocol, protocol_of
 from recbole_ext.evaluator.selection import selection, usual
 from recbole_ext.experiment import Experiment, why_unserved
 from recbole_ext.lm.backbone import chosen_dtype
-from recbole_ext.registry import TRANSFER, UNSEEN_USERS, ModelSpec, require
+from recbole_ext.registry import TRANSFER, UNSEEN_USERS, ModelSpec
+from recbole_ext.registry.find import require
 from recbole_ext.tune.search import Space
 
 _EXAMPLES = {"full": "full", "candidates": "uni19", "pointwise": "ctr"}

@@ -13,7 +13,7 @@ from recbole_ext.data.catalog import find_dataset
 from recbole_ext.data.problem import Problem
 from recbole_ext.data.union import Union
 from recbole_ext.experiment import RARE_FILTERS, RARE_SPLIT, Experiment
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.results import ResultRecord
 from recbole_ext.tune.search import Space
 

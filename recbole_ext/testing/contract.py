@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from recbole_ext.registry import ModelSpec, find_model
+from recbole_ext.registry import ModelSpec
+from recbole_ext.registry.find import find_model
 
 
 def of_models(which: Callable[[ModelSpec], bool]) -> Callable[[Any], Any]:

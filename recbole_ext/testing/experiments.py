@@ -10,7 +10,7 @@ from recbole_ext.data.problem import Problem
 from recbole_ext.experiment import Experiment
 from recbole_ext.pipeline.prepare import prepare
 from recbole_ext.pipeline.training import Training
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.trainer.setup import Fitted
 from recbole_ext.tune.search import Space
 

@@ -17,7 +17,7 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.splits import TEST
 from recbole_ext.pipeline.training import rank_test, score_test
 from recbole_ext.recbole_compat import recbole
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.testing.contract import Contract, of_models
 from recbole_ext.testing.experiments import make_experiment, train
 from recbole_ext.testing.tiny_data import NASTY, labelled, write_nasty

@@ -7,7 +7,8 @@ import torch
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.recbole_package import LACKING, recbole_models
-from recbole_ext.registry import MODELS, find_model
+from recbole_ext.registry.find import find_model
+from recbole_ext.registry.rows import MODELS
 from recbole_ext.testing import ModelContract, make_experiment, train
 from tests.model.prompted_data import small_keys
 

@@ -6,7 +6,8 @@ import pytest
 
 from recbole_ext.config import model_defaults
 from recbole_ext.core.recbole_package import recbole_models
-from recbole_ext.registry import MODELS, find_model
+from recbole_ext.registry.find import find_model
+from recbole_ext.registry.rows import MODELS
 from recbole_ext.testing import NastyDataContract
 from tests.model.prompted_data import small_keys
 

@@ -16,7 +16,7 @@ import torch
 from recbole_ext_toys import TWO_STAGES
 from recbole_ext_toys.two_stages import TwoStages
 
-from recbole_ext.registry import MODELS
+from recbole_ext.registry.rows import MODELS
 from recbole_ext.testing import ModelContract
 
 

@@ -15,7 +15,9 @@ from recbole_ext.evaluator.ranks import rank
 from recbole_ext.evaluator.summary import mean_of
 from recbole_ext.pipeline.training import Training, rank_test
 from recbole_ext.recbole_compat import folded_in
-from recbole_ext.registry import MODELS, UNSEEN_USERS, find_model
+from recbole_ext.registry import UNSEEN_USERS
+from recbole_ext.registry.find import find_model
+from recbole_ext.registry.rows import MODELS
 from recbole_ext.trainer.closed_form import evaluate_family
 from tests.contract.test_nasty_data import NEEDED, SMALL
 from tests.problems import make_experiment, train

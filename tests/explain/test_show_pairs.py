@@ -10,7 +10,9 @@ from recbole_ext.data.splits import TEST
 from recbole_ext.evaluator.ranks_file import SCORES, read_scores
 from recbole_ext.explain.pairs import rows_of
 from recbole_ext.explain.top_items import saved_run
-from recbole_ext.registry import MODELS, PROMPTS, offering
+from recbole_ext.registry import PROMPTS
+from recbole_ext.registry.find import offering
+from recbole_ext.registry.rows import MODELS
 from tests.model.prompted_data import OF, SMALL, write_clicks, write_llama
 
 MODELS_RUN = ("CoLLM", "TALLRec", "MF")

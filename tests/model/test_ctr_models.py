@@ -16,7 +16,7 @@ from recbole_ext.model.bias import ridge_logistic
 from recbole_ext.model.clicks import LabelledRows
 from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.pipeline.training import score_test
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.results import read_record
 from recbole_ext.trainer.checkpoint import save_weights
 from tests.problems import make_experiment, train
@@ -372,8 +372,8 @@ def test_bias_on_the_official_split_is_where_it_was_measured(real_data, tmp_path
 
 
 def test_all_models_of_pairs_are_tried_here():
-    from recbole_ext.registry import MODELS as ROWS
     from recbole_ext.registry import PROMPTS
+    from recbole_ext.registry.rows import MODELS as ROWS
 
     ours = {
         name

@@ -22,7 +22,7 @@ from recbole_ext.model.sgfcf import SGFCF
 from recbole_ext.pipeline.checks import planned_bytes
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import folded_in
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.tune.search import grid
 from tests.problems import make_experiment, train
 

@@ -9,7 +9,7 @@ from recbole_ext.config import model_defaults
 from recbole_ext.evaluator.summary import mean_of
 from recbole_ext.pipeline.training import rank_test
 from recbole_ext.recbole_compat import score_function
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from tests.problems import make_experiment, train
 
 pytestmark = pytest.mark.usefixtures("one_thread")

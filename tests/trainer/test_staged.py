@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Stage
 from recbole_ext.pipeline.training import Training
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.trainer.part import Part
 from recbole_ext.trainer.training import StageTraining
 from tests.problems import make_experiment

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recbole_ext.config import model_defaults
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.tune.search import grid
 
 FILES = sorted((Path(__file__).resolve().parents[2] / "properties" / "model").glob("*.yaml"))

@@ -19,7 +19,7 @@ from recbole_ext.data.source import described
 from recbole_ext.evaluator.selection import AUTO, usual
 from recbole_ext.experiment import RARE_FILTERS, RARE_SPLIT
 from recbole_ext.leaderboard.rows import Row
-from recbole_ext.registry import find_model
+from recbole_ext.registry.find import find_model
 from recbole_ext.results import ResultRecord
 
 _OPTIONS = ("options", "labelled_options", "local_options", "local_labelled_options")
