@@ -12,15 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.arguments import (
+    COMMANDS,
     HELP,
     Arguments,
     as_count,
     as_names,
     as_path,
     as_share,
+    help_of,
     parse,
 )
-from recbole_ext.core.errors import HarnessError, nearest, one_of
+from recbole_ext.core.errors import HarnessError, either, nearest, one_of
 
 if TYPE_CHECKING:
     from recbole_ext.data.catalog import DatasetSpec
@@ -83,7 +85,7 @@ def _silence() -> None:
 
 def _answer(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv) or ["help"] in (argv[:1], argv[1:]):
-        print(HELP, end="")
+        print(help_of(argv[0]) if argv[0] in COMMANDS else HELP, end="")
         return 0
     arguments = parse(argv)
     return {
@@ -240,6 +242,20 @@ def _board_text(records: Path, dataset: str | None = None, model: list[str] | No
 def _narrowed(
     records: list[ResultRecord], dataset: str | None, model: list[str] | None
 ) -> list[ResultRecord]:
+    """Those of a dataset and of models.
+
+    Raises:
+        HarnessError: there are records, and none of that name: it is mistyped, or never ran.
+    """
+    names = {
+        "dataset": ({r.experiment["dataset"]["name"] for r in records}, [dataset or ""]),
+        "model": ({r.experiment["model"] for r in records}, model or [""]),
+    }
+    for option, (known, wanted) in names.items():
+        for name in wanted:
+            if records and name and name not in known:
+                near = nearest(name, known) or f" (they are of {', '.join(sorted(known))})"
+                raise HarnessError(f"--{option}={name}: no record here is of it{near}")
     return [
         r
         for r in records
@@ -248,12 +264,31 @@ def _narrowed(
     ]
 
 
+_OF_BOARD: Mapping[str, tuple[str, ...]] = {
+    "html": ("records", "model", "dataset"),
+    "publish": ("records",),
+    "check": (),
+    "verify": ("records", "model", "dataset", "seed", "data-path"),
+    "paper": ("records", "model", "dataset"),
+    "neighbours": ("records",),
+}
+"""What `board` is asked beside its text, one at a time -> what else that takes: all else would be ignored."""
+
+
 def _board(arguments: Arguments) -> int:
     from recbole_ext.core.progress import say
     from recbole_ext.leaderboard import board
 
     if "compare" in arguments.options:
         return _compare(arguments)
+    asked = [name for name in _OF_BOARD if name in {*arguments.options, *arguments.flags}]
+    if len(asked) == 1:
+        takes = [f"--{one}" for one in _OF_BOARD[asked[0]]] or ["nothing"]
+        for name in ("records", "model", "dataset", "seed", "data-path"):
+            if name in arguments.options and f"--{name}" not in takes:
+                raise HarnessError(
+                    f"--{name} says nothing to --{asked[0]} (it takes {either(takes)})"
+                )
     published = Path("leaderboard")
     model = arguments.take("model")
     models = as_names(model, "model") if model else None
@@ -264,13 +299,17 @@ def _board(arguments: Arguments) -> int:
     data_path, paper = as_path(arguments.take("data-path")), arguments.take("paper")
     new = as_path(arguments.take("neighbours"))
     html = as_path(arguments.take("html"))
-    arguments.finish("publish", "check")
+    if "metrics" in arguments.options:
+        raise HarnessError("--metrics is of --compare RUN RUN; a board has its own")
+    arguments.finish(*_OF_BOARD, "compare")
     if {"publish", "check"} <= arguments.flags:
         raise HarnessError("--publish writes and --check only looks: give one of them")
     if html is not None and (arguments.flags or paper is not None or verify is not None):
         raise HarnessError(
             "--html makes a page of what is there: without --publish, --check, --paper and --verify"
         )
+    if len(asked) > 1:
+        raise HarnessError(f"--{asked[0]} and --{asked[1]} are two questions: ask one at a time")
     if records is not None and not records.is_dir():
         raise HarnessError(f"--records={records}: no such folder")
     if new is not None:
@@ -419,6 +458,7 @@ def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
     from recbole_ext.core.environment import chosen_device
     from recbole_ext.core.values import parse_value
     from recbole_ext.data.load import load_dataset
+    from recbole_ext.explain.every_user import checked_output
     from recbole_ext.explain.intention import (
         ASKED,
         queries_by,
@@ -428,6 +468,7 @@ def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
     from recbole_ext.text.writer import make_writer
 
     path = as_path(arguments.take("output")) or Path(f"{dataset.name}.queries.csv")
+    checked_output(path, (".csv",))  # before a language model writes for hours
     writer = arguments.take("writer")
     if writer is None and {"device", "trust_remote_code", "ask"} & set(arguments.options):
         raise HarnessError("--device, --trust_remote_code and --ask are of a --writer=lm:NAME")
@@ -516,7 +557,7 @@ def _show_every_user(arguments: Arguments) -> int:
 
 
 def _list(arguments: Arguments) -> int:
-    from recbole_ext.config import model_defaults
+    from recbole_ext.config import model_defaults, shared_keys
     from recbole_ext.core.recbole_package import recbole_models
     from recbole_ext.data.catalog import dataset_names
     from recbole_ext.data.source import described_names
@@ -533,13 +574,16 @@ def _list(arguments: Arguments) -> int:
         for offer in spec.offers:
             print(f"  offers {offer.name}: {offer.what}")
         for key, value in defaults.params.items():
-            may_be = f"  ({defaults.rules[key]})" if key in defaults.rules else ""
-            print(f"  --{key}={value}{may_be}")
+            print(_key(key, value, defaults.rules))
         for number, stage in enumerate(defaults.space, 1):
             print(
                 f"  --tune, stage {number}: "
                 + "; ".join(f"{key} in {values}" for key, values in stage.items())
             )
+        for section, keys in shared_keys().items():
+            print(f"of every model, {section}:")
+            for key, value in keys.items():
+                print(_key(key, value, defaults.rules))
         return 0
     print("models")
     width = max(map(len, (*MODELS, *plugged_in())))
@@ -557,6 +601,13 @@ def _list(arguments: Arguments) -> int:
     print(f"protocols\n  {' '.join(KINDS.values())} (e.g. uni19 pop100 expected@100)")
     print("keys of a model: python run_bench.py list MODEL")
     return 0
+
+
+def _key(key: str, value: Any, rules: Mapping[str, object]) -> str:
+    """A key as it is typed, and what it may be."""
+    plain = isinstance(value, list) and not any(isinstance(one, list | dict) for one in value)
+    typed = ",".join(map(str, value)) if plain and value else value
+    return f"  --{key}={typed}" + (f"  ({rules[key]})" if key in rules else "")
 
 
 def _doctor(arguments: Arguments) -> int:
