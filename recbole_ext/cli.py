@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
             raise  # a fault of ours, which wants its traceback
         where = f"{error.filename}: " if error.filename else ""
         print(
-            f"error: {where}{error.strerror}; make room or name another place, finished runs are kept",
+            f"error: {where}{error.strerror}; make room, correct its permissions or name another place; finished runs are kept",
             file=sys.stderr,
         )
         _silence()

@@ -151,3 +151,20 @@ def test_help_of_a_command_is_its_own(command, capsys):
     out = capsys.readouterr().out
     assert out.split()[0] == command and ("--KEY=VALUE" in out) == (command in ("run", "sweep"))
     assert len(out.splitlines()) < len(HELP.splitlines()) / 1.3
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("--text_fields=title", "text_fields=title must say which column is which field, e.g. --text_fields="),
+        ("--text_fields=[title]", "must say which column is which field"),
+        ("--history_field=3", "history_field needs a column '3'"),
+        ("--threads=99999", "--threads=99999: must be a whole number from 0 to 1024"),
+        ("--protocols=uni19", "choose m up to that (--protocols=full,uni3)"),
+        ("--protocols=expected@19", "choose m up to that (--protocols=full,expected@3)"),
+    ],
+)  # fmt: skip
+def test_values_of_another_kind_are_one_line(typed, expected, shop, capsys):
+    (shop / "shop.item").write_text("item_id:token\ttitle:token_seq\ni1\tlamp\n")
+    argv = ["--model=L3AE", "--dataset=shop", "--data-path=data", "--encoder=hash", typed]
+    assert expected in refused(capsys, *argv)
