@@ -47,8 +47,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """A YAML mapping."""
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise HarnessError(f"{path}: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise HarnessError(f"{path}: {error.strerror or error}; correct the path") from None
+    except UnicodeDecodeError:
+        raise HarnessError(
+            f"{path}: not UTF-8; convert it, e.g. iconv -f latin1 -t utf-8"
+        ) from None
     found = from_yaml(text, str(path))
     if not isinstance(found, dict):
         raise HarnessError(f"{path}: not a mapping of keys to values")

@@ -259,10 +259,11 @@ def _interactions(path: Path, options: Mapping[str, Any]) -> pd.DataFrame:
     kinds[names["timestamp"]] = "time"
     history = options.get("history_field")
     if history:
+        history = str(history)  # typed as a number, say
         if history not in types or history in kinds:
             raise HarnessError(
                 f"{path}: history_field needs a column '{history}' of item tokens (columns: {', '.join(types)})"
-                f"{nearest(history, types)}; set history_field=null"
+                f"{nearest(history, [one for one in types if one not in kinds])}; set history_field=null"
             )
         kinds[history] = "text"
     rows = _renamed(read_atomic(path, kinds), {theirs: ours for ours, theirs in names.items()})

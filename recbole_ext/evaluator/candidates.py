@@ -20,6 +20,7 @@ from recbole_ext.core.environment import usable_cpus
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.hashing import Words, pair_hashes, splitmix64, token_hashes
 from recbole_ext.core.progress import progress
+from recbole_ext.evaluator.protocols import at_most
 from recbole_ext.evaluator.ranks import RankTask
 
 _CHUNK = 1024
@@ -61,7 +62,7 @@ def draw_lists(
         worst = int(negatives.argmin())
         raise HarnessError(
             f"uni{m} needs {m} negatives, but user '{user_tokens[task.users[worst]]}' has "
-            f"{negatives[worst]}; choose m up to that, or --protocols=full"
+            f"{negatives[worst]}; choose m up to that{at_most('uni', int(negatives[worst]))}, or --protocols=full"
         )
     spread = _Negatives(task)
     return _drawn(
@@ -134,7 +135,7 @@ def draw_popular_lists(
         worst = int(left.argmin())
         raise HarnessError(
             f"pop{m} needs {m} negatives that occur in training, but user '{user_tokens[task.users[worst]]}' has "
-            f"{int(left.min())}; choose m up to that, or a uniform protocol"
+            f"{int(left.min())}; choose m up to that{at_most('pop', int(left.min()))}, or a uniform protocol"
         )
     taken = np.sort(owner * task.n_items + inside)
     by_place = np.repeat(np.arange(task.n_items, dtype=np.int32), popularity)

@@ -132,3 +132,8 @@ def protocol_of(name: str) -> Protocol:
             f"protocol '{name}' is unknown ({forms}, e.g. uni100){nearest(name, _EXAMPLES)}"
         )
     return found
+
+
+def at_most(kind: str, m: int) -> str:
+    """The protocol with the most negatives that there are, as it is typed; nothing where there are none."""
+    return f" (--protocols=full,{kind}{m})" if m > 0 else ""

@@ -13,6 +13,7 @@ import numpy as np
 from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.metrics import PER_POSITIVE, names
+from recbole_ext.evaluator.protocols import at_most
 from recbole_ext.evaluator.ranks import RankTable
 
 
@@ -59,7 +60,8 @@ def check_sample_size(m: int, negatives: Ints) -> None:
     most = int(negatives.min()) if len(negatives) else m
     if not 1 <= m <= most:
         raise HarnessError(
-            f"expected@{m} needs {m} negatives, but some test user has {most}; choose m up to that, or --protocols=full"
+            f"expected@{m} needs {m} negatives, but some test user has {most}; choose m up to "
+            f"that{at_most('expected@', most)}, or --protocols=full"
         )
 
 

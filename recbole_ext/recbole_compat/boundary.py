@@ -67,6 +67,8 @@ def _remedy(error: BaseException, model: str) -> str:
     for pattern, remedy in _REMEDIES.items():
         if re.search(pattern, str(error)):
             return remedy
+    if isinstance(error, TypeError):
+        return f"one of its keys has a value of another type than it reads: python run_bench.py list {model}"
     return (
         f"this data is too small or too uneven for it: lower --min_user or --min_item, change its keys "
         f"(python run_bench.py list {model}) or take another model"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 from recbole_ext.core.errors import HarnessError, nearest
 
@@ -42,6 +43,7 @@ def choose_fields(
         HarnessError: an unknown label, a named column that does not exist, or no text column at
             all.
     """
+    wanted = _mapping(wanted)
     chosen = _named(columns, wanted) if wanted else _found(columns)
     if not chosen:
         known = ", ".join(name for names in FIELDS.values() for name in names)
@@ -58,7 +60,7 @@ def choose_title(columns: Sequence[str], wanted: Mapping[str, str] | None = None
     Raises:
         HarnessError: no column holds titles, or a named one does not exist.
     """
-    named = {label: c for label, c in (wanted or {}).items() if str(label).lower() == "title"}
+    named = {label: c for label, c in _mapping(wanted).items() if str(label).lower() == "title"}
     chosen = _named(columns, named) if named else _found(columns)
     if "Title" not in chosen:
         raise HarnessError(
@@ -66,6 +68,19 @@ def choose_title(columns: Sequence[str], wanted: Mapping[str, str] | None = None
             "name it, e.g. --text_fields='{Title: my_column}'"
         )
     return {"Title": chosen["Title"]}
+
+
+def _mapping(wanted: Any) -> Mapping[str, str]:
+    """What is wanted, as it was typed: `--text_fields=title` is a word.
+
+    Raises:
+        HarnessError: it does not say which column is which field.
+    """
+    if not isinstance(wanted or {}, Mapping):
+        raise HarnessError(
+            f"text_fields={wanted} must say which column is which field, e.g. --text_fields='{{Title: my_column}}'"
+        )
+    return wanted or {}
 
 
 def _named(columns: Sequence[str], wanted: Mapping[str, str]) -> dict[str, str]:
