@@ -38,7 +38,13 @@ def main(given: list[str] | None = None) -> None:
             def fit() -> Made:
                 fitted = training.fit(dict(experiment.settings.params), options["model"])
                 scores = fitted.scorer(problem, *problem.seen_at_test)
-                told: dict[str, Any] = dict(measures(fitted.model, fitted.bench))
+                params = experiment.settings.params
+                told: dict[str, Any] = {
+                    key: value
+                    for key, value in params.items()
+                    if isinstance(value, (int, float, str))
+                }
+                told |= measures(fitted.model, fitted.bench)
                 if fitted.epochs is not None:
                     told["epochs"] = fitted.epochs
                 told["numbers"] = sum(v.numel() for v in fitted.model.state_dict().values())

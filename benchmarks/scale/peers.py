@@ -1,7 +1,7 @@
 """Models of other packages and ours on one split: seconds and memory of each in a process of its own, lists measured in one place.
 
     python -m benchmarks.scale.peers --data-path=DIR --dataset=gowalla-lightgcn --peers-python=ENV/bin/python --threads=2 \\
-        --EASE.reg_weight=100 --output=peers
+        --output=peers
 
 `--KEY=value` is a key of every run of ours (data and split above all), `--PEER.KEY=value` of one peer. `--output` is written to
 with `.csv` and with `.md`. A peer whose interpreter lacks its package, that needs more memory than is free or that stops is a line
@@ -78,7 +78,7 @@ PEERS = {
         "peer_sansa", {"factor": "icf", "l2": "20", **_SANSA}, "package sansa, l2 of its authors on amazon-book", True
     ),
     "SANSA-CHOLMOD": Peer(
-        "peer_sansa", {"factor": "cholmod", "l2": "100", **_SANSA}, "package sansa, l2 as for EASE here", True
+        "peer_sansa", {"factor": "cholmod", "l2": "250", **_SANSA}, "package sansa, l2 as for EASE here", True
     ),
     "ALS": Peer("peer_implicit", _ALS, "package implicit, its defaults but for the factors", True),
     "EASE@recbole": Peer(
@@ -166,7 +166,12 @@ def run(
     arguments = [str(folder), str(output), str(threads), json.dumps(options)]
     command = [python, "-m", f"benchmarks.scale.{peer.script}", *arguments]
     limits = ("OMP", "MKL", "OPENBLAS", "NUMBA")
-    environment = {**os.environ, **{f"{limit}_NUM_THREADS": str(threads) for limit in limits}}
+    # Kept inverses would make a second run's fit a reading.
+    environment = {
+        **os.environ,
+        "RECBOLE_EXT_INVERSES": "0",
+        **{f"{limit}_NUM_THREADS": str(threads) for limit in limits},
+    }
     root = Path(__file__).resolve().parents[2]
     made = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
     if made.returncode:
@@ -193,7 +198,13 @@ def row_of(
 
 
 def _told(what: Mapping[str, Any]) -> str:
-    return " ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in what.items())
+    def text(value: Any) -> str:
+        if isinstance(value, float):
+            return f"{value:.4g}"
+        kind, of, path = str(value).partition("file:")
+        return f"{kind}{of}{Path(path).name}" if of else kind  # As in records, no folder
+
+    return " ".join(f"{key}={text(value)}" for key, value in what.items())
 
 
 def table(rows: list[dict[str, str]], title: str) -> str:
