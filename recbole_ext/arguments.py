@@ -78,6 +78,21 @@ FLAGS = (
 COMMANDS = ("run", "sweep", "board", "data", "show", "list", "doctor")
 
 
+def help_of(command: str) -> str:
+    """What `HELP` says of one command; of those that take keys, the options too."""
+    head, options = HELP.split("Options of run:\n")
+    lines = head.splitlines(keepends=True)
+    begins = [i for i, line in enumerate(lines) if line[:2] == "  " and line[2:].split(" ")[0] in COMMANDS]  # fmt: skip
+    ends = [*begins[1:], len(lines)]
+    own = next(
+        lines[begin:end]
+        for begin, end in zip(begins, ends, strict=True)
+        if lines[begin].split()[0] == command
+    )
+    keys = f"\nOptions:\n{options}" if command in ("run", "sweep") else "\n"
+    return f"{''.join(own).rstrip()}\n{keys}Everything: python run_bench.py --help\n"
+
+
 @dataclass
 class Arguments:
     """A command line, taken apart but not yet believed."""

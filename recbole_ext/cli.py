@@ -8,7 +8,7 @@ import io
 import os
 import sys
 
-from recbole_ext.arguments import HELP, parse
+from recbole_ext.arguments import COMMANDS, HELP, help_of, parse
 from recbole_ext.commands.about import doctor, list_names
 from recbole_ext.commands.board import board
 from recbole_ext.commands.data import data
@@ -72,7 +72,7 @@ def _silence() -> None:
 
 def _answer(argv: list[str]) -> int:
     if {"-h", "--help"} & set(argv) or ["help"] in (argv[:1], argv[1:]):
-        print(HELP, end="")
+        print(help_of(argv[0]) if argv[0] in COMMANDS else HELP, end="")
         return 0
     arguments = parse(argv)
     return {

@@ -13,6 +13,9 @@ from recbole_ext.core.yaml_files import properties, read_yaml
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.registry import ModelSpec
 
+_SHARED = ("run", "evaluation", "dataset")
+"""Sections of overall.yaml whose keys are of every model."""
+
 
 @dataclass(frozen=True)
 class ModelDefaults:
@@ -97,6 +100,12 @@ class Settings:
         }
 
 
+def shared_keys() -> dict[str, dict[str, Any]]:
+    """Section -> key -> default, of the keys that every model has."""
+    overall = read_yaml(properties() / "overall.yaml")
+    return {name: dict(overall[name]) for name in _SHARED}
+
+
 def dataset_settings(
     dataset_options: Mapping[str, Any], given: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -152,7 +161,7 @@ def resolve(
         HarnessError: an unknown key (with the nearest ones), or a value of the wrong type.
     """
     overall = read_yaml(properties() / "overall.yaml")
-    shared = {name: dict(overall[name]) for name in ("run", "evaluation", "dataset")}
+    shared = {name: dict(overall[name]) for name in _SHARED}
     rules = _rules(overall, "overall.yaml")
     of_pairs = all(spec.scoring == "pointwise" for spec in specs)
     if of_pairs:

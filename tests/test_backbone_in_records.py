@@ -91,7 +91,7 @@ def test_its_keys_have_defaults_and_rules(tiny_path):
         experiment(tiny_path, "minilm", lm_dtype="float16")
     with pytest.raises(HarnessError, match="--backbone is not a key of Pop"):
         make_experiment("Pop", "tiny", tiny_path, backbone="minilm")
-    with pytest.raises(HarnessError, match="unknown 'backbone smolm2', did you mean smollm2"):
+    with pytest.raises(HarnessError, match="unknown backbone 'smolm2', did you mean smollm2"):
         experiment(tiny_path, "smolm2").fingerprints()
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from recbole_ext.arguments import Arguments, as_path
 
 
 def list_names(arguments: Arguments) -> int:
     """Models, datasets and protocols, or the keys of one model."""
-    from recbole_ext.config import model_defaults
+    from recbole_ext.config import model_defaults, shared_keys
     from recbole_ext.core.recbole_package import recbole_models
     from recbole_ext.data.catalog import dataset_names
     from recbole_ext.data.source import described_names
@@ -25,13 +28,16 @@ def list_names(arguments: Arguments) -> int:
         for offer in spec.offers:
             print(f"  offers {offer.name}: {offer.what}")
         for key, value in defaults.params.items():
-            may_be = f"  ({defaults.rules[key]})" if key in defaults.rules else ""
-            print(f"  --{key}={value}{may_be}")
+            print(_key(key, value, defaults.rules))
         for number, stage in enumerate(defaults.space, 1):
             print(
                 f"  --tune, stage {number}: "
                 + "; ".join(f"{key} in {values}" for key, values in stage.items())
             )
+        for section, keys in shared_keys().items():
+            print(f"of every model, {section}:")
+            for key, value in keys.items():
+                print(_key(key, value, defaults.rules))
         return 0
     print("models")
     width = max(map(len, (*MODELS, *plugged_in())))
@@ -49,6 +55,13 @@ def list_names(arguments: Arguments) -> int:
     print(f"protocols\n  {' '.join(KINDS.values())} (e.g. uni19 pop100 expected@100)")
     print("keys of a model: python run_bench.py list MODEL")
     return 0
+
+
+def _key(key: str, value: Any, rules: Mapping[str, object]) -> str:
+    """A key as it is typed, and what it may be."""
+    plain = isinstance(value, list) and not any(isinstance(one, list | dict) for one in value)
+    typed = ",".join(map(str, value)) if plain and value else value
+    return f"  --{key}={typed}" + (f"  ({rules[key]})" if key in rules else "")
 
 
 def doctor(arguments: Arguments) -> int:

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from recbole_ext.arguments import Arguments, as_count, as_names, as_path
-from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.errors import HarnessError, either, nearest
 
 if TYPE_CHECKING:
     from recbole_ext.leaderboard.analysis import Analysis
     from recbole_ext.results import ResultRecord
 
 
+_OF_BOARD: Mapping[str, tuple[str, ...]] = {
+    "html": ("records", "model", "dataset"),
+    "publish": ("records",),
+    "check": (),
+    "verify": ("records", "model", "dataset", "seed", "data-path"),
+    "paper": ("records", "model", "dataset"),
+    "neighbours": ("records",),
+}
+"""What `board` is asked beside its text, one at a time -> what else that takes: all else would be ignored."""
+
+
 def board(arguments: Arguments) -> int:
     """What of a board is asked for; 1 where `--check` finds it stale or `--verify` a record that does not repeat."""
     if "compare" in arguments.options:
         return _compare(arguments)
+    asked = [name for name in _OF_BOARD if name in {*arguments.options, *arguments.flags}]
+    if len(asked) == 1:
+        takes = [f"--{one}" for one in _OF_BOARD[asked[0]]] or ["nothing"]
+        for name in ("records", "model", "dataset", "seed", "data-path"):
+            if name in arguments.options and f"--{name}" not in takes:
+                raise HarnessError(
+                    f"--{name} says nothing to --{asked[0]} (it takes {either(takes)})"
+                )
     published = Path("leaderboard")
     model = arguments.take("model")
     models = as_names(model, "model") if model else None
@@ -27,13 +47,17 @@ def board(arguments: Arguments) -> int:
     data_path, paper = as_path(arguments.take("data-path")), arguments.take("paper")
     new = as_path(arguments.take("neighbours"))
     html = as_path(arguments.take("html"))
-    arguments.finish("publish", "check")
+    if "metrics" in arguments.options:
+        raise HarnessError("--metrics is of --compare RUN RUN; a board has its own")
+    arguments.finish(*_OF_BOARD, "compare")
     if {"publish", "check"} <= arguments.flags:
         raise HarnessError("--publish writes and --check only looks: give one of them")
     if html is not None and (arguments.flags or paper is not None or verify is not None):
         raise HarnessError(
             "--html makes a page of what is there: without --publish, --check, --paper and --verify"
         )
+    if len(asked) > 1:
+        raise HarnessError(f"--{asked[0]} and --{asked[1]} are two questions: ask one at a time")
     if records is not None and not records.is_dir():
         raise HarnessError(f"--records={records}: no such folder")
     kept = records or published / "records"
@@ -160,6 +184,20 @@ def _tell(remarks: list[HarnessError]) -> None:
 def _narrowed(
     records: list[ResultRecord], dataset: str | None, model: list[str] | None
 ) -> list[ResultRecord]:
+    """Those of a dataset and of models.
+
+    Raises:
+        HarnessError: there are records, and none of that name: it is mistyped, or never ran.
+    """
+    names = {
+        "dataset": ({r.experiment["dataset"]["name"] for r in records}, [dataset or ""]),
+        "model": ({r.experiment["model"] for r in records}, model or [""]),
+    }
+    for option, (known, wanted) in names.items():
+        for name in wanted:
+            if records and name and name not in known:
+                near = nearest(name, known) or f" (they are of {', '.join(sorted(known))})"
+                raise HarnessError(f"--{option}={name}: no record here is of it{near}")
     return [
         r
         for r in records

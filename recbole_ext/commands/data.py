@@ -65,6 +65,7 @@ def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
     from recbole_ext.core.environment import chosen_device
     from recbole_ext.core.values import parse_value
     from recbole_ext.data.load import load_dataset
+    from recbole_ext.explain.every_user import checked_output
     from recbole_ext.explain.intention import (
         ASKED,
         queries_by,
@@ -74,6 +75,7 @@ def _queries(arguments: Arguments, dataset: DatasetSpec) -> int:
     from recbole_ext.text.writer import make_writer
 
     path = as_path(arguments.take("output")) or Path(f"{dataset.name}.queries.csv")
+    checked_output(path, (".csv",))  # before a language model writes for hours
     writer = arguments.take("writer")
     if writer is None and {"device", "trust_remote_code", "ask"} & set(arguments.options):
         raise HarnessError("--device, --trust_remote_code and --ask are of a --writer=lm:NAME")

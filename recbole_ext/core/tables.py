@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -39,7 +40,7 @@ class TableFile:
         try:
             return digest_of(self.path)
         except OSError as error:
-            raise HarnessError(f"--{self.option}={self.path}: {error.strerror}") from None
+            self.refuse(f"{error.strerror}; correct the path")
 
     def frame(self) -> pd.DataFrame:
         """Its rows, with lower-case names of columns.
@@ -61,6 +62,18 @@ class TableFile:
                     keep_default_na=False,
                     quoting=csv.QUOTE_NONE if tab and self.quotes_are_data else csv.QUOTE_MINIMAL,
                 )
+        except pd.errors.EmptyDataError:
+            self.refuse("empty; its first line must name the columns")
+        except pd.errors.ParserError as error:
+            rows = re.search(r"Expected \d+ fields in line \d+, saw \d+", str(error))
+            self.refuse(
+                f"no table ({rows[0] if rows else ' '.join(str(error).split())[:160]}); separate fields by commas, in .tsv and .txt "
+                "by tabs, and quote those that hold some"
+            )
+        except UnicodeDecodeError:
+            self.refuse("not UTF-8; convert it, e.g. iconv -f latin1 -t utf-8")
+        except (FileNotFoundError, IsADirectoryError) as error:
+            self.refuse(f"{error.strerror}; correct the path")
         except (OSError, ValueError, ImportError) as error:
             self.refuse(" ".join(str(error).split())[:160])
         if not len(frame):

@@ -124,7 +124,13 @@ def parse_value(key: str, text: str, default: Any, choices: Iterable[Any] | None
         return text
     if isinstance(default, list) and not text.startswith("["):
         element = default[0] if default else None
-        return [parse_value(key, part, element) for part in text.split(",") if part]
+        try:
+            return [parse_value(key, part, element) for part in text.split(",") if part]
+        except HarnessError:
+            example = ",".join(map(str, default))
+            raise HarnessError(
+                f"--{key}={text}: must be {_kind(element)}, or several with commas between (default {example})"
+            ) from None
     try:
         value = ast.literal_eval(text)
     except (ValueError, SyntaxError):

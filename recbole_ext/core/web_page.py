@@ -46,12 +46,16 @@ def checked_path(path: Path, example: str) -> Path:
     """The path, if a file can be written there; `example` is a name for one.
 
     Raises:
-        HarnessError: it is a folder, or in none.
+        HarnessError: it is a folder, or in none, or has no page's ending.
     """
     if path.is_dir():
         raise HarnessError(f"--html={path} is a folder; name a file in it, e.g. {path / example}")
     if not path.parent.is_dir():
         raise HarnessError(f"--html={path}: no folder {path.parent}; make it first")
+    if path.suffix.lower() not in (".html", ".htm"):  # it may be somebody's data
+        raise HarnessError(
+            f"--html={path}: a page's name ends in .html, e.g. {path.with_name(example)}"
+        )
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -46,13 +47,15 @@ def find_dataset(
     """Look a dataset up: a folder under `data_path` wins over a bundled one, and that over one with a source.
 
     Raises:
-        HarnessError: it is nowhere; the line gives the nearest name that works as a command.
+        HarnessError: it is nowhere, or somewhere else than it should be; the line gives a name that works as a command.
     """
     found = described(name)
     options = (found or {}).get("options") or {}
     labelled = (found or {}).get("labelled_options")
     if data_path is not None and not data_path.is_dir():
         raise HarnessError(f"--data-path={data_path}: no such folder")
+    if os.sep in name:
+        raise HarnessError(_a_path(name, data_path))
     if data_path is not None and _has_files(data_path / name):
         folder = data_path / name
         # Options of a described source are about its official files, not about what somebody made of them.
@@ -68,8 +71,24 @@ def find_dataset(
         return DatasetSpec(name, bundled_ml_100k(), options, labelled_options=labelled)
     if isinstance(source, Source):
         return DatasetSpec(name, None, options, source, supply or Supply(), labelled)
+    if data_path is not None and _has_files(data_path, name):
+        where = (
+            f"name the folder above, --data-path={data_path.absolute().parent}"
+            if data_path.absolute().name == name
+            else f"put them into {data_path / name}"
+        )
+        raise HarnessError(
+            f"dataset '{name}': --data-path={data_path} holds its files themselves; {where}"
+        )
+    if data_path is not None and (data_path / name).is_dir():
+        raise HarnessError(
+            f"dataset '{name}': {data_path / name} has neither {name}.inter nor {name}.train.inter (or .gz); files are named as "
+            "their folder is"
+        )
     known = dataset_names(data_path)
-    hint = nearest(name, known) or f" (here: {', '.join(known)});"
+    stem = name.removesuffix(".gz").removesuffix(".inter")
+    hint = f", did you mean {stem}?" if stem != name and stem in known else nearest(name, known)
+    hint = hint or f" (here: {', '.join(known)});"
     raise HarnessError(
         f"dataset '{name}' has no source here{hint} Put NAME.inter into DIR/{name}/ and add --data-path=DIR, "
         f"or run: python run_bench.py --model=L3AE --dataset=ml-100k"
@@ -84,5 +103,17 @@ def find_atomic(folder: Path, stem: str) -> Path | None:
     return None
 
 
-def _has_files(folder: Path) -> bool:
-    return any(find_atomic(folder, f"{folder.name}{part}.inter") for part in ("", ".train"))
+def _has_files(folder: Path, name: str | None = None) -> bool:
+    stem = folder.name if name is None else name
+    return any(find_atomic(folder, f"{stem}{part}.inter") for part in ("", ".train"))
+
+
+def _a_path(name: str, data_path: Path | None) -> str:
+    """What to type in place of a path."""
+    typed = Path(name).expanduser()
+    folders = [typed, *([data_path / typed] if data_path is not None else [])]
+    folder = next((one for one in folders if _has_files(one)), folders[-1])
+    return (
+        f"--dataset={name} is a path; name the folder, and say where it is: --dataset={folder.absolute().name} "
+        f"--data-path={folder.absolute().parent}"
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -195,20 +195,20 @@ class Problem:
         """(fields, [n_items] texts).
 
         Raises:
-            HarnessError: the dataset has no field with text.
+            HarnessError: the dataset has no field with text, or in none of its items anything in them.
         """
         fields = self._fields(choose_fields)
-        return fields, item_texts(self.data.item_columns, fields)
+        return fields, self._said(item_texts(self.data.item_columns, fields), fields)
 
     @cached_property
     def titles(self) -> tuple[dict[str, str], list[str]]:
         """({"Title": column}, [n_items] titles), for models that read these and no other text.
 
         Raises:
-            HarnessError: the dataset has no titles.
+            HarnessError: the dataset has no titles, or no item has one.
         """
         fields = self._fields(choose_title)
-        return fields, item_titles(self.data.item_columns, fields)
+        return fields, self._said(item_titles(self.data.item_columns, fields), fields)
 
     def _fields(self, choose: Callable[..., dict[str, str]]) -> dict[str, str]:
         """What is read of the items' columns; of a refusal the dataset is named."""
@@ -216,6 +216,15 @@ class Problem:
             return choose(list(self.data.item_columns), self.options["text_fields"])
         except HarnessError as error:
             raise HarnessError(f"{self.spec.name}: {error}") from None
+
+    def _said(self, texts: list[str], fields: Mapping[str, str]) -> list[str]:
+        """The texts, some of which say something: else a model of text would be one without it, under its own name."""
+        if any(texts):
+            return texts
+        raise HarnessError(
+            f"{self.spec.name}: none of its {len(texts):,} items has anything in {', '.join(fields.values())}; does the item "
+            f"file spell item_id as the interactions do, e.g. '{self.data.item_tokens[0]}'?"
+        )
 
     @property
     def has_text(self) -> npt.NDArray[np.bool_] | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from recbole_ext import recbole_compat
 from recbole_ext.core.arrays import Floats, Ints
-from recbole_ext.core.errors import HarnessError
+from recbole_ext.core.errors import HarnessError, either
 from recbole_ext.core.files import written_atomically
 from recbole_ext.core.progress import progress
 from recbole_ext.core.table_file import TableFile
@@ -35,18 +35,18 @@ _LISTS = {"user": "string", "place": "int32", "item": "string", "score": "float6
 """Columns of the lists. `positive`: held out for the test, or, of labelled pairs, label 1."""
 
 
-def checked_output(path: Path) -> Path:
-    """The path, if the two tables can be written there.
+def checked_output(path: Path, endings: tuple[str, ...] = ENDINGS) -> Path:
+    """The path, if a table can be written there, in a form that its ending says.
 
     Raises:
         HarnessError: it ends in nothing that is known, is a folder, or is in none.
     """
-    if path.suffix not in ENDINGS:
-        raise HarnessError(
-            f"--output={path}: a name ends in .parquet or .csv, e.g. {path.with_suffix(ENDINGS[0])}"
-        )
     if path.is_dir():
         raise HarnessError(f"--output={path} is a folder; name a file in it")
+    if path.suffix not in endings:
+        raise HarnessError(
+            f"--output={path}: a name ends in {either(endings)}, e.g. {path.with_suffix(endings[0])}"
+        )
     if not path.parent.is_dir():
         raise HarnessError(f"--output={path}: no folder {path.parent}; make it first")
     return path

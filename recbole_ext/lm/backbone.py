@@ -196,7 +196,7 @@ def find_backbone(name: str, revision: str | None = None, trust_remote_code: boo
         raise HarnessError(f"{what}: a revision belongs to a hub model; leave it out")
     if not bundled and (not place or (place == name and not _is_place(name))):
         hint = nearest(name.partition(":")[0], (*BUNDLED, "lm"))
-        raise HarnessError(f"unknown {what!r}{hint}; the forms are {', '.join(FORMS)}")
+        raise HarnessError(f"unknown backbone {name!r}{hint}; the forms are {', '.join(FORMS)}")
     if name == "minilm":
         source = minilm(what, "another backbone")
     elif bundled:

@@ -85,7 +85,7 @@ CASES = [
     Case("columns that are not ours", {"bad.inter": GOOD}, ("columns: 'rating' is none of", "--rating_field"),
          ("--columns={rating: stars}",)),
     Case("one column for two", {"bad.inter": GOOD}, ("names one column for two",), ("--columns={user_id: item_id}",)),
-    Case("nothing there", {"other.inter": GOOD}, ("has no source here", "Put NAME.inter into DIR/bad/")),
+    Case("nothing there", {"other.inter": GOOD}, ("has neither bad.inter nor bad.train.inter", "files are named as their folder is")),
     # filters and splits
     Case("no rows", {"bad.inter": HEAD}, ("no interaction is left",)),
     Case("rating", {"bad.inter": GOOD}, ("no interaction is left", "48 by min_rating"), ("--min_rating=6",)),

@@ -277,7 +277,7 @@ def test_a_page_names_what_it_cannot_trust_and_takes_of_one_run_the_latest(tmp_p
         (["--html"], "--html needs a value"),
         (["--html={}", "--publish"], "--html makes a page of what is there: without --publish, --check"),
         (["--html={}", "--paper=l3ae"], "--html makes a page of what is there: without --publish, --check"),
-        (["--html={}", "--model=Z"], "no records to make a page of"),
+        (["--html={}", "--model=Z"], "--model=Z: no record here is of it"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_line_and_writes_nothing(asked, expected, tmp_path, capsys):

@@ -225,7 +225,7 @@ def _edited(folder: Path, target: Path, **config: object) -> Path:
 @pytest.mark.parametrize(
     ("name", "options", "said"),
     [
-        ("minilmm", {}, "unknown 'backbone minilmm', did you mean minilm"),
+        ("minilmm", {}, "unknown backbone 'minilmm', did you mean minilm"),
         ("smolm2", {}, "did you mean smollm2"),
         ("", {}, "the forms are smollm2, smollm2-6, minilm, lm:"),
         ("lm:", {}, "the forms are"),
