@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ext.cli import main
@@ -85,6 +85,7 @@ def test_numbers_are_tokens_as_they_are_spelled(items: pa.Array, tmp_path: Path)
     assert VectorFile.at(str(stored)).of(["10", "07"]).vectors.tolist() == [[3, 4], [0, 0]]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_lookup_is_that_of_a_dictionary(tmp_path_factory: Any, data: Any):
     token = st.text("ab:1é", min_size=1, max_size=3)
