@@ -19,7 +19,7 @@ from tests.conftest import SHARED
 from tests.problems import make_experiment
 
 DATA = "ml-1m" if FULL else "ml-latest-small"
-GRIDS = {"GFCF": (1.5, 1.5), "BSPM": (1.8 if FULL else 1.5, 2.5 if FULL else 2.0)}
+GRIDS = {"GFCF": (1.5, 1.5), "BSPM": (1.5, 2.5 if FULL else 2.0)}
 """Held to: what the filter itself costs, and that with its ranking, which no points can share. On few users counting who stands above
 whom is as much as all else of a point of BSPM's 116, and a factor is cheap. Not here: the grids of ChebyCF (six powers of the degrees, each
 with products of its own) and SGFCF (four graphs, each with a factor of its own), of which nothing can be shared."""
