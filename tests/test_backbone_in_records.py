@@ -75,7 +75,7 @@ def test_what_a_record_says_is_what_is_loaded(tiny_path, tiny_lm, bert, monkeypa
     """Said without loading weights, for both kinds and dtypes."""
     monkeypatch.setattr(module, "minilm", lambda *_: Source(bert, "files:tiny", "minilm"))
     for name in ("minilm", f"lm:{tiny_lm}"):
-        for dtype in ("auto", "bfloat16"):
+        for dtype in ("auto", "bfloat16", "mixed"):
             loaded = make_backbone(name, dtype=dtype)
             with monkeypatch.context() as patch:
                 patch.setattr(module, "pretrained", None)

@@ -27,7 +27,8 @@ _KEPT = {"smollm2-6": ("smollm2", (0, 6, 12, 18, 24, 29))}
 """Name -> whose layers it has, and which, evenly from the first to the last (ours). Such a model says nothing of sense before it is trained."""
 FORMS = (*BUNDLED, "lm:<hub id or folder>", "<owner/name>")
 """How a backbone may be named."""
-DTYPES = ("auto", "float32", "bfloat16")
+DTYPES = ("auto", "float32", "bfloat16", "mixed")
+"""Of weights and states; mixed: weights in float32, products in bfloat16."""
 _CAUSAL = "a causal language model"
 _SCALED = ("final_logit_softcapping", "logit_scale", "logits_scaling")
 """Configuration keys of models whose logits are more than a product with the read-out matrix."""
@@ -94,7 +95,8 @@ class CausalBackbone(Frozen):
     def vocabulary(self, states: Tensor) -> Tensor:
         """[.., d] states -> [.., V] logits of every token, float32 after the model's own product."""
         head = self.model.get_output_embeddings()
-        return cast("Tensor", head(states.to(head.weight.dtype)).float())
+        with self.products():
+            return cast("Tensor", head(states.to(head.weight.dtype)).float())
 
     def of_tokens(self, states: Tensor, tokens: Sequence[int]) -> Tensor:
         """[.., d] states -> [.., len(tokens)] the logits of these tokens, float32; no others are computed."""
@@ -137,7 +139,7 @@ def make_backbone(
         name: one of `FORMS`; a folder if one exists by that name, else a repository of the hub.
         revision: branch, tag or commit of a hub model; None is its main branch.
         device: as torch spells it.
-        dtype: of weights and states; "auto" is float32 on a CPU and bfloat16 on a GPU.
+        dtype: of weights and states; "auto" is float32 on a CPU and bfloat16 on a GPU; "mixed" keeps weights in float32 and makes products in bfloat16.
         trust_remote_code: let a hub model run Python code of its repository.
         checkpointing: spend time in the backward pass for memory.
 
@@ -145,7 +147,8 @@ def make_backbone(
         HarnessError: an unknown name or dtype, or a model that cannot be had, is no causal model, or computes its
             logits in a way of its own.
     """
-    half = chosen_dtype(dtype, device) == "bfloat16"
+    chosen = chosen_dtype(dtype, device)
+    mixed = chosen == "mixed"
     found = find_backbone(name, revision, trust_remote_code)
     label, source, what = found.label, found.source, f"backbone {found.label}"
     kept = _KEPT[name][1] if name in _KEPT else None
@@ -155,18 +158,21 @@ def make_backbone(
     def read(auto: str, **options: Any) -> Any:
         return pretrained(auto, what, source, device, trust_remote_code, _CAUSAL, **options)
 
-    weights = {"use_safetensors": True, "dtype": torch.bfloat16 if half else torch.float32}
+    weights = {
+        "use_safetensors": True,
+        "dtype": torch.bfloat16 if chosen == "bfloat16" else torch.float32,
+    }
     backbone: CausalBackbone | EncoderBackbone
     if found.kind == "encoder":
         model = read("AutoModel", add_pooling_layer=False, **weights).to(device)
-        backbone = EncoderBackbone(label, source, read("AutoTokenizer"), model, found.kind)
+        backbone = EncoderBackbone(label, source, read("AutoTokenizer"), model, found.kind, mixed)
     else:
         _require_causal(what, read("AutoConfig"))
         tokenizer = read("AutoTokenizer")
         model = read("AutoModelForCausalLM", **weights).to(device)
         if kept is not None:
             keep_layers(model, kept)
-        backbone = CausalBackbone(label, source, tokenizer, model, found.kind)
+        backbone = CausalBackbone(label, source, tokenizer, model, found.kind, mixed)
     if checkpointing:
         backbone.checkpoint()
     return backbone

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -26,14 +26,25 @@ class Frozen:
     generative: bool
     _pooling: str
 
-    def __init__(self, name: str, source: Source, tokenizer: Any, model: Any, kind: str) -> None:
+    def __init__(
+        self,
+        name: str,
+        source: Source,
+        tokenizer: Any,
+        model: Any,
+        kind: str,
+        mixed: bool = False,
+    ) -> None:
         self.name = name
+        self.mixed = mixed
+        """Products in bfloat16 of weights that are kept in float32."""
         self.model = model.eval().requires_grad_(False)
         self.tokenizer = tokenizer
         self.device = model.device
         embeddings = model.get_input_embeddings()
         self.width = int(embeddings.weight.shape[1])
-        self.identity = identity_of(source, kind, str(model.dtype).removeprefix("torch."))
+        dtype = "mixed" if mixed else str(model.dtype).removeprefix("torch.")
+        self.identity = identity_of(source, kind, dtype)
         known = (
             getattr(model.config.get_text_config(), "max_position_embeddings", None),
             getattr(tokenizer, "model_max_length", None),
@@ -45,6 +56,12 @@ class Frozen:
         self.frame = (before, [] if self.generative else after)
         ends = (tokenizer.pad_token_id, tokenizer.eos_token_id, 0)
         self.filler = int(next(token for token in ends if token is not None))
+
+    def products(self) -> AbstractContextManager[None]:
+        """What every pass through the model is made in: its own precision, or bfloat16 where it is `mixed`."""
+        import torch
+
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
     @property
     def base(self) -> Any:
@@ -115,9 +132,9 @@ class Frozen:
         options: dict[str, Any] = {} if layer == -1 else {"output_hidden_states": True}
         if self.generative:
             options["use_cache"] = False
-        out = self.base(
-            inputs_embeds=embeds.to(self.model.dtype), attention_mask=mask.long(), **options
-        )
+        given = embeds.to(self.model.dtype)
+        with self.products():
+            out = self.base(inputs_embeds=given, attention_mask=mask.long(), **options)
         return cast("Tensor", out.last_hidden_state if layer == -1 else out.hidden_states[layer])
 
     def read(self, embeds: Tensor, mask: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ class ListingSASRec(Asking, SASRec):
         if self.backbone.model.dtype != torch.float32:
             raise HarnessError(
                 f"{type(self).__name__}: --heal_batches trains the language model, which is too coarse in {dtype}: "
-                "--lm_dtype=float32"
+                "--lm_dtype=float32, or mixed"
             )
         named = self.backbone.layers.named_parameters()
         # By names of their own: a LoRA that comes later renames the modules and leaves these as they are.

@@ -179,6 +179,27 @@ def test_in_bfloat16_reads_and_logits_are_float32(fresh: Make) -> None:
         torch.testing.assert_close(both[0][:, [2, 3]], both[1], atol=0.1, rtol=2**-7)
 
 
+def test_mixed_keeps_float32_weights_and_makes_products_in_bfloat16(fresh: Make) -> None:
+    backbone, half, exact = fresh(dtype="mixed"), fresh(dtype="bfloat16"), fresh()
+    assert backbone.identity["dtype"] == "mixed" and backbone.model.dtype == torch.float32
+    ids, mask = _batch(backbone)
+    embeds = exact.embed(ids)
+    want, near, coarse = (some.read(embeds, mask) for some in (exact, backbone, half))
+    assert near.dtype == torch.float32 and not torch.equal(near, want), "no product was rounded"
+    # Products keep 8 bits, sums and norms all: no further off than where all is rounded.
+    assert (near - want).norm() <= (coarse - want).norm() < 0.1 * want.norm()
+    for parameter in backbone.layers.parameters():
+        parameter.requires_grad_(True)
+    backbone.read(embeds, mask).square().sum().backward()
+    grads = [p.grad for p in backbone.layers.parameters()]
+    assert all(g is not None and g.dtype == torch.float32 and g.isfinite().all() for g in grads)
+    if isinstance(backbone, CausalBackbone):
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = backbone.model(input_ids=ids, attention_mask=mask).logits.float()
+        states = backbone.states(backbone.embed(ids), mask)
+        torch.testing.assert_close(backbone.vocabulary(states), logits, atol=0, rtol=0)
+
+
 def test_tokens_frame_and_chat(causal_folder: Path, tmp_path: Path) -> None:
     backbone = make_backbone(f"lm:{causal_folder}")
     assert backbone.name == "lm:tiny" and backbone.context == 64 and backbone.generative

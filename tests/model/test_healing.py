@@ -133,6 +133,20 @@ def test_a_prompt_in_which_nothing_marks_the_answer_is_refused(tiny_path, tmp_pa
         model.stages()
 
 
+def test_layers_are_healed_by_products_in_half_precision_where_weights_are_whole(
+    tiny_path, tmp_path, listing_llama
+):
+    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, **HEAL, lm_dtype="mixed")
+    model = made.build(of.settings.params)[0]
+    before = {name: p.detach().clone() for name, p in model.healed.items()}
+    tasks = [CopyTask([], ["red chair number 4", "blue chair number 1"], 0)]
+    optimizer = torch.optim.Adam(model.healed.requires_grad_(True).values(), 1e-3)
+    heal_loss(model.backbone, model.filler, model.words, tasks, 0.5).backward()
+    optimizer.step()
+    assert all(p.dtype == torch.float32 for p in model.healed.values())
+    assert any(not torch.equal(before[name], p) for name, p in model.healed.items())
+
+
 def test_half_precision_is_refused(tiny_path, tmp_path, listing_llama):
     made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, **HEAL, lm_dtype="bfloat16")
     with pytest.raises(HarnessError, match="--lm_dtype=float32"):
