@@ -66,8 +66,12 @@ def heal_loss(
     words: dict[str, str],
     tasks: Sequence[CopyTask],
     weight: float,
+    drawn: int = 0,
 ) -> torch.Tensor:
     """Mean cross-entropy of the answers' tokens, plus `weight` times that of the prompts' own words; slots are nobody's next word.
+
+    Of the words `drawn` places a prompt are taken, by torch's generator, or all: the read-out of the whole vocabulary at each place
+    costs more than six layers do.
 
     The vectors at the slots are drawn from a normal distribution, but that the answer's is the user's: what marks it.
     """
@@ -78,11 +82,11 @@ def heal_loss(
             [Listed(title) for title in titles] for titles in (task.history, task.candidates)
         )
         prompt = filler.fill(history, candidates, texts)
-        drawn = torch.randn(len(prompt.slots), backbone.width, device=backbone.device)
+        noise = torch.randn(len(prompt.slots), backbone.width, device=backbone.device)
         names = list(prompt.slots)
-        drawn[names.index(f"candidate{task.answer + 1}")] = drawn[names.index("user")]
+        noise[names.index(f"candidate{task.answer + 1}")] = noise[names.index("user")]
         prompts.append(prompt)
-        vectors.append(drawn)
+        vectors.append(noise)
         rows.append([*prompt.ids, *filler.answer(task.candidates[task.answer])])
     ids, mask = padded(rows, backbone.filler, backbone.device)
     embeds = splice_listed(backbone.embed(ids), prompts, torch.cat(vectors))
@@ -92,8 +96,12 @@ def heal_loss(
         answers[row, len(prompt.ids) : len(rows[row])] = True
         own[row, list(prompt.slots.values())] = False
     states = backbone.states(embeds, mask)[:, :-1]
+    own &= ~answers
+    places = own.flatten().nonzero().squeeze(1)
+    if 0 < drawn * len(tasks) < len(places):
+        own.view(-1)[places[torch.randperm(len(places))[drawn * len(tasks) :]]] = False
     parts = []
-    for told in (answers, own & ~answers):
+    for told in (answers, own):
         logits = backbone.vocabulary(states[told[:, 1:]])
         parts.append(functional.cross_entropy(logits, ids[:, 1:][told[:, 1:]]))
     return parts[0] + weight * parts[1]
@@ -132,13 +140,13 @@ def heal_stage(
         int(keys["prompt_items"]),
         int(keys["train_candidates"]),
     )
-    weight = float(keys["heal_words"])
+    weight, drawn = float(keys["heal_words"]), int(keys["heal_drawn"])
     digest = hashlib.sha256("\n".join(different).encode()).hexdigest()
     return Stage(
         name="heal",
         trainable=("healed",),
         loader=tasks,
-        loss=lambda batch: heal_loss(backbone, filler, words, batch, weight),
+        loss=lambda batch: heal_loss(backbone, filler, words, batch, weight, drawn),
         fingerprint={**told, "titles": digest},
         epochs=1,
         learning_rate=float(keys["heal_learning_rate"]),

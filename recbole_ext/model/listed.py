@@ -29,6 +29,7 @@ _TOLD = (
 _HEALED = (
     "domain_verb", "domain_noun", "max_length", "title_length", "prompt_items", "train_candidates", "heal_batches", "heal_batch_rows",
     "heal_words",
+    "heal_drawn",
 )  # fmt: skip
 _KEYS = (
     *dict.fromkeys((*_TOLD, *_HEALED)), "prompt", "heal_prompt", "projection_epochs", "projection_learning_rate", "heal_learning_rate", "chosen_by",

@@ -79,6 +79,38 @@ def test_its_loss_is_that_of_words_and_answers_in_a_loop_and_the_answer_is_marke
     assert fast == pytest.approx(expected, rel=1e-4)  # float32 sums of other shapes
 
 
+def test_drawn_words_are_on_average_all_of_them_and_answers_are_never_left_out(model, monkeypatch):
+    tasks = [CopyTask(["red lamp number 0"], ["blue chair number 1", "red table number 2"], 1), CopyTask([], ["red chair number 4"], 0)]  # fmt: skip
+
+    def loss(weight, drawn):
+        torch.manual_seed(3)  # the vectors at the slots are drawn before the places are
+        with torch.no_grad():
+            return float(heal_loss(model.backbone, model.filler, model.words, tasks, weight, drawn))
+
+    answers = loss(0.0, 0)
+    assert loss(0.0, 1) == answers
+    assert loss(1.0, 10_000) == loss(1.0, 0)
+    assert loss(1.0, 2) != loss(1.0, 0)
+
+    def drawn_again(state):
+        rows = []
+
+        def fixed(*shape, **options):
+            rows.append(randn(*shape, **options))
+            if len(rows) == len(tasks):  # what is drawn from here on is the places
+                torch.manual_seed(state)
+            return rows[-1]
+
+        monkeypatch.setattr(torch, "randn", fixed)
+        return loss(1.0, 4)
+
+    expected, randn = loss(1.0, 0), torch.randn
+    found = torch.tensor([drawn_again(state) for state in range(200)])
+    assert len(set(found.tolist())) > 100
+    error = float(found.std()) / 200**0.5
+    assert abs(float(found.mean()) - expected) < 4 * error
+
+
 def test_it_trains_the_layers_once_for_all_models_and_nothing_after_it_moves_them(
     tiny_path, tmp_path, listing_llama, capsys
 ):
