@@ -13,6 +13,8 @@ _EPS = 1e-7
 """Added to deviations and least of norms, so that a constant vector and an empty code are no division by 0 (ours)."""
 _SHARPNESS = 2.0
 """Of the kernel of the uniformity loss, t in exp(-t ‖a - b‖²)."""
+_DEARER = 1500
+"""A pair of values at one latent costs as much as so many products of a dense matrix (measured, forth and back, one thread)."""
 
 
 class TiedCoder(nn.Module):
@@ -54,16 +56,19 @@ class TiedCoder(nn.Module):
 
     def code(self, x: torch.Tensor) -> torch.Tensor:
         """h [B, h] of x [B, d]: k values of each row, the others 0."""
+        values, places = self.largest(x)
+        return values.new_zeros(len(x), len(self.encoder)).scatter(1, places, values)
+
+    def largest(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """([B, k] values, [B, k] latents) of x [B, d] that are not 0, the largest first."""
         standard, _, _ = self.standardised(x)
         dense = (standard - self.bias) @ self.encoder.T + self.encoder_bias
         values, places = dense.topk(self.k, dim=1)
-        return torch.zeros_like(dense).scatter(1, places, values)
+        return values, places
 
     def labels(self, x: torch.Tensor) -> torch.Tensor:
         """[B, k] the latents of x [B, d] with the largest values, the largest first."""
-        standard, _, _ = self.standardised(x)
-        dense = (standard - self.bias) @ self.encoder.T + self.encoder_bias
-        return dense.topk(self.k, dim=1).indices
+        return self.largest(x)[1]
 
     def decoded(self, code: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """x̂ [B, d] of codes [B, h] in the scale of x [B, d]."""
@@ -78,17 +83,46 @@ class TiedCoder(nn.Module):
 
     def loss(self, x: torch.Tensor, beta: float) -> torch.Tensor:
         """Of a batch x [B, d]."""
-        code = self.code(x)
+        values, places = self.largest(x)
+        latents = len(self.encoder)
+        code = values.new_zeros(len(x), latents).scatter(1, places, values)
         found = (x - self.decoded(code, x)).square().sum(1).mean()
-        return found + beta * uniformity(code) if beta else found
+        return found + beta * uniformity(values, places, latents) if beta else found
 
 
-def uniformity(code: torch.Tensor) -> torch.Tensor:
-    """Mean over all ordered pairs of rows of [B, h], a row with itself too, of exp(-2 ‖a - b‖²), rows brought to length 1.
+def uniformity(values: torch.Tensor, places: torch.Tensor, latents: int) -> torch.Tensor:
+    """Mean over all ordered pairs of rows, a row with itself too, of exp(-2 ‖a - b‖²), rows brought to length 1.
 
-    SAULREC's L_U (CIKM 2025): no logarithm; the B pairs of a row with itself are a constant. ‖a - b‖² is written as ‖a‖² + ‖b‖² - 2<a, b>.
+    SAULREC's L_U (CIKM 2025): no logarithm; the B pairs of a row with itself are a constant. ‖a - b‖² is written as ‖a‖² + ‖b‖² - 2<a, b>, and
+    most pairs of rows with few values have no latent in common: what they have is summed value by value, where that costs less than a product
+    of dense rows.
+
+    Args:
+        values: [B, k] of each row, the others 0.
+        places: [B, k] their latents, all different within a row.
+        latents: h.
     """
-    unit = code / code.norm(dim=1, keepdim=True).clamp_min(_EPS)
+    unit = values / values.norm(dim=1, keepdim=True).clamp_min(_EPS)
     squares = unit.square().sum(1)
-    apart = squares[:, None] + squares[None] - 2 * unit @ unit.T
+    apart = squares[:, None] + squares[None] - 2 * _products(unit, places, latents)
     return torch.exp(-_SHARPNESS * apart).mean()
+
+
+def _products(unit: torch.Tensor, places: torch.Tensor, latents: int) -> torch.Tensor:
+    """[B, B] of all rows that have `unit` [B, k] at `places` [B, k] of h latents."""
+    rows, k = places.shape
+    counts = torch.bincount(places.flatten(), minlength=latents)
+    if int(counts.square().sum()) * _DEARER > rows * rows * latents:
+        dense = unit.new_zeros(rows, latents).scatter(1, places, unit)
+        return dense @ dense.T
+    # The values of a latent stand side by side: each meets all of them, itself too.
+    order = places.flatten().argsort()
+    meets = counts.repeat_interleave(counts)  # [B k] how many each meets
+    begin = (counts.cumsum(0) - counts).repeat_interleave(counts)  # where those begin
+    one = torch.arange(len(order), device=order.device).repeat_interleave(meets)
+    step = torch.arange(len(one), device=order.device) - (meets.cumsum(0) - meets)[one]
+    one, other = order[one], order[begin[one] + step]
+    flat = unit.flatten()
+    where = (one // k) * rows + other // k
+    found = unit.new_zeros(rows * rows).index_add(0, where, flat[one] * flat[other])
+    return found.view(rows, rows)

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from recbole_ext.sae import tied
 from recbole_ext.sae.tied import TiedCoder, uniformity
 
 
@@ -90,11 +91,40 @@ def test_a_standardised_code_does_not_move_with_scale_and_shift_of_its_vector(sc
 def test_uniformity_lies_between_its_bounds(rows, seed):
     """Between rows at opposite ends, exp(-8) a pair, and all alike, 1."""
     code = torch.randn(rows, 5, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    found = float(uniformity(code))
+    places = torch.arange(5).expand(rows, -1)
+    found = float(uniformity(code, places, 5))
     assert (rows + rows * (rows - 1) * math.exp(-8)) / rows**2 <= found * (1 + 1e-12)
     assert found <= 1 + 1e-12
-    assert float(uniformity(code[:1].expand(rows, -1))) == pytest.approx(1)
-    assert float(uniformity(3 * code)) == pytest.approx(found)
+    assert float(uniformity(code[:1].expand(rows, -1), places, 5)) == pytest.approx(1)
+    assert float(uniformity(3 * code, places, 5)) == pytest.approx(found)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    rows=st.integers(1, 30),
+    k=st.integers(1, 5),
+    spread=st.integers(0, 500),
+    seed=st.integers(0, 99),
+)
+def test_what_rows_have_in_common_is_the_same_summed_by_latents_and_by_dense_rows(
+    rows, k, spread, seed
+):
+    draw = torch.Generator().manual_seed(seed)
+    latents = k + spread
+    places = torch.rand(rows, latents, generator=draw).argsort(1)[:, :k]
+    values = torch.randn(rows, k, generator=draw, dtype=torch.float64)
+    values[0] = 0  # an empty code
+    found, expected = [], []
+    weight = torch.randn(rows, rows, generator=draw, dtype=torch.float64)
+    for kept, dearer in ((found, 0), (expected, 10**9)):
+        given = values.clone().requires_grad_()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(tied, "_DEARER", dearer)
+            product = tied._products(given, places, latents)
+        (product * weight).sum().backward()
+        kept += [product.detach(), given.grad]
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_a_constant_vector_and_an_empty_code_are_finite_with_finite_gradients():
@@ -103,7 +133,7 @@ def test_a_constant_vector_and_an_empty_code_are_finite_with_finite_gradients():
     loss.backward()
     assert torch.isfinite(loss) and torch.isfinite(coder.encoder.grad).all()
     zeros = torch.zeros(2, 5, requires_grad=True)
-    uniformity(zeros).backward()
+    uniformity(zeros, torch.arange(5).expand(2, -1), 5).backward()
     assert torch.isfinite(zeros.grad).all()
 
 
