@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 class Bench:
     """What a model needs to be built and trained, all of it RecBole's."""
 
+    name: str
+    """Of the model as it was typed, for messages: `SASRec@recbole` is SASRec in RecBole's config."""
     config: Any
     dataset: Any
     """Training part. Has `item_vectors` [n_items + 1, d] (row 0 is padding), and `forget_item_vectors()`, when the model reads text, `item_titles` [n_items + 1] (the
@@ -64,6 +66,7 @@ def prepare(
     data: Interactions,
     split: Split,
     *,
+    name: str,
     seed: int,
     device: str,
     scratch: Path,
@@ -80,6 +83,7 @@ def prepare(
         params: model and training parameters, already checked; they win over RecBole's files.
         data: interactions in canonical order.
         split: their parts.
+        name: of the model, as it was typed.
         seed: of every random generator.
         device: `cpu` or `cuda`.
         scratch: a folder for whatever RecBole insists on creating.
@@ -93,7 +97,6 @@ def prepare(
     import torch
     from recbole.utils import ModelType, get_model, init_seed
 
-    name = model if isinstance(model, str) else model.__name__
     with by_recbole(name, data.name):
         if isinstance(model, str):
             model = get_model(model)
@@ -109,7 +112,7 @@ def prepare(
         sequential = config["MODEL_TYPE"] == ModelType.SEQUENTIAL
         in_order = sequential or bool(config["time-aware"])  # DiffRec's key
         if in_order:
-            _check_histories(config["model"], data, split)
+            _check_histories(name, data, split)
         init_seed(seed, True)
         # Several threads that add into one row (the gradient of an index) would add in any order, and a run would not repeat.
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -135,24 +138,24 @@ def prepare(
             part.item_blocks = blocks
         built[0].validation_rows = functools.partial(_validation_rows, data, split)
         folded = dataset.with_histories()
-        loader = functools.partial(_loader, config, built[0], folded is not None, params)
+        loader = functools.partial(_loader, name, config, built[0], folded is not None, params)
         if not sequential:
             built[0].labels = None if data.label is None else data.label[split.part == TRAIN]
             built[0].rows = np.flatnonzero(split.part == TRAIN)
             built[0].histories = functools.partial(split.histories, data)
         parts = None if sequential else (built[0], built[1], built[2])
-        bench = Bench(config, built[0], loader, parts, places, folded)
+        bench = Bench(name, config, built[0], loader, parts, places, folded)
         if not (hasattr(model, "solve") or hasattr(model, "stages")):
             _ = bench.train_loader
         return bench
 
 
-def _loader(config: Any, dataset: Any, folded: bool, params: Mapping[str, Any]) -> Any:
+def _loader(name: str, config: Any, dataset: Any, folded: bool, params: Mapping[str, Any]) -> Any:
     """RecBole's batches of `dataset`; `folded`: some users have nothing in it."""
     from recbole.data.dataloader import UserDataLoader
     from recbole.data.utils import get_dataloader
 
-    with by_recbole(str(config["model"]), dataset.dataset_name):
+    with by_recbole(name, dataset.dataset_name):
         sampler = _train_sampler(config, dataset)
         loader_class = get_dataloader(config, "train")
         if folded and loader_class is UserDataLoader:
@@ -500,7 +503,7 @@ def build_model(model: type | str, bench: Bench) -> Any:
     from recbole_ext.recbole_compat.propagation import SymmetricMatrix
 
     cls = get_model(model) if isinstance(model, str) else model
-    with warnings.catch_warnings(), by_recbole(cls.__name__, bench.dataset.dataset_name):
+    with warnings.catch_warnings(), by_recbole(bench.name, bench.dataset.dataset_name):
         warnings.simplefilter("ignore")
         built = cls(bench.config, bench.dataset).to(bench.config["device"])
         if isinstance(built, LightGCN):

@@ -81,7 +81,7 @@ def _draws(bench: Bench, model: Any) -> Iterator[_Draw]:
 
 def _line(bench: Bench, model: Any, draw: _Draw, owner: int) -> str:
     config, dataset = bench.config, bench.dataset
-    name, data = config["model"], dataset.dataset_name
+    name, data = bench.name, dataset.dataset_name
     by_popularity = getattr(bench.train_loader._sampler, "distribution", None) == "popularity"
     which = "that training has" if by_popularity else "in training"
     uniform = ", or draw with distribution: uniform" if by_popularity else ""

@@ -62,7 +62,7 @@ def evaluate(
     loader = FullSortEvalDataLoader if negatives is None else NegSampleEvalDataLoader
     # The loader sorts what it is given.
     test = copy.copy(bench.built[2])
-    name, data = str(bench.config["model"]), bench.dataset.dataset_name
+    name, data = bench.name, bench.dataset.dataset_name
     with warnings.catch_warnings(), torch.no_grad(), by_recbole(name, data):
         warnings.simplefilter("ignore")
         trainer = Evaluation(config, model)

@@ -113,6 +113,10 @@ CASES = [
     Case("no own split", {"bad.inter": GOOD}, ("bad.train.inter",), ("--split=files",)),
     Case("every item", {"bad.inter": GOOD + "".join(f"glutton\ti{i}\t5\t1\n" for i in range(9))},
          ("BPR draws negatives", "user 'glutton' of bad has every item", "leave that user out"), ("--split=global_time",), "BPR"),
+    Case("no times for a model of RecBole's whose name is also ours", {"bad.inter": "user_id:token\titem_id:token\nu\ti\nu\tj\nu\tk\n"},
+         ("SASRec@recbole reads histories in order",), ("--split=ratio",), "SASRec@recbole"),
+    Case("too little for RecBole's", {"bad.inter": GOOD},
+         ("SASRec@recbole on bad: RecBole ends in ", "list SASRec@recbole"), ("--n_heads=3",), "SASRec@recbole"),
     # text
     Case("no item file", {"bad.inter": GOOD}, ("L3AE reads item text",), model="L3AE"),
     Case("no text column", {"bad.inter": GOOD, "bad.item": "item_id:token\tprice:float\ni1\t3\n"},
