@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.recbole_compat.bench import Bench, training_pairs
+from recbole_ext.recbole_compat.bench import Bench
+from recbole_ext.recbole_compat.rows import training_pairs
 
 Array = npt.NDArray[Any]
 

@@ -9,8 +9,9 @@ from typing import Any
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.metrics import JOINT
-from recbole_ext.recbole_compat.bench import Bench, sampler_class
+from recbole_ext.recbole_compat.bench import Bench
 from recbole_ext.recbole_compat.boundary import by_recbole
+from recbole_ext.recbole_compat.loader import sampler_class
 
 _SPELLED = {key: metric.recbole for key, metric in JOINT.items() if metric.recbole is not None}
 
