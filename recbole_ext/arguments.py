@@ -75,6 +75,10 @@ Options of run:
 FLAGS = (
     "force", "json", "tune", "resume", "publish", "check", "allow-pickle", "interpretability", "steering", "labels", "energy"
 )  # fmt: skip
+_PLACES = (
+    "records", "data-path", "source-dir", "run-file", "mirror", "output", "html", "neighbours", "storage", "suite", "track"
+)  # fmt: skip
+"""Options that are a place or a name: given empty they would mean what they mean when they are left out."""
 COMMANDS = ("run", "sweep", "board", "data", "show", "list", "doctor")
 
 
@@ -176,7 +180,7 @@ def parse(argv: list[str]) -> Arguments:
             )
         if not equals and rest and not rest[0].startswith("--"):
             equals, value = "=", rest.pop(0)
-        if not equals:
+        if not equals or (not value and name in _PLACES):
             raise HarnessError(f"--{name} needs a value: --{name}=...{nearest(name, FLAGS)}")
         if name in arguments.options:
             raise HarnessError(f"--{name} stands twice; give it once")

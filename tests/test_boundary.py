@@ -18,9 +18,9 @@ def test_what_recbole_raises_is_one_line_with_its_own_words(tiny_path, tmp_path)
         train(experiment, tmp_path)
     line = str(said.value)
     assert line.startswith(
-        "SASRec on tiny: RecBole ends in ValueError: The hidden size (9) is not a"
+        "SASRec@recbole on tiny: RecBole ends in ValueError: The hidden size (9) is not a"
     )
-    assert "list SASRec" in line and len(line.splitlines()) == 1
+    assert "list SASRec@recbole)" in line and len(line.splitlines()) == 1
     assert isinstance(said.value.__cause__, ValueError)
 
 

@@ -8,7 +8,7 @@ from recbole_ext.config import model_defaults, resolve
 from recbole_ext.core.errors import HarnessError, nearest
 from recbole_ext.core.recbole_package import recbole_models, recbole_root
 from recbole_ext.core.values import Rule, check, parse_value
-from recbole_ext.core.yaml_files import properties, read_yaml
+from recbole_ext.core.yaml_files import from_yaml, properties, read_yaml
 from recbole_ext.registry.find import find_model
 from recbole_ext.registry.rows import MODELS
 
@@ -22,6 +22,8 @@ def settled(model, options=None, **given):
 def outside(rule):
     if rule.choices is not None:
         return "nowhere"
+    if rule.example is not None:
+        return "5"
     return str(rule.least - 1) if rule.least is not None else str(rule.above)
 
 
@@ -55,6 +57,11 @@ def test_every_default_is_allowed_and_what_is_outside_is_one_line(name):
         ("BPR", {"train_neg_sample_args": "{distribution: popular}"}, "train_neg_sample_args.distribution=popular must be"),
         ("BPR", {"train_neg_sample_args": "{distributon: popularity}"}, "did you mean distribution?"),
         ("SASRec@recbole", {"hidden_dropout_prob": "1.5"}, "must be a number from 0 to 1"),
+        ("BPR", {"clip_grad_norm": "5"}, "--clip_grad_norm=5: must be a mapping with max_norm, e.g. '{max_norm: 5}'"),
+        ("BPR", {"clip_grad_norm": "{norm_type: 1}"}, "--clip_grad_norm={norm_type: 1}: must be a mapping with max_norm"),
+        ("BPR", {"clip_grad_norm": "{max_norm: 5, norm_typ: 1}"}, "did you mean norm_type?"),
+        ("BPR", {"clip_grad_norm": "{max_norm: 0}"}, "--clip_grad_norm.max_norm=0: must be a number above 0"),
+        ("BPR", {"clip_grad_norm": "{max_norm: much}"}, "--clip_grad_norm.max_norm=much: must be a number above 0"),
         ("Pop", {"val_interval": "3"}, "--val_interval is not a key of Pop or of the harness: it is --min_rating here"),
         ("Pop", {"threshold": "3"}, "it is --min_rating here"),
         ("Pop", {"topk": "3"}, "it is --ks here"),
@@ -72,6 +79,13 @@ def test_a_value_or_a_key_that_is_none_is_one_line(model, given, said):
 def test_a_choice_may_be_spelled_as_nothing_is():
     assert settled("L3AE", semantic_norm="none").params["semantic_norm"] == "none"
     assert settled("BPR", clip_grad_norm="none").params["clip_grad_norm"] is None
+
+
+def test_a_mapping_is_taken_as_its_example_has_it():
+    for text in ("{max_norm: 5}", "{'max_norm': 5}", "{max_norm: 0.5, norm_type: 1}"):
+        assert settled("BPR", clip_grad_norm=text).params["clip_grad_norm"] == from_yaml(text, "")
+    rule = model_defaults(find_model("BPR")).rules["clip_grad_norm"]
+    assert str(rule) == "a mapping, e.g. {max_norm: 5}"
 
 
 def test_a_datasets_own_options_are_looked_at_too():

@@ -37,6 +37,7 @@ def board(arguments: Arguments) -> int:
                 raise HarnessError(
                     f"--{name} says nothing to --{asked[0]} (it takes {either(takes)})"
                 )
+    of_verify = [name for name in ("seed", "data-path") if name in arguments.options]
     published = Path("leaderboard")
     model = arguments.take("model")
     models = as_names(model, "model") if model else None
@@ -50,6 +51,10 @@ def board(arguments: Arguments) -> int:
     if "metrics" in arguments.options:
         raise HarnessError("--metrics is of --compare RUN RUN; a board has its own")
     arguments.finish(*_OF_BOARD, "compare")
+    if of_verify and verify is None:
+        raise HarnessError(
+            f"--{of_verify[0]} belongs to --verify=N, which runs records again; without it leave it out"
+        )
     if {"publish", "check"} <= arguments.flags:
         raise HarnessError("--publish writes and --check only looks: give one of them")
     if html is not None and (arguments.flags or paper is not None or verify is not None):

@@ -24,10 +24,12 @@ class Rule:
     most: float | None = None
     why: str | None = None
     """Why nothing else can be chosen."""
+    example: Mapping[str, Any] | None = None
+    """A mapping that works: the value is one with these names; what others it may have, rules under `key.name` say."""
 
     @classmethod
     def of(cls, found: Mapping[str, Any], where: str) -> Rule:
-        """`{choices: [..]}`, or bounds: any of `least`, `above` and `most`."""
+        """`{choices: [..]}`, `{example: {..}}`, or bounds: any of `least`, `above` and `most`."""
         unknown = found.keys() - cls.__dataclass_fields__.keys()
         if unknown:
             raise HarnessError(f"{where}: '{min(unknown)}' says nothing of a value")
@@ -38,6 +40,8 @@ class Rule:
         """As `list MODEL` prints it and an error says it."""
         if self.choices is not None:
             return either(self.choices)
+        if self.example is not None:
+            return f"a mapping, e.g. {_typed(self.example)}"
         low = f"above {self.above}" if self.above is not None else ""
         low = f"from {self.least}" if self.least is not None else low
         return f"{low} to {self.most}" if self.most is not None else low
@@ -90,6 +94,8 @@ def check(rules: Rules, key: str, value: Any, where: str | None = None) -> Any:
         HarnessError: no number, or not among the choices or within the bounds of the key.
     """
     where = where or f"--{key}"
+    if key in rules and rules[key].example is not None and value is not None:
+        _check_mapping(rules, key, value, where)
     if isinstance(value, dict):
         for name, part in value.items():
             check(rules, f"{key}.{name}", part, f"{where}.{name}")
@@ -98,6 +104,24 @@ def check(rules: Rules, key: str, value: Any, where: str | None = None) -> Any:
     elif key in rules:
         rules[key].check(where, value)
     return value
+
+
+def _check_mapping(rules: Rules, key: str, value: Any, where: str) -> None:
+    """Refuse what lacks a name of the example, or has one that nothing is known of."""
+    example = rules[key].example or {}
+    if not isinstance(value, dict) or not example.keys() <= value.keys():
+        shown = _typed(value) if isinstance(value, dict) else value
+        raise HarnessError(
+            f"{where}={shown}: must be a mapping with {', '.join(example)}, e.g. '{_typed(example)}'"
+        )
+    names = [one.removeprefix(f"{key}.") for one in rules if one.startswith(f"{key}.")]
+    for name in value:
+        one_of(f"{where}: name", name, names)
+
+
+def _typed(mapping: Mapping[str, Any]) -> str:
+    """As it is typed."""
+    return f"{{{', '.join(f'{name}: {value}' for name, value in mapping.items())}}}"
 
 
 def parse_value(key: str, text: str, default: Any, choices: Iterable[Any] | None = None) -> Any:

@@ -51,7 +51,7 @@ def read_atomic(path: Path, kinds: Mapping[str, Kind]) -> pd.DataFrame:
 
     Raises:
         HarnessError: a header without types, a missing or doubled column, a row with too many or too few fields, text
-            that is not UTF-8, an empty id, a number or time that is none, a truncated gzip. Each names file and line.
+            that is not UTF-8, an empty id or one with a NUL byte, a number or time that is none, a truncated gzip. Each names file and line.
     """
     import pandas as pd
     import pyarrow as pa
@@ -76,7 +76,10 @@ def read_atomic(path: Path, kinds: Mapping[str, Kind]) -> pd.DataFrame:
     for block in _blocks(path, list(types)):
         end = begin + len(block.line)
         for name in list(found):
-            values, bad = _READ[wanted[name]](block.column(name))
+            column = block.column(name)
+            values, bad = _READ[wanted[name]](column)
+            if block.has_nul and wanted[name] == "id":
+                _refuse_nul(path, block, name, column)
             if len(bad) and wanted[name] == "number if it is":
                 del found[name]
                 continue
@@ -185,6 +188,8 @@ class _Block:
     """Strings of pyarrow, [rows x columns] row by row."""
     line: npt.NDArray[np.int64]
     """[rows] line in the file, from 1."""
+    has_nul: bool
+    """Whether a byte of them is 0, as of a file that was cut off or half written; in text it is in nobody's way."""
 
     def column(self, name: str) -> Any:
         """[rows] strings of pyarrow."""
@@ -226,7 +231,7 @@ def _blocks(path: Path, names: list[str]) -> Iterator[_Block]:
             text = lines[bad[0].item()].as_py()
             first = first or f"line {line[bad[0]]}: {_fields(text, width[bad[0]], len(names))}"
             rows, line = rows.filter(width == len(names)), line[width == len(names)]
-        yield _Block(names, rows.flatten(), line)
+        yield _Block(names, rows.flatten(), line, b"\0" in raw)
     if odd:
         raise HarnessError(f"{path}, {first} ({odd} such lines); separate fields by one tab")
 
@@ -333,6 +338,14 @@ def _wrong(path: Path, block: _Block, name: str, kind: str, read_as: Kind, row: 
     else:
         remedy = "which min_rating reads; correct it, leave it empty, or name another column, e.g. --rating_field=stars"
     return f"{at}: '{value}' is not a number in {name}:{kind}, {remedy}"
+
+
+def _refuse_nul(path: Path, block: _Block, name: str, column: Any) -> None:
+    for line, token in zip(block.line, column.to_pylist(), strict=True):
+        if "\0" in token:
+            raise HarnessError(
+                f"{path}, line {line}: a NUL byte in {name}; the file is damaged: make it anew, or drop them: tr -d '\\000'"
+            )
 
 
 def _fields(line: str, width: int, expected: int) -> str:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import pandas as pd
 
-_SEPARATORS = frozenset("\t\r\n")
+_SEPARATORS = frozenset("\t\r\n\0")
 REVISION = 2
 """Bumped when a change moves what is built."""
 

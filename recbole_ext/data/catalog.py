@@ -96,16 +96,26 @@ def find_dataset(
 
 
 def find_atomic(folder: Path, stem: str) -> Path | None:
-    """`folder/stem` or `folder/stem.gz`; None when neither exists."""
-    for path in (folder / stem, folder / f"{stem}.gz"):
-        if path.is_file():
-            return path
-    return None
+    """`folder/stem` or `folder/stem.gz`; None when neither exists.
+
+    Raises:
+        HarnessError: both do.
+    """
+    found = _there(folder, stem)
+    if len(found) > 1:
+        raise HarnessError(
+            f"{folder}: {stem} and {stem}.gz are two files for one; remove one of them"
+        )
+    return found[0] if found else None
+
+
+def _there(folder: Path, stem: str) -> list[Path]:
+    return [path for path in (folder / stem, folder / f"{stem}.gz") if path.is_file()]
 
 
 def _has_files(folder: Path, name: str | None = None) -> bool:
     stem = folder.name if name is None else name
-    return any(find_atomic(folder, f"{stem}{part}.inter") for part in ("", ".train"))
+    return any(_there(folder, f"{stem}{part}.inter") for part in ("", ".train"))
 
 
 def _a_path(name: str, data_path: Path | None) -> str:

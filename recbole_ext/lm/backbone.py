@@ -213,7 +213,12 @@ def find_backbone(name: str, revision: str | None = None, trust_remote_code: boo
     else:
         source = find(what, place, revision, trust_remote_code, "--backbone=smollm2")
     label = name if bundled else f"lm:{source.label}"
-    return Found(label, source, "encoder" if name == "minilm" else "causal")
+    return Found(label, source, "encoder" if is_encoder(name) else "causal")
+
+
+def is_encoder(name: str) -> bool:
+    """Whether the backbone that `name` asks for has no words to answer with; nothing is looked up, all others are causal."""
+    return name == "minilm"
 
 
 def keep_layers(model: Any, kept: Sequence[int]) -> None:

@@ -23,6 +23,7 @@ class CEASE(LinearAutoencoder):
     """
 
     keys = ("reg_weight", "alpha")
+    shared = ("_pf",)
 
     def __init__(self, config: Any, dataset: Any) -> None:
         self.alpha_is_multiplier = bool(config["alpha_is_multiplier"])
@@ -52,6 +53,7 @@ class AddEASE(LinearAutoencoder):
     """
 
     keys = ("reg_weight", "reg_f", "alpha")
+    shared = ("_teachers",)
 
     def ridge(self, point: Point) -> float:
         return float(point["reg_weight"])

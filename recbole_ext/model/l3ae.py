@@ -31,6 +31,7 @@ class L3AE(LinearAutoencoder):
     """
 
     keys = ("reg_x", "reg_f", "reg_kd")
+    shared = ("_pf", "_lines")
 
     def __init__(self, config: Any, dataset: Any) -> None:
         self.tie_reg_sum = bool(config["tie_reg_sum"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ class LinearAutoencoder(ProfileRecommender):
 
     keys: tuple[str, ...] = ()
     """Parameters that a point of the search space may set."""
+    shared: tuple[str, ...] = ()
+    """Attributes that `prepare` sets: what solutions share, and nothing reads once there is a fit."""
     reads_vectors = True
     """Whether it reads item vectors F."""
 
@@ -76,11 +79,15 @@ class LinearAutoencoder(ProfileRecommender):
         self.side = self._chosen_side(config) if with_p else "none"
         """`items`, `users`, `sparse`, or `none` for a model without P."""
         self._asked = str(config["side"]) if with_p else "none"
-        self.semantics: Semantics | None = None
-        """F [d, n_items]."""
-        if self.reads_vectors:
-            self.semantics = Semantics.of(self._vectors(dataset, str(config["semantic_norm"])))
+        self._source = dataset, str(config["semantic_norm"])
+        self._width = len(self.semantics.f) if self.semantics is not None else 0
+        """d, of what scores are made of."""
         self._lay_out(self.side)
+
+    @cached_property
+    def semantics(self) -> Semantics | None:
+        """F [d, n_items], None for a model without: let go of once there is a fit, and made again if somebody looks after that."""
+        return Semantics.of(self._vectors(*self._source)) if self.reads_vectors else None
 
     def _vectors(self, dataset: Any, how: str) -> torch.Tensor:
         """F [d, n_items], after which nobody holds what it was made of, unless somebody asks again."""
@@ -116,7 +123,7 @@ class LinearAutoencoder(ProfileRecommender):
         for name in ("item_matrix", *_FACTORS, *_SPARSE, "weight"):
             self._buffers.pop(name, None)
         self.side = side
-        n, d = self.n_items, len(self.semantics.f) if self.semantics is not None else 0
+        n, d = self.n_items, self._width
         if side == "items":
             self.register_buffer("item_matrix", _unwritten(n, n))
             return
@@ -139,6 +146,7 @@ class LinearAutoencoder(ProfileRecommender):
         for name in ("p_columns", "p_values"):
             if self.side == "sparse" and name in state_dict:
                 setattr(self, name, torch.empty_like(state_dict[name], device=self.device))
+        self._forget()
         return super().load_state_dict(state_dict, *args, **given)
 
     def ridge(self, point: Point) -> float | None:
@@ -156,6 +164,11 @@ class LinearAutoencoder(ProfileRecommender):
     def prepare(self, side: Any) -> None:
         """Called once for each P before solutions are asked for: the place for what they share."""
 
+    def _forget(self) -> None:
+        """Let go of what a fit is made of: scores, folding in and saved weights read its buffers alone."""
+        for name in ("semantics", *self.shared):
+            self.__dict__.pop(name, None)
+
     def solve(self) -> None:
         """Fit B."""
         ridge = self.ridge(self.point)
@@ -164,6 +177,7 @@ class LinearAutoencoder(ProfileRecommender):
             side = self._inverses().at(ridge, last=True)
         self.prepare(side)
         found = self.solution(self.point, side)
+        self._forget()
         if isinstance(side, ItemSide):
             self.item_matrix = found.into_(side.p).float()
             return

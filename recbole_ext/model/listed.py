@@ -61,14 +61,11 @@ class ListingSASRec(Asking, SASRec):
         super().__init__(config, dataset)
         self.llm: dict[str, Any] = {key: config[key] for key in _KEYS}
         self.hold_backbone(config)
-        if not self.backbone.generative:
-            raise HarnessError(
-                f"{type(self).__name__}: {self.backbone.name} is an encoder and names no title: --backbone=smollm2"
-            )
+        assert self.backbone.generative, "its row of the registry says that it is generative"
         self.frozen_parameters = sum(p.numel() for p in self.backbone.model.parameters())
         self.heals = int(self.llm["heal_batches"]) > 0
         if self.heals:
-            self._hold_layers(str(config["lm_dtype"]))
+            self._hold_layers()
         self.words = {"verb": str(self.llm["domain_verb"]), "noun": str(self.llm["domain_noun"])}
         self.template = self.template_of("prompt")
         length, title = int(self.llm["max_length"]), int(self.llm["title_length"])
@@ -89,13 +86,8 @@ class ListingSASRec(Asking, SASRec):
             )
         return found
 
-    def _hold_layers(self, dtype: str) -> None:
-        """Its layers' weights as this model's own, so that they are trained and kept."""
-        if self.backbone.model.dtype != torch.float32:
-            raise HarnessError(
-                f"{type(self).__name__}: --heal_batches trains the language model, which is too coarse in {dtype}: "
-                "--lm_dtype=float32, or mixed"
-            )
+    def _hold_layers(self) -> None:
+        """Its layers' weights, in float32, as this model's own, so that they are trained and kept."""
         named = self.backbone.layers.named_parameters()
         # By names of their own: a LoRA that comes later renames the modules and leaves these as they are.
         self.healed = nn.ParameterDict({name.replace(".", ":"): p for name, p in named})

@@ -52,7 +52,6 @@ class PromptedPairModel(Asking, PairModel):
         self.hold_backbone(self.keys)
         self.score, self.loss_kind = str(self.keys["score"]), str(self.keys["loss"])
         self.probabilities = self.score == "softmax_yes_no"
-        self._check()
         with self.drawn("lora"):
             self.lora = Lora(
                 self.backbone,
@@ -70,20 +69,6 @@ class PromptedPairModel(Asking, PairModel):
         self.text_template = self.template("prompt")
         self.text_prompts = self.filled(self.text_template)
         self._asked: Callable[..., torch.Tensor] | None = None
-
-    def _check(self) -> None:
-        name = type(self).__name__
-        if self.backbone.generative:
-            return
-        if self.loss_kind == "all_tokens":
-            raise HarnessError(
-                f"{name}: --loss=all_tokens predicts each next token, and {self.backbone.name} is an encoder: --loss=answer"
-            )
-        if self.score == "prob_diff":
-            raise HarnessError(
-                f"{name}: --score=prob_diff is of probabilities over a vocabulary, and {self.backbone.name} is an encoder: "
-                "--score=softmax_yes_no"
-            )
 
     def adapted(self) -> str | list[str]:
         """`lora_modules` as names: `qv` is what the architecture calls the query's and the value's projection."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from recbole_ext.core.errors import HarnessError
 from recbole_ext.model.prompted import PromptedPairModel
 
 
@@ -17,19 +16,7 @@ class TALLRec(PromptedPairModel):
 
 
 class ZeroShot(PromptedPairModel):
-    """The language model as it is; nothing is trained.
-
-    Raises:
-        HarnessError: the backbone is an encoder, whose two answers would have to be learnt.
-    """
-
-    def __init__(self, config: Any, dataset: Any) -> None:
-        super().__init__(config, dataset)
-        if not self.backbone.generative:
-            raise HarnessError(
-                f"ZeroShot: {self.backbone.name} is an encoder, without a vocabulary to say Yes or No with, and nothing is "
-                "trained here: --backbone=smollm2"
-            )
+    """The language model as it is; nothing is trained. An encoder's two answers would have to be learnt, and it is refused."""
 
     def stages(self) -> list[Any]:
         """None."""

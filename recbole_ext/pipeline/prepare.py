@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from recbole_ext.config import Settings
 from recbole_ext.core import environment
@@ -13,7 +15,7 @@ from recbole_ext.data.union import Union
 from recbole_ext.evaluator.protocols import Protocol, protocol_of
 from recbole_ext.evaluator.selection import selection, usual
 from recbole_ext.experiment import Experiment, why_unserved
-from recbole_ext.lm.backbone import chosen_dtype
+from recbole_ext.lm.backbone import chosen_dtype, is_encoder
 from recbole_ext.registry import TRANSFER, UNSEEN_USERS, ModelSpec
 from recbole_ext.registry.find import require
 from recbole_ext.tune.search import Space
@@ -72,6 +74,7 @@ def prepare(
     if "language_model" in model.inputs:
         # Written as it was: a run made on a GPU is shown on a CPU with the same weights.
         params["lm_dtype"] = chosen_dtype(params["lm_dtype"], run["device"])
+        _check_language_model(model, params)
     seeded = dataclasses.replace(settings, run=run, evaluation=evaluation, params=params)
     experiment = Experiment(model, seeded, problem, space, run_file, sources)
     if sources is not None and experiment.vector_file is not None:
@@ -80,6 +83,29 @@ def prepare(
             f"({experiment.vector_file.name}); take another encoder"
         )
     return experiment
+
+
+def _check_language_model(model: ModelSpec, params: Mapping[str, Any]) -> None:
+    """Refuse a backbone that cannot do what is asked of it, before it is loaded; `lm_dtype` is what `auto` means here."""
+    backbone, dtype = str(params["backbone"]), str(params["lm_dtype"])
+    if params.get("heal_batches", 0) and dtype == "bfloat16":
+        raise HarnessError(
+            f"{model.name}: --heal_batches trains the language model, which is too coarse in {dtype}: --lm_dtype=float32, or mixed"
+        )
+    if not is_encoder(backbone):
+        return
+    is_one = f"{backbone} is an encoder"
+    if model.generative:
+        lacks = "names no title" if model.scoring == "candidates" else "has no words to answer with"
+        raise HarnessError(f"{model.name}: {is_one} and {lacks}: --backbone=smollm2")
+    if params.get("loss") == "all_tokens":
+        raise HarnessError(
+            f"{model.name}: --loss=all_tokens predicts each next token, and {is_one}: --loss=answer"
+        )
+    if params.get("score") == "prob_diff":
+        raise HarnessError(
+            f"{model.name}: --score=prob_diff is of probabilities over a vocabulary, and {is_one}: --score=softmax_yes_no"
+        )
 
 
 def _check_refit(settings: Settings, sources: Union | None, run_file: RunFile | None) -> None:

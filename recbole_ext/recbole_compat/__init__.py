@@ -9,19 +9,14 @@ Trainer, wired so that
   RecBole's.
 """
 
-from recbole_ext.recbole_compat.bench import (
-    Bench,
-    build_model,
-    interaction_rows,
-    prepare,
-    training_pairs,
-)
+from recbole_ext.recbole_compat.bench import Bench, build_model, prepare
 from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.folding import families, folded_in, measures
 from recbole_ext.recbole_compat.intention import Intentions
 from recbole_ext.recbole_compat.knobs import Knobs
 from recbole_ext.recbole_compat.latents import Latents
 from recbole_ext.recbole_compat.prompting import prompt_of
+from recbole_ext.recbole_compat.rows import interaction_rows, training_pairs
 from recbole_ext.recbole_compat.scoring import (
     PairScorer,
     list_scorer,

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.recbole_compat.bench import Bench, training_pairs
+from recbole_ext.recbole_compat.bench import Bench
+from recbole_ext.recbole_compat.rows import training_pairs
 
 Array = npt.NDArray[Any]
 
@@ -81,7 +82,7 @@ def _draws(bench: Bench, model: Any) -> Iterator[_Draw]:
 
 def _line(bench: Bench, model: Any, draw: _Draw, owner: int) -> str:
     config, dataset = bench.config, bench.dataset
-    name, data = config["model"], dataset.dataset_name
+    name, data = bench.name, dataset.dataset_name
     by_popularity = getattr(bench.train_loader._sampler, "distribution", None) == "popularity"
     which = "that training has" if by_popularity else "in training"
     uniform = ", or draw with distribution: uniform" if by_popularity else ""

@@ -9,8 +9,9 @@ from typing import Any
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.metrics import JOINT
-from recbole_ext.recbole_compat.bench import Bench, sampler_class
+from recbole_ext.recbole_compat.bench import Bench
 from recbole_ext.recbole_compat.boundary import by_recbole
+from recbole_ext.recbole_compat.loader import sampler_class
 
 _SPELLED = {key: metric.recbole for key, metric in JOINT.items() if metric.recbole is not None}
 
@@ -62,7 +63,7 @@ def evaluate(
     loader = FullSortEvalDataLoader if negatives is None else NegSampleEvalDataLoader
     # The loader sorts what it is given.
     test = copy.copy(bench.built[2])
-    name, data = str(bench.config["model"]), bench.dataset.dataset_name
+    name, data = bench.name, bench.dataset.dataset_name
     with warnings.catch_warnings(), torch.no_grad(), by_recbole(name, data):
         warnings.simplefilter("ignore")
         trainer = Evaluation(config, model)

@@ -47,7 +47,7 @@ def score_function(
     def scores(users: Ints) -> Any:
         model.eval()
         batch = batch_of(users)
-        with by_recbole(str(config["model"]), data.name):
+        with by_recbole(bench.name, data.name):
             found = None if by_pairs else _score_rows(model, batch)
             if found is None:
                 found = _score_pairs(model, batch, config["ITEM_ID_FIELD"], n_items + 1)
@@ -71,7 +71,7 @@ def list_scorer(
     """
     import torch
 
-    name, device = str(bench.config["model"]), bench.config["device"]
+    name, device = bench.name, bench.config["device"]
     model = folded_in(model, bench)
     batch_of = _batches(bench, data, history)
     chooses = hasattr(model, "choose_candidates")
@@ -129,7 +129,7 @@ def pair_scorer(
             if row is not None:
                 columns["row"] = row[rows]
             batch.update(Interaction(columns).to(config["device"]))
-            with by_recbole(str(config["model"]), data.name):
+            with by_recbole(bench.name, data.name):
                 found.append(model.predict(batch).view(-1).double().cpu())
         return torch.cat(found).numpy()
 

@@ -28,7 +28,7 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float] | None)
     from recbole.utils import get_trainer
 
     check_draws(bench, model)
-    name, data = str(bench.config["model"]), bench.dataset.dataset_name
+    name, data = bench.name, bench.dataset.dataset_name
 
     parent = get_trainer(bench.config["MODEL_TYPE"], bench.config["model"])
 

@@ -115,6 +115,8 @@ class ModelSpec:
     offers: tuple[Capability, ...] = ()
     ordered: bool = False
     """It reads histories in order: a RecBole `SequentialRecommender`. Of RecBole's own this is known by their kind."""
+    generative: bool = False
+    """Its backbone answers in words: an encoder is refused."""
     revision: int = 1
     """Bumped when a change moves this model's results."""
     paper: Paper | None = None

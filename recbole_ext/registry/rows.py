@@ -248,6 +248,8 @@ MODELS = {
                 trainer=STAGED,
                 scoring="pointwise",
                 inputs=("item_titles", "language_model"),
+                generative=name
+                == "ZeroShot",  # the others learn their answers where a backbone has no words
                 offers=(PROMPTS,),
                 paper=paper,
             )
@@ -309,6 +311,7 @@ MODELS = {
             trainer=STAGED,
             scoring="candidates",
             inputs=("item_text", "item_titles", "language_model"),
+            generative=True,
             ordered=True,
             paper=_ALLMREC,
         ),
@@ -319,6 +322,7 @@ MODELS = {
                 trainer=STAGED,
                 scoring="candidates",
                 inputs=("item_text", "item_titles", "language_model"),
+                generative=True,
                 offers=(LATENTS,),
                 ordered=True,
                 paper=_SAULREC,
@@ -331,6 +335,7 @@ MODELS = {
             trainer=STAGED,
             scoring="candidates",
             inputs=("item_titles", "language_model"),
+            generative=True,
             ordered=True,
             paper=Paper(
                 "LLaRA: Large Language-Recommendation Assistant",

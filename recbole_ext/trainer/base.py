@@ -59,15 +59,12 @@ class Trainer(ABC):
                 score: float, best: float, epochs: int, point: Point = point, begun: float = begun
             ) -> None:
                 if so_far is not None:
-                    spent = round(time.perf_counter() - begun, 3)
-                    so_far(Trial(point, round(best, 8), spent, epochs), score)
+                    so_far(Trial.since(begun, point, best, epochs), score)
 
             try:
                 fitted = self.fit(setup, {**params, **point}, f"{setup.spec.name} {point}", report)
             except HarnessError as error:
                 # E.g. scores that are no numbers: this point is out, the others are not
-                seconds = round(time.perf_counter() - begun, 3)
-                yield Trial(point, None, seconds, error=str(error))
+                yield Trial.since(begun, point, None, error=str(error))
                 continue
-            seconds = round(time.perf_counter() - begun, 3)
-            yield Trial(point, round(fitted.value, 8), seconds, fitted.epochs)
+            yield Trial.since(begun, point, fitted.value, fitted.epochs)

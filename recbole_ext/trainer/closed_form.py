@@ -26,15 +26,12 @@ class ClosedForm(Trainer):
         self, setup: Setup, params: dict[str, Any], what: str, report: Report | None = None
     ) -> Fitted:
         """The solved model; there is nothing on the way to report."""
-        model, bench = setup.build(params)
-        model.solve()
+        model, bench = _solved(setup, params)
         return Fitted(model, bench, setup.validate(model, bench), None)
 
     def refit(self, setup: Setup, params: dict[str, Any], chosen: Fitted, what: str) -> Fitted:
         """Solved again."""
-        model, bench = setup.build(params)
-        model.solve()
-        return Fitted(model, bench, chosen.value, None)
+        return Fitted(*_solved(setup, params), chosen.value, None)
 
     def trials(
         self,
@@ -52,9 +49,14 @@ class ClosedForm(Trainer):
         with saying_why(model, bench, setup.problem):
             task = setup.problem.validations[0].task
             for point, value in evaluate_family(model, bench, points, task, setup.selection.metric):
-                now = time.perf_counter()
-                yield Trial(point, round(value, 8), round(now - begun, 3))
+                yield Trial.since(begun, point, value)
                 begun = time.perf_counter()
+
+
+def _solved(setup: Setup, params: dict[str, Any]) -> tuple[Any, recbole_compat.Bench]:
+    model, bench = setup.build(params)
+    model.solve()
+    return model, bench
 
 
 def evaluate_family(

@@ -82,6 +82,7 @@ class Setup:
             params,
             self.problem.data,
             self.problem.split,
+            name=self.spec.name,
             seed=self.seed,
             device=self.device,
             scratch=self.scratch,
@@ -208,7 +209,7 @@ def saying_why(
     try:
         yield
     except NotFinite as error:
-        data, name = problem.data, bench.config["model"]
+        data, name = problem.data, bench.name
         user, item = error.user + first_user, error.item + first_item
         whose = (
             f"user '{data.user_tokens[user]}' and item '{data.item_tokens[item]}' of {data.name}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,19 @@ class Trial:
     epochs: int | None = None
     error: str | None = None
     """Why it failed."""
+
+    @classmethod
+    def since(
+        cls,
+        begun: float,
+        point: Point,
+        value: float | None,
+        epochs: int | None = None,
+        error: str | None = None,
+    ) -> Trial:
+        """One that began at `begun` of `time.perf_counter` and ends now, its numbers rounded as a log keeps them."""
+        seconds = round(time.perf_counter() - begun, 3)
+        return cls(point, None if value is None else round(value, 8), seconds, epochs, error)
 
 
 @dataclass(frozen=True)

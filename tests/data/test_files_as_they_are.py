@@ -19,7 +19,6 @@ from recbole_ext.data.catalog import find_dataset
 from recbole_ext.data.formats import bookcrossing, movielens
 from recbole_ext.data.load import load_dataset
 from recbole_ext.data.source import Supply
-from recbole_ext.evaluator.ranks_file import read_ranks
 from recbole_ext.pipeline.plan import plan
 from recbole_ext.pipeline.replay import experiment_of
 from recbole_ext.results import read_record
@@ -43,6 +42,13 @@ def written(folder, content, name="mine", **others):
 
 def tokens(path, kinds=None):
     return read_atomic(path, kinds or IDS).astype(object).to_numpy().tolist()
+
+
+def test_a_nul_byte_in_text_is_in_nobodys_way(tmp_path):
+    path = tmp_path / "a.item"
+    path.write_text("item_id:token\ttitle:token_seq\ni1\tred\0 lamp\ni2\tchair\n")
+    found = read_atomic(path, {"item_id": "id", "title": "text"})
+    assert list(found["item_id"]) == ["i1", "i2"] and found["title"][0] == "red\0 lamp"
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path):
@@ -74,32 +80,6 @@ def test_a_row_over_a_mebibyte_is_read(packed, tmp_path):
         ["i2", long],
         ["i3", "last"],
     ]
-
-
-def test_ids_that_end_in_nul_stay_themselves_from_the_file_to_the_ranks(tmp_path, capsys):
-    rows = [(u + "\0" * (n % 2), i, t) for n, (u, i, t) in enumerate(PAIRS)]
-    spec = written(tmp_path, HEAD + "".join(f"{u}\t{i}\t{t}\n" for u, i, t in rows))
-    data = load_dataset(spec, {})
-    assert data.user_tokens == sorted({u for u, *_ in rows}) and len(data.user_tokens) == 16
-    records = tmp_path / "runs"
-    argv = ["--model=BPR", "--epochs=1", "--protocols=full", f"--records={records}"]
-    assert main([*argv, "--dataset=mine", f"--data-path={tmp_path}"]) == 0
-    _, users, _ = read_ranks(next(records.glob("*/ranks.parquet")))
-    assert set(users) <= set(data.user_tokens)
-    assert {user[-1] == "\0" for user in users} == {True, False}
-
-
-def test_ids_that_end_in_nul_are_two_in_parts_too(tmp_path):
-    home = tmp_path / "own"
-    home.mkdir()
-    head = "user_id:token\titem_id:token\n"
-    (home / "own.train.inter").write_text(head + "u\ti\nu\tj\nu\0\ti\n")
-    (home / "own.test.inter").write_text(head + "u\0\ti\0\nu\tk\n")
-    (home / "own.item").write_text("item_id:token\ttitle:token\ni\tone\ni\0\ttwo\n")
-    data = load_dataset(find_dataset("own", tmp_path), {"split": "files"})
-    assert data.user_tokens == ["u", "u\0"] and data.item_tokens == ["i", "i\0", "j", "k"]
-    assert data.part.tolist() == [0, 0, 2, 0, 2]
-    assert data.item_columns["title"] == ["one", "two", "", ""]
 
 
 def test_dates_are_times_in_utc_and_numbers_are_left_alone(tmp_path):
@@ -175,7 +155,7 @@ def test_keys_of_a_dataset_whose_name_holds_a_dot(tmp_path):
     assert plan(parse(argv)).problem.options["min_user"] == 3
 
 
-BREAKS = [("U\t1", "B01"), ("U01", "B\r1"), ("U01\n", "B01"), ("U01", "")]
+BREAKS = [("U\t1", "B01"), ("U01", "B\r1"), ("U01\n", "B01"), ("U01\0", "B01"), ("U01", "")]
 
 
 def test_ids_that_would_break_a_line_are_skipped_and_counted_in_every_format(tmp_path, capsys):
@@ -187,7 +167,7 @@ def test_ids_that_would_break_a_line_are_skipped_and_counted_in_every_format(tmp
     data = load_dataset(find_dataset("amazon-2018-Luxury_Beauty", None, supply), {})
     assert len(data) == len(ROWS)
     said = capsys.readouterr().err
-    assert f"4 malformed interactions skipped (interaction {len(ROWS) + 1}: user 'U\\t1'" in said
+    assert f"5 malformed interactions skipped (interaction {len(ROWS) + 1}: user 'U\\t1'" in said
     assert "set aside" not in said
 
 

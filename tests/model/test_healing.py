@@ -11,7 +11,7 @@ from torch.nn import functional
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.model import healing
 from recbole_ext.model.healing import CopyTask, CopyTasks, heal_loss
-from tests.model.listed_data import fit, training
+from tests.model.listed_data import experiment, fit, training
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -179,7 +179,31 @@ def test_layers_are_healed_by_products_in_half_precision_where_weights_are_whole
     assert any(not torch.equal(before[name], p) for name, p in model.healed.items())
 
 
-def test_half_precision_is_refused(tiny_path, tmp_path, listing_llama):
-    made, of = training("ALLMRec", tiny_path, tmp_path, listing_llama, **HEAL, lm_dtype="bfloat16")
-    with pytest.raises(HarnessError, match="--lm_dtype=float32"):
-        made.build(of.settings.params)
+@pytest.fixture
+def unreadable(tmp_path):
+    """A data set whose reading fails."""
+    (tmp_path / "tiny").mkdir()
+    (tmp_path / "tiny" / "tiny.inter").write_text("no header\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("asked", "why"),
+    [
+        ({"backbone": "minilm"}, "minilm is an encoder and names no title: --backbone=smollm2"),
+        (
+            {"backbone": "lm:nowhere", "lm_dtype": "bfloat16", **HEAL},
+            "--heal_batches trains the language model, .* bfloat16: --lm_dtype=float32, or mixed",
+        ),
+    ],
+)
+@pytest.mark.parametrize("name", ["ALLMRec", "SAULA", "SAULD", "LLaRA"])
+def test_what_a_backbone_cannot_is_refused_before_anything_is_read(name, asked, why, unreadable):
+    with pytest.raises(HarnessError, match=f"^{name}: {why}") as caught:
+        experiment(name, unreadable, **asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_precision_without_healing_and_healing_with_mixed_are_prepared(unreadable):
+    for asked in ({"lm_dtype": "bfloat16"}, {"lm_dtype": "mixed", **HEAL}):
+        experiment("LLaRA", unreadable, "lm:nowhere", **asked)

@@ -87,8 +87,12 @@ def test_very_many_vectors_are_held_in_float32(model, tiny_path, tmp_path, monke
     for size in (linear_autoencoder._THIN, 1):
         monkeypatch.setattr(linear_autoencoder, "_THIN", size)
         monkeypatch.setattr(linear_autoencoder, "_ITEMS", 7)  # blocks within 31
-        made = train(make_experiment(model, "tiny", tiny_path, **given), tmp_path).model
-        found.append((made.semantics.f.dtype, scores(made)))
+        experiment = make_experiment(model, "tiny", tiny_path, **given)
+        training = Training(experiment, experiment.embeddings(), tmp_path)
+        made, _ = training.build(experiment.settings.params)
+        dtype = made.semantics.f.dtype
+        made.solve()
+        found.append((dtype, scores(made)))
     (wide, a), (narrow, b) = found
     assert (wide, narrow) == (torch.float64, torch.float32)
     assert float((a - b).abs().max()) < 1e-4 * float(a.max() - a.min())
@@ -109,6 +113,8 @@ def test_auto_is_sparse_where_nothing_dense_fits_and_saved_weights_stay_so(
     again = train(experiment, tmp_path, saved=tmp_path / "w.safetensors").model
     assert again.side == "sparse" and again.measures() == told
     assert torch.equal(scores(again), scores(found))
+    for fitted in (found, again):
+        assert vars(fitted).keys().isdisjoint(("semantics", *fitted.shared))
     assert train(experiment, tmp_path).model.side == "items"  # 40 users, 30 items
 
 

@@ -23,7 +23,7 @@ def test_a_model_that_is_solved_asks_for_no_loader(tiny_path, tmp_path, monkeypa
         raise AssertionError("nobody reads it")
 
     with monkeypatch.context() as patch:
-        patch.setattr(benches, "_loader", refuse)
+        patch.setattr(benches, "loader_of", refuse)
         training, _ = built(tiny_path, tmp_path, side="items")
         fitted = training.fit(training.experiment.settings.params, "EASE")
         assert fitted.value > 0
