@@ -47,6 +47,25 @@ def test_counts_against_the_score_product(figure):
     assert peak < 4096
 
 
+def test_validation_against_the_full_ranking(figure):
+    """Both from scores to a metric: what selection reads needs no place below its cut-off."""
+    users, items = size(6_000, 1_000), 4_000
+    task, scores = made_up(users, items, 10), torch.randn(users, items)
+
+    def full() -> None:
+        (table,) = rank(task, lambda u: [scores[u]])
+        summary.mean_of(table, "ndcg@20")
+
+    took = least_seconds(
+        {"full": full, "cut": lambda: summary.validated(task, lambda u: [scores[u]], "ndcg@20")}, 7
+    )
+    figure(
+        f"ndcg@20 of {users:,} users x 10 positives x {items:,} items by validation, in full rankings",
+        took["cut"] / took["full"],
+        below=0.75,
+    )
+
+
 def test_all_protocols_against_full_alone(figure):
     """The whole evaluation of a scored model: ranks, metrics and intervals."""
     users, items = size(6_000, 1_000), size(12_000, 4_000)

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from recbole_ext.core.arrays import Bools, Ints
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.evaluator.ranks import NotFinite, RankTask
+from recbole_ext.evaluator.counting import NotFinite
+from recbole_ext.evaluator.ranks import RankTask
 
 _LISTS = 1 << 12
 """Handed to a scorer at a time."""

@@ -19,7 +19,7 @@ def joint_metrics(table: RankTable, ks: Sequence[int]) -> dict[str, Floats]:
         table: P positives of U users.
         ks: cut-offs.
     """
-    lists = Lists(table)
+    lists = Lists(table, max(ks, default=0))
     return {f"{metric.key}@{k}": metric.per_user(lists, k) for k in ks for metric in JOINT.values()}
 
 
@@ -66,8 +66,15 @@ class Lists:
     hits, discounted gain, reciprocal rank and precision follow from the group's offset, size and number of positives.
     """
 
-    def __init__(self, table: RankTable) -> None:
-        self._groups = _Groups(table)
+    def __init__(self, table: RankTable, deepest: int) -> None:
+        """
+        Args:
+            table: P positives of U users.
+            deepest: no k is larger.
+        """
+        if table.depth is not None and table.depth < deepest:
+            raise ValueError(f"places are counted down to {table.depth}, not {deepest}")
+        self._groups = _Groups(table, deepest)
         for name in ("_slots", "hits", "gain", "ideal_gain", "most", "_first", "precisions"):
             # A value is asked for by several metrics and made once for each k.
             setattr(self, name, cache(getattr(self, name)))
@@ -75,8 +82,7 @@ class Lists:
     @cached_property
     def total(self) -> Floats:
         """Positives of each user."""
-        groups = self._groups
-        return _per_user(groups.user, groups.positives.astype(np.float64), groups.users)
+        return self._groups.total.astype(np.float64)
 
     def most(self, k: int) -> Floats:
         """Hits of the best list: min(|T|, k)."""
@@ -129,26 +135,37 @@ class _Groups:
     """Positives of a user that share a place in its list with each other and with `tied` negatives, best first.
 
     Positives with equal `above` and `tied` > 0 have one score; with `tied` = 0 no negative stands between them, so
-    they fill consecutive places. With equal `above` the untied ones score higher and come first.
+    they fill consecutive places. With equal `above` the untied ones score higher and come first. Those that cannot stand
+    among the first `deepest` places are left out: some users have no group.
     """
 
-    def __init__(self, table: RankTable) -> None:
-        order = np.lexsort((table.tied, table.above, table.user))
-        user, above, tied = table.user[order], table.above[order], table.tied[order]
-        new_user = np.ones(len(user), dtype=bool)
-        new_user[1:] = user[1:] != user[:-1]
-        new = new_user.copy()
-        new[1:] |= (above[1:] != above[:-1]) | (tied[1:] != tied[:-1])
-        starts = np.flatnonzero(new)
-        begin_user = np.flatnonzero(new_user)
-        self.users: int = len(begin_user)
-        self.user: Ints = (np.cumsum(new_user) - 1)[starts]
+    def __init__(self, table: RankTable, deepest: int) -> None:
+        self.total: Ints = np.diff(np.append(_starts(table.user), len(table.user)))
+        """[U] positives of each user, those without a group too."""
+        self.users: int = len(self.total)
+        near = np.flatnonzero(table.above < deepest)
+        user = np.repeat(np.arange(self.users), self.total)[near]
+        above, tied = table.above[near], table.tied[near]
+        order = np.lexsort((tied, above, user))
+        user, above, tied = user[order], above[order], tied[order]
+        starts = _starts(user, above, tied)
+        self.user: Ints = user[starts]
         self.positives: Ints = np.diff(np.append(starts, len(user)))
         self.tied: Ints = tied[starts]
-        self.earlier: Ints = starts - begin_user[self.user]
+        self.earlier: Ints = starts - np.searchsorted(user, self.user)
         """Positives of the user in better groups."""
         self.offset: Ints = above[starts] + self.earlier
         """List places before the group's first."""
+
+
+def _starts(*columns: Ints) -> Ints:
+    """Where a run of rows begins that are equal in all columns [N]."""
+    new = np.ones(len(columns[0]), dtype=bool)
+    if len(new):
+        new[1:] = False
+    for column in columns:
+        new[1:] |= column[1:] != column[:-1]
+    return np.flatnonzero(new)
 
 
 def _per_user(user: Ints, values: Floats, users: int) -> Floats:
@@ -160,15 +177,16 @@ def _first_hit(groups: _Groups, k: int) -> tuple[Floats, Floats]:
     first = groups.earlier == 0
     offset, positives = groups.offset[first], groups.positives[first].astype(np.float64)
     size = positives + groups.tied[first]
-    miss = np.ones(groups.users)  # probability that slots 1..x of the group hold no positive
-    reciprocal = np.zeros(groups.users)
+    miss = np.ones(len(size))  # probability that slots 1..x of the group hold no positive
+    reciprocal = np.zeros(len(size))
     for x in range(k):
         left = size - x
         reach = (offset + x < k) & (left > 0)
         here = np.where(reach, miss * np.minimum(1.0, positives / np.maximum(left, 1.0)), 0.0)
         reciprocal += here / (offset + x + 1)
         miss = miss - here
-    return 1.0 - miss, reciprocal
+    user = groups.user[first]
+    return _per_user(user, 1.0 - miss, groups.users), _per_user(user, reciprocal, groups.users)
 
 
 def _precision_sum(groups: _Groups, k: int) -> Floats:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.evaluator.counting import NotFinite
 from recbole_ext.evaluator.metrics import POINTWISE
-from recbole_ext.evaluator.ranks import NotFinite
 from recbole_ext.evaluator.stats import resamples
 from recbole_ext.evaluator.summary import rounded
 

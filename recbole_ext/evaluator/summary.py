@@ -19,7 +19,7 @@ from recbole_ext.evaluator.lists import ListTable
 from recbole_ext.evaluator.metrics import JOINT, OUTPUT, PER_POSITIVE, names
 from recbole_ext.evaluator.places import Lists, joint_metrics, per_positive_metrics, user_means
 from recbole_ext.evaluator.protocols import protocol_of
-from recbole_ext.evaluator.ranks import RankTable, RankTask
+from recbole_ext.evaluator.ranks import RankTable, RankTask, ScoreBlocks, rank
 from recbole_ext.evaluator.sampled import check_sample_size, expected_metrics
 from recbole_ext.evaluator.stats import bootstrap_intervals
 
@@ -60,14 +60,27 @@ def with_lists(
 
 
 def mean_of(table: RankTable, name: str) -> float:
-    """Mean over users of one joint-list `metric@k`: what selection and early stopping read."""
+    """Mean over users of one joint-list `metric@k`."""
     metric, _, k = name.partition("@")
-    return float(JOINT[metric].per_user(Lists(table), int(k)).mean())
+    return float(JOINT[metric].per_user(Lists(table, int(k)), int(k)).mean())
+
+
+def validated(
+    task: RankTask, scores: ScoreBlocks, name: str, block_bytes: int | None = None
+) -> list[float]:
+    """`mean_of` by each of K score matrices; arguments are those of `rank`.
+
+    Selection reads one metric with a cut-off, so that no place below it is counted.
+    """
+    tables = rank(task, scores, block_bytes, depth=int(name.partition("@")[2]))
+    return [mean_of(table, name) for table in tables]
 
 
 def per_user(table: RankTable | ListTable, protocol: str, ks: Sequence[int]) -> dict[str, Floats]:
     """Per-user values [U] of one protocol's metrics; [U, draws] for drawn ones."""
     asked = protocol_of(protocol)
+    if isinstance(table, RankTable) and table.depth is not None:
+        raise ValueError(f"a table that is counted down to {table.depth} has no ranks below")
     if isinstance(table, ListTable):
         positives = _of_lists(table, protocol, ks)
     elif protocol in table.lists:

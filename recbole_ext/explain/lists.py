@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from recbole_ext.core.arrays import Bools, Floats, Ints
+from recbole_ext.evaluator.best import largest
 from recbole_ext.evaluator.pointwise import LabelledPairs
-from recbole_ext.evaluator.ranks import RankTask, largest
+from recbole_ext.evaluator.ranks import RankTask
 
 _USERS = 1 << 12
 """Whose labelled pairs are listed at a time."""

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from recbole_ext import recbole_compat
-from recbole_ext.evaluator.ranks import RankTask, rank
-from recbole_ext.evaluator.summary import mean_of
+from recbole_ext.evaluator.ranks import RankTask
+from recbole_ext.evaluator.summary import validated
 from recbole_ext.trainer.base import Report, SoFar, Trainer
 from recbole_ext.trainer.setup import Fitted, Setup, saying_why
 from recbole_ext.tune.search import Point, Trial
@@ -67,5 +67,5 @@ def evaluate_family(
 
     with torch.no_grad():
         for group, scores in recbole_compat.families(model, bench, points):
-            tables = rank(task, scores, getattr(model, "family_bytes", None))
-            yield from zip(group, (mean_of(table, metric) for table in tables), strict=True)
+            values = validated(task, scores, metric, getattr(model, "family_bytes", None))
+            yield from zip(group, values, strict=True)

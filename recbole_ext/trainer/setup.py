@@ -19,9 +19,9 @@ from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.problem import Problem, Validation
 from recbole_ext.data.splits import VALID
 from recbole_ext.evaluator import summary
+from recbole_ext.evaluator.counting import NotFinite
 from recbole_ext.evaluator.lists import rank_lists
 from recbole_ext.evaluator.pointwise import LabelledPairs, scored, value_of
-from recbole_ext.evaluator.ranks import NotFinite, rank
 from recbole_ext.evaluator.selection import Selection, selection
 from recbole_ext.registry import ModelSpec
 from recbole_ext.text import Embeddings
@@ -125,8 +125,7 @@ class Setup:
                 return [scores(users + part.first_user)[:, part.items]]
 
             with saying_why(model, bench, problem, part.first_user, part.items.start):
-                (table,) = rank(part.task, of_part)
-            values.append(summary.mean_of(table, self.selection.metric))
+                values += summary.validated(part.task, of_part, self.selection.metric)
         return sum(values) / len(values)
 
     def validate_full(self, model: Any, bench: recbole_compat.Bench, metric: str) -> float:

@@ -11,8 +11,9 @@ import torch
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator import summary
 from recbole_ext.evaluator.candidates import draw_lists
+from recbole_ext.evaluator.counting import NotFinite
 from recbole_ext.evaluator.lists import Answers, rank_lists, rule_measures
-from recbole_ext.evaluator.ranks import NotFinite, make_task, rank
+from recbole_ext.evaluator.ranks import make_task, rank
 from tests.problems import pairs_of, random_mask
 
 USERS, ITEMS, M, DRAWS = 30, 25, 6, 3

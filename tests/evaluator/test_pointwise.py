@@ -10,6 +10,7 @@ import torch
 from sklearn import metrics as theirs
 
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.evaluator.counting import NotFinite
 from recbole_ext.evaluator.pointwise import (
     LabelledPairs,
     LabelledScores,
@@ -20,7 +21,6 @@ from recbole_ext.evaluator.pointwise import (
     summarise_scores,
     value_of,
 )
-from recbole_ext.evaluator.ranks import NotFinite
 from recbole_ext.evaluator.stats import resamples
 
 

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.evaluator import ranks
+from recbole_ext.evaluator import best, comparisons, counting, ranks
 from recbole_ext.evaluator.ranks import RankTask, make_task, rank
 
-WAYS = {"compared": lambda n: n, "sorted": lambda n: 0, "as measured": ranks._sorted_from}
+WAYS = {"compared": lambda n: n, "sorted": lambda n: 0, "as measured": comparisons.sorted_from}
 NEIGHBOURS = {
     kind: [x for v in (-3e38, -1.0, 0.0, 1e-40, 1.0, 7.5, 3e38) for x in (v, np.nextafter(kind(v), kind(np.inf)))]
     + [-0.0]
@@ -49,9 +49,9 @@ def test_counts_are_those_of_loops_over_the_definition(way, case, cached, rows):
     scores, kinds = case
     task = listed(make_task(scores.shape[1], np.nonzero(kinds == "+"), np.nonzero(kinds == "x")))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranks, "_sorted_from", WAYS[way])
-        patch.setattr(ranks, "_CACHED", cached)
-        patch.setattr(ranks, "_THREADED_FROM", 1)
+        patch.setattr(comparisons, "sorted_from", WAYS[way])
+        patch.setattr(counting, "_CACHED", cached)
+        patch.setattr(counting, "_THREADED_FROM", 1)
         tables = rank(task, lambda u: [torch.from_numpy(scores[u])], rows * 4 * task.n_items, top=3)
     if not len(task.users):
         assert tables == []
@@ -75,7 +75,7 @@ def test_counts_are_those_of_loops_over_the_definition(way, case, cached, rows):
 
 def test_the_cheaper_way_depends_on_the_length_of_a_row():
     """Few positives are compared and many sorted; the longer the row, the more are few."""
-    assert [ranks._sorted_from(n) for n in (1, 1_700, 12_000, 50_000)] == [0, 5, 13, 27]
+    assert [comparisons.sorted_from(n) for n in (1, 1_700, 12_000, 50_000)] == [0, 5, 13, 27]
 
 
 def test_a_block_of_scores_is_let_go_before_the_next_is_asked_for():
@@ -94,7 +94,7 @@ def test_a_block_of_scores_is_let_go_before_the_next_is_asked_for():
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 def test_the_first_of_several_bad_scores_is_named_whichever_thread_meets_one(bad, monkeypatch):
-    monkeypatch.setattr(ranks, "_THREADED_FROM", 1)
+    monkeypatch.setattr(counting, "_THREADED_FROM", 1)
     matrix = torch.zeros(400, 500)
     matrix[120, 7] = matrix[399, 3] = bad
     task = make_task(500, (np.arange(400), np.arange(400)), (np.array([], int), np.array([], int)))
@@ -112,7 +112,7 @@ def test_the_best_of_a_long_row_are_those_of_a_stable_sort(seed, top, n, values)
     if seed % 2:
         row.sort()  # all of the best ones in one piece
     expected = np.argsort(-row, kind="stable")[:top]
-    np.testing.assert_array_equal(ranks._largest_of_many(row, top), expected)
+    np.testing.assert_array_equal(best._largest_of_many(row, top), expected)
 
 
 def test_memory_of_a_block_is_bounded_for_any_number_of_items():
