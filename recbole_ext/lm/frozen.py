@@ -63,6 +63,11 @@ class Frozen:
 
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.mixed)
 
+    def run(self, module: Any, embeds: Tensor, **options: Any) -> Any:
+        """What the model, or its `base`, says of input embeddings [B, T, d], which are cast to its dtype."""
+        with self.products():
+            return module(inputs_embeds=embeds.to(self.model.dtype), **options)
+
     @property
     def base(self) -> Any:
         """The model without its read-out."""
@@ -132,9 +137,7 @@ class Frozen:
         options: dict[str, Any] = {} if layer == -1 else {"output_hidden_states": True}
         if self.generative:
             options["use_cache"] = False
-        given = embeds.to(self.model.dtype)
-        with self.products():
-            out = self.base(inputs_embeds=given, attention_mask=mask.long(), **options)
+        out = self.run(self.base, embeds, attention_mask=mask.long(), **options)
         return cast("Tensor", out.last_hidden_state if layer == -1 else out.hidden_states[layer])
 
     def read(self, embeds: Tensor, mask: Tensor) -> Tensor:

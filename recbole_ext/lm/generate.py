@@ -98,14 +98,14 @@ def generate(
     going = list(range(len(rows)))  # rows of the batch that have not ended
     for _ in range(most):
         options = {"position_ids": position, "logits_to_keep": 1}
-        with backbone.products():
-            said = backbone.model(
-                inputs_embeds=given.to(backbone.model.dtype),
-                attention_mask=mask,
-                past_key_values=cache,
-                use_cache=True,
-                **{name: value for name, value in options.items() if name in known},
-            )
+        said = backbone.run(
+            backbone.model,
+            given,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            **{name: value for name, value in options.items() if name in known},
+        )
         logits = said.logits[:, -1].float()
         if draw is None:
             token = logits.argmax(dim=1)

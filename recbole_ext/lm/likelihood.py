@@ -167,14 +167,14 @@ class Prefix:
 
     def _run(self, embeds: Tensor, mask: Tensor, places: Tensor, cache: Any) -> Tensor:
         known = inspect.signature(self._backbone.base.forward).parameters
-        with self._backbone.products():
-            out = self._backbone.base(
-                inputs_embeds=embeds.to(self._backbone.model.dtype),
-                attention_mask=mask,
-                past_key_values=cache,
-                use_cache=True,
-                **({"position_ids": places} if "position_ids" in known else {}),
-            )
+        out = self._backbone.run(
+            self._backbone.base,
+            embeds,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            **({"position_ids": places} if "position_ids" in known else {}),
+        )
         return cast("Tensor", out.last_hidden_state)
 
     def _check(self, more: int) -> None:

@@ -57,7 +57,7 @@ class TiedCoder(nn.Module):
     def code(self, x: torch.Tensor) -> torch.Tensor:
         """h [B, h] of x [B, d]: k values of each row, the others 0."""
         values, places = self.largest(x)
-        return values.new_zeros(len(x), len(self.encoder)).scatter(1, places, values)
+        return _dense(values, places, len(self.encoder))
 
     def largest(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """([B, k] values, [B, k] latents) of x [B, d] that are not 0, the largest first."""
@@ -85,9 +85,14 @@ class TiedCoder(nn.Module):
         """Of a batch x [B, d]."""
         values, places = self.largest(x)
         latents = len(self.encoder)
-        code = values.new_zeros(len(x), latents).scatter(1, places, values)
-        found = (x - self.decoded(code, x)).square().sum(1).mean()
+        made = self.decoded(_dense(values, places, latents), x)
+        found = (x - made).square().sum(1).mean()
         return found + beta * uniformity(values, places, latents) if beta else found
+
+
+def _dense(values: torch.Tensor, places: torch.Tensor, latents: int) -> torch.Tensor:
+    """[B, h] rows that have `values` [B, k] at `places` [B, k], the others 0."""
+    return values.new_zeros(len(values), latents).scatter(1, places, values)
 
 
 def uniformity(values: torch.Tensor, places: torch.Tensor, latents: int) -> torch.Tensor:
@@ -113,7 +118,7 @@ def _products(unit: torch.Tensor, places: torch.Tensor, latents: int) -> torch.T
     rows, k = places.shape
     counts = torch.bincount(places.flatten(), minlength=latents)
     if int(counts.square().sum()) * _DEARER > rows * rows * latents:
-        dense = unit.new_zeros(rows, latents).scatter(1, places, unit)
+        dense = _dense(unit, places, latents)
         return dense @ dense.T
     # The values of a latent stand side by side: each meets all of them, itself too.
     order = places.flatten().argsort()
