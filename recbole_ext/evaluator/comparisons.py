@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.core.arrays import Ints
+from recbole_ext.core.arrays import Ints, run_starts
+
+_WORTH = 8
+"""Of a chunk's scores the share, one in so many, up to which its best ones are worth picking out."""
 
 
 def sorted_from(n: int) -> int:
@@ -103,10 +106,6 @@ def _bisected(rows: npt.NDArray[Any], row: Ints, values: npt.NDArray[Any], befor
     return count
 
 
-_WORTH = 8
-"""Of a chunk's scores the share, one in so many, up to which its best ones are worth picking out."""
-
-
 def pieces_of(n: int, depth: int) -> int | None:
     """Into how many pieces a row of n scores is cut to bound its `depth`-th best, None where it is not worth it.
 
@@ -146,7 +145,7 @@ def above_and_tied_within(
     if not len(inside):
         return above, tied
     at, asked = row[inside], thresholds[inside]
-    begins = np.flatnonzero(np.append(True, at[1:] != at[:-1]))
+    begins = run_starts(at)
     least = np.full(len(rows), np.inf, dtype=rows.dtype)
     least[at[begins]] = np.minimum.reduceat(asked, begins)
     few = _at_least(rows, best, least)

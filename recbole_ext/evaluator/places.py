@@ -7,7 +7,7 @@ from functools import cache, cached_property
 
 import numpy as np
 
-from recbole_ext.core.arrays import Floats, Ints
+from recbole_ext.core.arrays import Floats, Ints, run_starts
 from recbole_ext.evaluator.metrics import JOINT, PER_POSITIVE, names
 from recbole_ext.evaluator.ranks import RankTable
 
@@ -53,7 +53,7 @@ def _summed(values: Floats) -> Floats:
 
 def user_means(user: Ints, values: Floats) -> Floats:
     """[U, ...] mean over each user's positives of `values` [P, ...]; `user` [P] is sorted."""
-    starts = np.flatnonzero(np.concatenate([[True], user[1:] != user[:-1]])) if len(user) else user
+    starts = run_starts(user)
     sums = np.add.reduceat(values, starts, axis=0) if len(user) else values
     counts = np.diff(np.concatenate([starts, [len(user)]])).astype(np.float64)
     return np.asarray(sums / counts.reshape(-1, *[1] * (values.ndim - 1)), dtype=np.float64)
@@ -140,7 +140,7 @@ class _Groups:
     """
 
     def __init__(self, table: RankTable, deepest: int) -> None:
-        self.total: Ints = np.diff(np.append(_starts(table.user), len(table.user)))
+        self.total: Ints = np.diff(np.append(run_starts(table.user), len(table.user)))
         """[U] positives of each user, those without a group too."""
         self.users: int = len(self.total)
         near = np.flatnonzero(table.above < deepest)
@@ -148,7 +148,7 @@ class _Groups:
         above, tied = table.above[near], table.tied[near]
         order = np.lexsort((tied, above, user))
         user, above, tied = user[order], above[order], tied[order]
-        starts = _starts(user, above, tied)
+        starts = run_starts(user, above, tied)
         self.user: Ints = user[starts]
         self.positives: Ints = np.diff(np.append(starts, len(user)))
         self.tied: Ints = tied[starts]
@@ -156,16 +156,6 @@ class _Groups:
         """Positives of the user in better groups."""
         self.offset: Ints = above[starts] + self.earlier
         """List places before the group's first."""
-
-
-def _starts(*columns: Ints) -> Ints:
-    """Where a run of rows begins that are equal in all columns [N]."""
-    new = np.ones(len(columns[0]), dtype=bool)
-    if len(new):
-        new[1:] = False
-    for column in columns:
-        new[1:] |= column[1:] != column[:-1]
-    return np.flatnonzero(new)
 
 
 def _per_user(user: Ints, values: Floats, users: int) -> Floats:

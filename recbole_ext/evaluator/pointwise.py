@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from recbole_ext.core.arrays import Floats, Ints
+from recbole_ext.core.arrays import Floats, Ints, run_starts
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.counting import NotFinite
 from recbole_ext.evaluator.metrics import POINTWISE
@@ -118,7 +118,7 @@ class LabelledScores:
         order = np.argsort(table.score, kind="stable")
         self._user, self._positive = self._row_user[order], table.label[order] == 1
         score = table.score[order]
-        self._starts = np.flatnonzero(np.append(True, score[1:] != score[:-1]))
+        self._starts = run_starts(score)
         """Where groups of equal scores begin, worst first."""
 
     def auc(self, multiplicities: Floats) -> Floats:
@@ -143,12 +143,11 @@ class LabelledScores:
         table = self._table
         order = np.lexsort((table.score, self._row_user))
         user, score, one = self._row_user[order], table.score[order], table.label[order] == 1
-        new_user = np.append(True, user[1:] != user[:-1])
-        starts = np.flatnonzero(new_user | np.append(True, score[1:] != score[:-1]))
+        starts = run_starts(user, score)
         owner = user[starts]
         ones, zeros = (np.add.reduceat(own.astype(np.float64), starts) for own in (one, ~one))
         before = np.cumsum(zeros) - zeros
-        below = before - before[new_user[starts]][owner]
+        below = before - before[run_starts(owner)][owner]
         count = len(self.users)
         won = np.bincount(owner, weights=ones * (below + zeros / 2), minlength=count)
         pairs = np.bincount(owner, weights=ones, minlength=count) * np.bincount(

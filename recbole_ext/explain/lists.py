@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from recbole_ext.core.arrays import Bools, Floats, Ints
+from recbole_ext.core.arrays import Bools, Floats, Ints, run_starts
 from recbole_ext.evaluator.best import largest
 from recbole_ext.evaluator.pointwise import LabelledPairs
 from recbole_ext.evaluator.ranks import RankTask
@@ -65,7 +65,7 @@ def best_rows(pairs: LabelledPairs, score: Floats, top: int) -> Iterator[Listed]
     """The rows of each user that score highest, some users at a time; equal scores in the order of the rows."""
     order = np.lexsort((np.arange(len(score)), -score, pairs.user))
     user = pairs.user[order]
-    starts = np.flatnonzero(np.append(True, user[1:] != user[:-1]))
+    starts = run_starts(user)
     place = np.arange(len(user)) - np.repeat(starts, np.diff(np.append(starts, len(user)))) + 1
     order, place = order[place <= top], place[place <= top]
     whose = np.cumsum(place == 1) - 1

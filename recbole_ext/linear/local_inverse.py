@@ -32,6 +32,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
+from recbole_ext.core.arrays import run_starts
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.linear.ridge import gram as dense_gram
 from recbole_ext.linear.ridge import ridge_inverse_
@@ -152,7 +153,7 @@ def block_grams(gram: SparseGram, pattern: Pattern) -> npt.NDArray[np.float32]:
     # Who has one item of a pattern says nothing off the diagonal, and most have one.
     shared = np.concatenate([same, [False]]) | np.concatenate([[False], same])
     user, row = user[shared], keys[shared] & ((np.uint64(1) << bits) - np.uint64(1))
-    starts = np.flatnonzero(np.concatenate([[True], user[1:] != user[:-1]])[: len(user)])
+    starts = run_starts(user)
     cells = np.ones(len(row), np.float32), row.astype(np.int32), np.append(starts, len(row))
     by_user = sp.csr_matrix(cells, (len(starts), len(place)))
     pairs = by_user.T.tocsr() @ by_user
