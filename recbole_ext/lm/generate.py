@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.lm.likelihood import Prefix
 
 if TYPE_CHECKING:
     from recbole_ext.lm.backbone import CausalBackbone
@@ -48,7 +47,7 @@ class Draw:
 @torch.no_grad()
 def generate(
     backbone: CausalBackbone,
-    prompts: Sequence[Tensor | Sequence[int]],
+    prompts: Sequence[Tensor | Sequence[int]] | Prefix,
     most: int,
     stop: Collection[int] = (),
     draw: Draw | None = None,
@@ -57,7 +56,7 @@ def generate(
 
     Args:
         backbone: a causal model.
-        prompts: B, each [T, d] input embeddings with slots filled, or token ids; none empty.
+        prompts: B, each [T, d] input embeddings with slots filled, or token ids, none empty; or what has gone through the model already.
         most: tokens of a continuation.
         stop: token ids that end one; they are not part of it.
         draw: how tokens are drawn; None for the likeliest at each step.
@@ -69,44 +68,29 @@ def generate(
         ValueError: the model is an encoder, or a prompt is empty.
         HarnessError: a prompt does not fit into the context.
     """
-    from transformers import DynamicCache
-
     if not backbone.generative:
         raise ValueError(f"{backbone.name} is an encoder: it generates nothing")
-    if not prompts:
-        return []
-    rows = [_embedded(backbone, prompt) for prompt in prompts]
-    lengths = torch.tensor([len(row) for row in rows])
-    if not lengths.all():
-        raise ValueError("an empty prompt")
-    if int(lengths.max()) > backbone.context:
-        raise HarnessError(
-            f"backbone {backbone.name}: a prompt of {int(lengths.max()):,} tokens does not fit into its context of "
-            f"{backbone.context:,}; shorten it"
-        )
-    rooms = (backbone.context - lengths).clamp(max=most).tolist()
+    if not isinstance(prompts, Prefix):
+        if not prompts:
+            return []
+        lengths = [len(prompt) for prompt in prompts]
+        if not all(lengths):
+            raise ValueError("an empty prompt")
+        if max(lengths) > backbone.context:
+            raise HarnessError(
+                f"backbone {backbone.name}: a prompt of {max(lengths):,} tokens does not fit into its context of "
+                f"{backbone.context:,}; shorten it"
+            )
+        prompts = Prefix(backbone, *prompts)
+    rooms = (backbone.context - prompts.lengths).clamp(max=most).tolist()
     device = backbone.device
-    # On the left, where the mask hides it: a continuation follows the last token.
-    given = pad_sequence(rows, batch_first=True, padding_side="left")
-    mask = pad_sequence([torch.ones(len(row)) for row in rows], True, padding_side="left")
-    mask = mask.long().to(device)
-    position = (mask.cumsum(dim=1) - 1).clamp(min=0)
+    mask, position, state = prompts.mask, prompts.lengths[:, None] - 1, prompts.last
     generator = None if draw is None else torch.Generator(device).manual_seed(draw.seed)
-    known = inspect.signature(backbone.model.forward).parameters
-    cache = DynamicCache(config=backbone.model.config)
-    out: list[list[int]] = [[] for _ in rows]
-    going = list(range(len(rows)))  # rows of the batch that have not ended
-    for _ in range(most):
-        options = {"position_ids": position, "logits_to_keep": 1}
-        said = backbone.run(
-            backbone.model,
-            given,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            **{name: value for name, value in options.items() if name in known},
-        )
-        logits = said.logits[:, -1].float()
+    cache = prompts.opened()
+    out: list[list[int]] = [[] for _ in rooms]
+    going = list(range(len(rooms)))  # rows of the batch that have not ended
+    for left in reversed(range(most)):
+        logits = backbone.vocabulary(state)
         if draw is None:
             token = logits.argmax(dim=1)
         else:
@@ -117,21 +101,15 @@ def generate(
                 out[row].append(found)
                 if len(out[row]) < rooms[row]:
                     kept.append(place)
-        if not kept:
+        if not kept or not left:
             break
         if len(kept) < len(going):
             chosen = torch.tensor(kept, device=device)
             cache.batch_select_indices(chosen)
             going = [going[place] for place in kept]
             token, mask, position = token[chosen], mask[chosen], position[chosen]
-        given = backbone.embed(token[:, None])
         mask = torch.cat([mask, mask.new_ones(len(kept), 1)], dim=1)
-        position = position[:, -1:] + 1
+        position = position + 1
+        given = backbone.embed(token[:, None])
+        state = prompts.follow(given, mask, position, cache)[:, -1]
     return out
-
-
-def _embedded(backbone: CausalBackbone, prompt: Tensor | Sequence[int]) -> Tensor:
-    """[T, d]."""
-    if isinstance(prompt, Tensor):
-        return prompt.to(backbone.device)
-    return backbone.embed(torch.tensor(list(prompt), dtype=torch.long, device=backbone.device))

@@ -61,8 +61,9 @@ class Prefix:
             raise ValueError("an empty prefix")
         self._backbone = backbone
         device = backbone.device
-        self._lengths = torch.tensor([len(one) for one in beginnings], device=device)  # [P]
-        self._longest = int(self._lengths.max())
+        self.lengths = torch.tensor([len(one) for one in beginnings], device=device)
+        """[P] tokens of each."""
+        self._longest = int(self.lengths.max())
         self._check(0)
         rows = [
             one.to(device)
@@ -72,12 +73,13 @@ class Prefix:
         ]
         # On the left, where the mask hides it: what follows stands right behind.
         embeds = pad_sequence(rows, batch_first=True, padding_side="left")
-        gap = self._longest - self._lengths[:, None]
-        self._mask = (torch.arange(self._longest, device=device) >= gap).long()  # [P, T]
+        gap = self._longest - self.lengths[:, None]
+        self.mask = (torch.arange(self._longest, device=device) >= gap).long()
+        """[P, T], 1 where there is a token, on the right of every row."""
         self._cache = DynamicCache(config=backbone.model.config)
         with torch.no_grad():
-            places = (self._mask.cumsum(dim=1) - 1).clamp(min=0)
-            self.last = self._run(embeds, self._mask, places, self._cache)[:, -1]
+            places = (self.mask.cumsum(dim=1) - 1).clamp(min=0)
+            self.last = self.follow(embeds, self.mask, places, self._cache)[:, -1]
         """[P, d] state at the last token of each."""
 
     def states(self, embeds: Tensor, mask: Tensor, owner: Tensor | None = None) -> Tensor:
@@ -95,14 +97,40 @@ class Prefix:
         self._check(width)
         if owner is None:
             owner = torch.zeros(rows, dtype=torch.long)
-        owner = owner.to(self._mask.device)
-        # Its own copy: a model adds to the cache that it is given.
-        cache = copy.deepcopy(self._cache)
+        owner = owner.to(self.mask.device)
+        cache = self.opened()
         cache.batch_select_indices(owner)
-        whole = torch.cat([self._mask[owner], mask.long()], dim=1)
-        places = self._lengths[owner, None] + torch.arange(width, device=owner.device)
+        whole = torch.cat([self.mask[owner], mask.long()], dim=1)
+        places = self.lengths[owner, None] + torch.arange(width, device=owner.device)
         with torch.no_grad():
-            return self._run(embeds, whole, places, cache)
+            return self.follow(embeds, whole, places, cache)
+
+    def opened(self) -> Any:
+        """A key-value cache of the beginnings that may be added to: a model adds to the one that it is given."""
+        return copy.deepcopy(self._cache)
+
+    def follow(self, embeds: Tensor, mask: Tensor, places: Tensor, cache: Any) -> Tensor:
+        """Hidden states of what is added to a cache.
+
+        Args:
+            embeds: [B, S, d].
+            mask: [B, .. + S], of what is in the cache and of these.
+            places: [B, S] positions, counted from 0.
+            cache: of B rows; it is added to.
+
+        Returns:
+            [B, S, d] in the model's dtype.
+        """
+        known = inspect.signature(self._backbone.base.forward).parameters
+        out = self._backbone.run(
+            self._backbone.base,
+            embeds,
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            **({"position_ids": places} if "position_ids" in known else {}),
+        )
+        return cast("Tensor", out.last_hidden_state)
 
     def read(self, embeds: Tensor, mask: Tensor) -> Tensor:
         """[B, d] float32, the state at the last token of each row behind the one beginning; of a row without tokens that of the beginning."""
@@ -130,7 +158,7 @@ class Prefix:
         for row, tokens in enumerate(continuations):
             if not len(tokens):
                 raise ValueError(f"continuation {row} is empty")
-        size = batch_size or _BATCH[self._mask.device.type]
+        size = batch_size or _BATCH[self.mask.device.type]
         behind = torch.tensor([0] * len(continuations) if owner is None else list(owner))
         total = torch.zeros(len(continuations))
         with torch.no_grad():
@@ -164,18 +192,6 @@ class Prefix:
         out = torch.zeros(mask.shape, device=device)
         out[given] = torch.cat(found).squeeze(1)
         return out.sum(dim=1).cpu()
-
-    def _run(self, embeds: Tensor, mask: Tensor, places: Tensor, cache: Any) -> Tensor:
-        known = inspect.signature(self._backbone.base.forward).parameters
-        out = self._backbone.run(
-            self._backbone.base,
-            embeds,
-            attention_mask=mask,
-            past_key_values=cache,
-            use_cache=True,
-            **({"position_ids": places} if "position_ids" in known else {}),
-        )
-        return cast("Tensor", out.last_hidden_state)
 
     def _check(self, more: int) -> None:
         if self._longest + more > self._backbone.context:

@@ -36,9 +36,11 @@ class TitleSASRec(ListingSASRec):
 
     def named_candidates(self, interaction: Any, items: torch.Tensor) -> Rules:
         """What is generated, of users and items [p, m + 1], and read by each rule."""
+        with_scores = self.llm["chosen_by"] == "both"
+        outputs, scores = self.answers(interaction, items, True, with_scores)
         found: list[Named] = [
             named(output, [self.spoken(item) for item in row])
-            for output, row in zip(self.outputs(interaction, items), items.tolist(), strict=True)
+            for output, row in zip(outputs, items.tolist(), strict=True)
         ]
         exact = torch.from_numpy(np.stack([one.exact for one in found]))
         place = torch.where(exact.any(1), exact.int().argmax(1), -1)
@@ -46,8 +48,7 @@ class TitleSASRec(ListingSASRec):
             name: torch.from_numpy(np.stack([getattr(one, name) for one in found]))
             for name in ("substring", "llara")
         }
-        if self.llm["chosen_by"] == "both":
-            scores = self.score_candidates(interaction, items)
+        if with_scores:
             rules["score"] = scores == scores.max(dim=1, keepdim=True).values
         return place, exact, rules
 
@@ -55,47 +56,47 @@ class TitleSASRec(ListingSASRec):
         """An item's title as the backbone's tokenizer gives it back, in the form that outputs are compared in."""
         return _spoken(self.filler, self.backbone, self.titles[item])
 
-    @torch.no_grad()
     def outputs(self, interaction: Any, items: torch.Tensor) -> list[str]:
         """[p] texts that are generated for users among items [p, m + 1]."""
+        return self.answers(interaction, items, True, False)[0]
+
+    def score_candidates(self, interaction: Any, items: torch.Tensor) -> torch.Tensor:
+        """[p, m + 1] log-likelihood per token of each title with its end; the same for candidates of one title."""
+        return self.answers(interaction, items, False, True)[1]
+
+    @torch.no_grad()
+    def answers(
+        self, interaction: Any, items: torch.Tensor, written: bool, scored: bool
+    ) -> tuple[list[str], torch.Tensor]:
+        """What is generated and how likely each title is, of prompts that go through the language model once for both."""
         asked, states = self._at_test(interaction, items)
-        found = [""] * len(asked)
+        texts = [""] * len(asked)
+        scores = torch.empty(items.shape, dtype=torch.float32)
         most = int(self.llm["title_length"]) + 4
         for places in self._buckets(asked):
             some = [asked[place] for place in places]
             embeds, mask, _ = self.embedded(some, states[torch.from_numpy(places).to(self.device)])
             rows = [row[there.bool()] for row, there in zip(embeds, mask, strict=True)]
-            said = generate(self.backbone, rows, most, stop=(self.filler.end,))
-            for place, tokens in zip(places, said, strict=True):
-                found[place] = _decoded(self.backbone, tokens)
-        return found
+            prompts = Prefix(self.backbone, *rows)
+            if written:
+                said = generate(self.backbone, prompts, most, stop=(self.filler.end,))
+                for place, tokens in zip(places, said, strict=True):
+                    texts[place] = _decoded(self.backbone, tokens)
+            if scored:
+                among = items[torch.from_numpy(places).to(items.device)].tolist()
+                scores[torch.from_numpy(places)] = self._likelihoods(prompts, among)
+        return texts, scores
 
-    @torch.no_grad()
-    def score_candidates(self, interaction: Any, items: torch.Tensor) -> torch.Tensor:
-        """[p, m + 1] log-likelihood per token of each title with its end; the same for candidates of one title."""
-        asked, states = self._at_test(interaction, items)
-        found = torch.empty(items.shape, dtype=torch.float32)
-        lists = items.tolist()
-        for places in self._buckets(asked):
-            some = [asked[place] for place in places]
-            embeds, mask, _ = self.embedded(some, states[torch.from_numpy(places).to(self.device)])
-            rows = [row[there.bool()] for row, there in zip(embeds, mask, strict=True)]
-            titles = [list(dict.fromkeys(self.titles[i] for i in lists[place])) for place in places]
-            answers = [self.filler.answer(title) for own in titles for title in own]
-            owner = [row for row, own in enumerate(titles) for _ in own]
-            mean = Prefix(self.backbone, *rows).likelihood(answers, owner).mean
-            known = dict(
-                zip(
-                    ((row, t) for row, own in enumerate(titles) for t in own),
-                    mean.tolist(),
-                    strict=True,
-                )
-            )
-            for row, place in enumerate(places):
-                found[place] = torch.tensor(
-                    [known[row, self.titles[item]] for item in lists[place]]
-                )
-        return found
+    def _likelihoods(self, prompts: Prefix, items: list[list[int]]) -> torch.Tensor:
+        """[P, m + 1] of the candidates of each prompt; a title that several of them have is looked at once."""
+        titles = [list(dict.fromkeys(self.titles[item] for item in row)) for row in items]
+        answers = [self.filler.answer(title) for own in titles for title in own]
+        owner = [row for row, own in enumerate(titles) for _ in own]
+        mean = iter(prompts.likelihood(answers, owner).mean.tolist())
+        known = [{title: next(mean) for title in own} for own in titles]
+        return torch.tensor(
+            [[of[self.titles[item]] for item in row] for of, row in zip(known, items, strict=True)]
+        )
 
     def _at_test(self, interaction: Any, items: torch.Tensor) -> tuple[list[Asked], torch.Tensor]:
         """Prompts of users, the candidates in an order of each user's own, and [p, d] states."""

@@ -189,7 +189,7 @@ def test_candidates_of_one_title_are_tied_under_both_ways_of_choosing(tmp_path, 
     given, items = interaction_of(model, [1], [[3, 4, 5]]), torch.tensor([[1, 2, 6]])
     scores = model.score_candidates(given, items)
     assert scores[0, 0] == scores[0, 1] != scores[0, 2]
-    model.outputs = lambda *_: ['"Red lamp number 0"']
+    model.answers = lambda *_: (['"Red lamp number 0"'], scores)
     place, alike, rules = model.choose_candidates(given, items)
     assert place.tolist() == [0] and alike.tolist() == [[True, True, False]]
     assert rules["substring"].tolist() == alike.tolist() and not rules["llara"].any()
@@ -204,15 +204,15 @@ def test_outputs_are_read_by_their_title_and_counted_by_each_rule(
     right = of.problem.test_task
     wanted = {int(u) + 1: int(i) + 1 for u, i in zip(right.users[right.row_of_positive], right.pos_items, strict=True)}  # fmt: skip
 
-    def oracle(interaction, items):
+    def oracle(interaction, items, *_):
         """Every third user: the title; the title with words around it in the quotes; nothing of use."""
         said = []
         for user in interaction[model.USER_ID].tolist():
             title = model.titles[wanted[user]]
             said.append([f'"{title}"', f'"the {title} please"', "no idea"][user % 3])
-        return said
+        return said, torch.empty(0)
 
-    model.outputs = oracle
+    model.answers = oracle
     table = score_test(fitted, of).ranked
     shares = np.bincount([u % 3 for u in wanted], minlength=3) / len(wanted)
     found = rule_measures(table)
