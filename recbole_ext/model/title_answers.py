@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from recbole_ext.core.arrays import Ints
+from recbole_ext.core.progress import progress
 from recbole_ext.lm.batches import bucketed
 from recbole_ext.lm.generate import generate
 from recbole_ext.lm.likelihood import Prefix
@@ -73,18 +74,22 @@ class TitleSASRec(ListingSASRec):
         texts = [""] * len(asked)
         scores = torch.empty(items.shape, dtype=torch.float32)
         most = int(self.llm["title_length"]) + 4
-        for places in self._buckets(asked):
-            some = [asked[place] for place in places]
-            embeds, mask, _ = self.embedded(some, states[torch.from_numpy(places).to(self.device)])
-            rows = [row[there.bool()] for row, there in zip(embeds, mask, strict=True)]
-            prompts = Prefix(self.backbone, *rows)
-            if written:
-                said = generate(self.backbone, prompts, most, stop=(self.filler.end,))
-                for place, tokens in zip(places, said, strict=True):
-                    texts[place] = _decoded(self.backbone, tokens)
-            if scored:
-                among = items[torch.from_numpy(places).to(items.device)].tolist()
-                scores[torch.from_numpy(places)] = self._likelihoods(prompts, among)
+        with progress("prompts answered", len(asked)) as advance:
+            for places in self._buckets(asked):
+                some = [asked[place] for place in places]
+                embeds, mask, _ = self.embedded(
+                    some, states[torch.from_numpy(places).to(self.device)]
+                )
+                rows = [row[there.bool()] for row, there in zip(embeds, mask, strict=True)]
+                prompts = Prefix(self.backbone, *rows)
+                if written:
+                    said = generate(self.backbone, prompts, most, stop=(self.filler.end,))
+                    for place, tokens in zip(places, said, strict=True):
+                        texts[place] = _decoded(self.backbone, tokens)
+                if scored:
+                    among = items[torch.from_numpy(places).to(items.device)].tolist()
+                    scores[torch.from_numpy(places)] = self._likelihoods(prompts, among)
+                advance(len(places))
         return texts, scores
 
     def _likelihoods(self, prompts: Prefix, items: list[list[int]]) -> torch.Tensor:
