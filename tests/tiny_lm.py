@@ -99,6 +99,24 @@ def write_qwen2(folder: Path, context: int = 64) -> Path:
     return folder
 
 
+def write_mistral(folder: Path, window: int | None) -> Path:
+    """A Mistral of two layers and width 16 whose tokens attend to the latest `window` only."""
+    from transformers import MistralConfig, MistralForCausalLM
+
+    size = _tokenizer(folder, "<s>", "", ["<unk>", "<s>"], True)
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=size + 8,
+        **SHAPE,
+        num_key_value_heads=2,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        sliding_window=window,
+    )
+    MistralForCausalLM(config).save_pretrained(folder)
+    return folder
+
+
 def write_no_model(folder: Path) -> Path:
     """A folder that looks like a model's from outside."""
     folder.mkdir(parents=True)

@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -19,8 +20,8 @@ from recbole_ext.lm.pooling import pool
 if TYPE_CHECKING:
     from recbole_ext.lm.backbone import CausalBackbone
 
-_BATCH = {"cpu": 32, "cuda": 256}
-"""Continuations at a time, by device: the cache is repeated for each."""
+_BATCH = {"cpu": 64, "cuda": 256}
+"""Continuations at a time, by device."""
 _LOGITS = 1 << 26
 """Logits at a time, of positions times vocabulary: 256 MB."""
 
@@ -82,39 +83,53 @@ class Prefix:
             self.last = self.follow(embeds, self.mask, places, self._cache)[:, -1]
         """[P, d] state at the last token of each."""
 
-    def states(self, embeds: Tensor, mask: Tensor, owner: Tensor | None = None) -> Tensor:
-        """Hidden states of what follows a beginning.
+    def states(self, embeds: Tensor, mask: Tensor) -> Tensor:
+        """Hidden states of what follows the one beginning.
 
         Args:
             embeds: [B, S, d], a row for each continuation.
             mask: [B, S], nonzero where there is a token, on the left of every row.
-            owner: [B] the beginning of each; None where there is one.
 
         Returns:
             [B, S, d] in the model's dtype.
         """
         rows, width, _ = embeds.shape
         self._check(width)
-        if owner is None:
-            owner = torch.zeros(rows, dtype=torch.long)
-        owner = owner.to(self.mask.device)
-        cache = self.opened()
-        cache.batch_select_indices(owner)
+        owner = torch.zeros(rows, dtype=torch.long, device=self.mask.device)
         whole = torch.cat([self.mask[owner], mask.long()], dim=1)
         places = self.lengths[owner, None] + torch.arange(width, device=owner.device)
         with torch.no_grad():
-            return self.follow(embeds, whole, places, cache)
+            return self.follow(embeds, whole, places, self.opened(owner))
 
-    def opened(self) -> Any:
-        """A key-value cache of the beginnings that may be added to: a model adds to the one that it is given."""
-        return copy.deepcopy(self._cache)
+    @cached_property
+    def plain(self) -> bool:
+        """Whether a mask of one's own says who attends to whom: every layer attends to all that is before, by positions that are told."""
+        from transformers.cache_utils import DynamicLayer
+
+        known = inspect.signature(self._backbone.base.forward).parameters
+        return (
+            "position_ids" in known
+            and self._backbone.model.config._attn_implementation in ("sdpa", "eager")
+            and all(type(layer) is DynamicLayer for layer in self._cache.layers)
+        )
+
+    def opened(self, owner: Tensor | None = None) -> Any:
+        """A key-value cache that may be added to, of the beginnings or of `owner` [B] of them: a model adds to the one that it is given."""
+        if self.plain:  # what is added makes new tensors, the old ones stay
+            cache = copy.copy(self._cache)
+            cache.layers = [copy.copy(layer) for layer in cache.layers]
+        else:
+            cache = copy.deepcopy(self._cache)
+        if owner is not None:
+            cache.batch_select_indices(owner)
+        return cache
 
     def follow(self, embeds: Tensor, mask: Tensor, places: Tensor, cache: Any) -> Tensor:
         """Hidden states of what is added to a cache.
 
         Args:
             embeds: [B, S, d].
-            mask: [B, .. + S], of what is in the cache and of these.
+            mask: [B, .. + S], of what is in the cache and of these; or [B, 1, S, .. + S], 0 where one is attended to and very low elsewhere.
             places: [B, S] positions, counted from 0.
             cache: of B rows; it is added to.
 
@@ -163,35 +178,75 @@ class Prefix:
         total = torch.zeros(len(continuations))
         with torch.no_grad():
             first = self._backbone.vocabulary(self.last).log_softmax(-1).cpu()  # [P, V]
-            for rows in bucketed(lengths.numpy(), size):
-                some = [list(continuations[row]) for row in rows]
-                whose = behind[torch.from_numpy(rows)]
-                here = first[whose, torch.tensor([tokens[0] for tokens in some])]
-                total[torch.from_numpy(rows)] = here + self._rest(some, whose)
+            total += first[behind, torch.tensor([tokens[0] for tokens in continuations])]
+            rows = self._rows(behind.tolist(), size if self.plain else 1)
+            tokens = [sum(len(continuations[one]) - 1 for one in row) for row in rows]
+            for some in bucketed(tokens, max(1, size // max(map(len, rows)))):
+                self._add_rest(total, [rows[row] for row in some], continuations, behind)
         return Likelihood(total, lengths)
 
-    def _rest(self, some: list[list[int]], owner: Tensor) -> Tensor:
-        """[B] log-likelihood of all tokens but the first."""
-        width = max(map(len, some)) - 1
-        if not width:
-            return torch.zeros(len(some))
-        device = self._backbone.device
-        ids = pad_sequence([torch.tensor(tokens) for tokens in some], True, self._backbone.filler)
-        sizes = torch.tensor([len(tokens) for tokens in some])
-        mask = torch.arange(width) < sizes[:, None] - 1  # [B, S] where a token follows
-        given, ids = mask.to(device), ids.to(device)
-        states = self.states(self._backbone.embed(ids[:, :-1]), given, owner)[given]  # [N, d]
-        after = ids[:, 1:][given]  # [N]
+    @staticmethod
+    def _rows(owner: Sequence[int], most: int) -> list[list[int]]:
+        """Continuations of one beginning that go through the model side by side, at most `most`."""
+        of: dict[int, list[int]] = {}
+        for one, beginning in enumerate(owner):
+            of.setdefault(beginning, []).append(one)
+        return [
+            own[start : start + most] for own in of.values() for start in range(0, len(own), most)
+        ]
+
+    def _add_rest(
+        self,
+        total: Tensor,
+        rows: list[list[int]],
+        continuations: Sequence[Sequence[int]],
+        behind: Tensor,
+    ) -> None:
+        """Add the log-likelihood of all tokens but the first. A row has its continuations behind each other, none seen by the others."""
+        given, after, place, part = (
+            pad_sequence([torch.tensor(one, dtype=torch.long) for one in all_rows], True, -1)
+            for all_rows in (
+                [[token for one in row for token in continuations[one][:-1]] for row in rows],
+                [[token for one in row for token in continuations[one][1:]] for row in rows],
+                [[at for one in row for at in range(len(continuations[one]) - 1)] for row in rows],
+                [[one for one in row for _ in continuations[one][1:]] for row in rows],
+            )
+        )  # [B, S] each
+        if not given.shape[1]:
+            return
+        self._check(int(place.max()) + 1)
+        device = self.mask.device
+        there = part >= 0
+        owner = behind[[row[0] for row in rows]].to(device)
+        places = self.lengths[owner, None] + place.clamp(min=0).to(device)
+        filled = given.where(there, torch.tensor(self._backbone.filler)).to(device)
+        states = self.follow(
+            self._backbone.embed(filled),
+            self._seen(part.to(device), owner),
+            places,
+            self.opened(owner),
+        )[there.to(device)]  # [N, d]
+        wanted = after[there].to(device)
         most = max(1, _LOGITS // self._backbone.model.get_output_embeddings().weight.shape[0])
         found = [
             self._backbone.vocabulary(states[start : start + most])
             .log_softmax(-1)
-            .gather(1, after[start : start + most, None])
-            for start in range(0, len(after), most)
+            .gather(1, wanted[start : start + most, None])
+            for start in range(0, len(wanted), most)
         ]
-        out = torch.zeros(mask.shape, device=device)
-        out[given] = torch.cat(found).squeeze(1)
-        return out.sum(dim=1).cpu()
+        total.index_add_(0, part[there], torch.cat(found).squeeze(1).cpu())
+
+    def _seen(self, part: Tensor, owner: Tensor) -> Tensor:
+        """The mask of `follow` for rows of continuations: [B, S] which one each token is of, -1 for none."""
+        before = self.mask[owner]  # [B, T]
+        if not self.plain:
+            return torch.cat([before, (part >= 0).long()], dim=1)
+        width = part.shape[1]
+        own = (part[:, :, None] == part[:, None, :]).tril()  # [B, S, S]
+        seen = torch.cat([before.bool()[:, None].expand(-1, width, -1), own], dim=2)
+        dtype = self._backbone.model.dtype
+        low = torch.zeros(seen.shape, dtype=dtype, device=part.device)
+        return low.masked_fill(~seen, torch.finfo(dtype).min)[:, None]
 
     def _check(self, more: int) -> None:
         if self._longest + more > self._backbone.context:

@@ -8,6 +8,7 @@ import torch
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.lm.backbone import make_backbone
 from recbole_ext.lm.likelihood import Prefix, read_over_prefix, shared_length
+from tests.tiny_lm import write_mistral
 
 # Sums in another order, in float32, of log-probabilities up to about 20.
 CLOSE = 1e-4
@@ -50,6 +51,38 @@ def test_several_beginnings_at_once_are_each_by_itself(backbone, batch_size):
     found = Prefix(backbone, *rows).likelihood(words, owner, batch_size)
     expected = [_plain(backbone, rows[o], tokens) for o, tokens in zip(owner, words, strict=True)]
     assert torch.allclose(found.total, torch.tensor(expected).float(), atol=CLOSE)
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_a_window_of_attention_is_kept_behind_a_cache(tmp_path, window):
+    """Where a layer does not attend to all that is before, continuations go through the model one by one."""
+    backbone = make_backbone(f"lm:{write_mistral(tmp_path / 'm', window)}")
+    rows = [torch.randn(n, backbone.width) for n in (6, 2, 9)]
+    words, owner = _continuations(), [0, 2, 1, 2, 0, 1, 1]
+    prefix = Prefix(backbone, *rows)
+    assert prefix.plain == (window is None)
+    expected = [_plain(backbone, rows[o], tokens) for o, tokens in zip(owner, words, strict=True)]
+    found = prefix.likelihood(words, owner)
+    assert torch.allclose(found.total, torch.tensor(expected).float(), atol=CLOSE)
+
+
+def test_continuations_beside_each_other_are_those_one_by_one(backbone, monkeypatch):
+    rows = [torch.randn(n, backbone.width) for n in (6, 2, 9)]
+    words, owner = _continuations(), [0, 2, 1, 2, 0, 1, 1]
+    beside = Prefix(backbone, *rows).likelihood(words, owner)
+    monkeypatch.setattr(Prefix, "plain", False)
+    alone = Prefix(backbone, *rows).likelihood(words, owner)
+    assert torch.allclose(beside.total, alone.total, atol=CLOSE)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "mixed"])
+def test_in_half_precision_too(causal_folder, dtype):
+    backbone = make_backbone(f"lm:{causal_folder}", dtype=dtype)
+    whole = make_backbone(f"lm:{causal_folder}")
+    words, ids = _continuations(), [3, 1, 4]
+    found = Prefix(backbone, ids).likelihood(words).mean
+    # bfloat16 has 8 bits: relative 2^-8 of logits up to about 10, and a few layers of it.
+    assert torch.allclose(found, Prefix(whole, ids).likelihood(words).mean, atol=0.2)
 
 
 def test_a_prefix_of_tokens_is_that_of_their_embeddings(backbone):
