@@ -37,7 +37,13 @@ class TitleSASRec(ListingSASRec):
 
     def named_candidates(self, interaction: Any, items: torch.Tensor) -> Rules:
         """What is generated, of users and items [p, m + 1], and read by each rule."""
-        with_scores = self.llm["chosen_by"] == "both"
+        return self._named(interaction, items, self.llm["chosen_by"] == "both")
+
+    def choose_only(self, interaction: Any, items: torch.Tensor) -> Rules:
+        """The same without likelihoods, which no validation reads."""
+        return self._named(interaction, items, False)
+
+    def _named(self, interaction: Any, items: torch.Tensor, with_scores: bool) -> Rules:
         outputs, scores = self.answers(interaction, items, True, with_scores)
         found: list[Named] = [
             named(output, [self.spoken(item) for item in row])
@@ -69,10 +75,10 @@ class TitleSASRec(ListingSASRec):
     def answers(
         self, interaction: Any, items: torch.Tensor, written: bool, scored: bool
     ) -> tuple[list[str], torch.Tensor]:
-        """What is generated and how likely each title is, of prompts that go through the language model once for both."""
+        """What is generated and how likely each title is, of prompts that go through the language model once for both; what is not asked for is empty, or NaN."""
         asked, states = self._at_test(interaction, items)
         texts = [""] * len(asked)
-        scores = torch.empty(items.shape, dtype=torch.float32)
+        scores = torch.full(items.shape, torch.nan)
         most = int(self.llm["title_length"]) + 4
         with progress("prompts answered", len(asked)) as advance:
             for places in self._buckets(asked):

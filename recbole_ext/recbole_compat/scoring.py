@@ -57,14 +57,15 @@ def score_function(
 
 
 def list_scorer(
-    model: Any, bench: Bench, data: Interactions, history: tuple[Ints, Ints]
+    model: Any, bench: Bench, data: Interactions, history: tuple[Ints, Ints], rules: bool = True
 ) -> ListScorer:
-    """users [p], candidates [p, m + 1] -> scores of the candidates, or answers; arguments are those of `score_function`.
+    """users [p], candidates [p, m + 1] -> scores of the candidates, or answers; arguments are those of `score_function`, and whether all rules are asked for.
 
     The model has `score_candidates(interaction, items)`, which gives scores [p, m + 1], or `choose_candidates`, which gives
     columns [p], -1 for an output that names none of them, or these, [p, m + 1] of all candidates that are named alike, and other rules by
     their names, as `evaluator.lists.Answers` has them; `items` [p, m + 1] are RecBole's ids. One that reads the candidates in an order has
-    `places_of_candidates` too, which gives [p, m + 1] the place of each, from 1.
+    `places_of_candidates` too, which gives [p, m + 1] the place of each, from 1. Where some rules cost more than the choice it may have
+    `choose_only`, which is called in the place of `choose_candidates` where no rule is asked for, and may give fewer.
 
     Raises:
         HarnessError: it has neither.
@@ -80,6 +81,8 @@ def list_scorer(
             f"{name} is said to score candidates, but has neither score_candidates nor choose_candidates"
         )
     of_model = model.choose_candidates if chooses else model.score_candidates
+    if chooses and not rules:
+        of_model = getattr(model, "choose_only", of_model)
     places_of = getattr(model, "places_of_candidates", None)
 
     @torch.no_grad()

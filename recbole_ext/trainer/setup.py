@@ -153,7 +153,8 @@ class Setup:
     def _of_lists(self, model: Any, bench: recbole_compat.Bench) -> float:
         """The mean over frozen lists of the validation part."""
         problem, selection = self.problem, self.selection
-        scorer = recbole_compat.list_scorer(model, bench, problem.data, self._read_by(bench))
+        read_by = self._read_by(bench)
+        scorer = recbole_compat.list_scorer(model, bench, problem.data, read_by, rules=False)
         k = int(selection.metric.partition("@")[2] or 1)
         values = []
         for part in self._lists:

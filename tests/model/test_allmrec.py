@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.evaluator.lists import rule_measures
+from recbole_ext.model.allmrec import ALLMRec
 from recbole_ext.pipeline.training import score_test
 from recbole_ext.testing import write_tiny
 from tests.model.listed_data import assert_repeats, fit, training
@@ -223,8 +224,14 @@ def test_outputs_are_read_by_their_title_and_counted_by_each_rule(
     assert found["uni5 hit1_llara_of_valid"] == pytest.approx(1.0)
 
 
-def test_the_likeliest_title_is_told_beside_the_written_one(tiny_path, tmp_path, listing_llama):
+def test_the_likeliest_title_is_told_beside_the_written_one(
+    tiny_path, tmp_path, listing_llama, monkeypatch
+):
+    asked = []
+    likelihoods = ALLMRec._likelihoods
+    monkeypatch.setattr(ALLMRec, "_likelihoods", lambda *a: asked.append(1) or likelihoods(*a))
     both, of = fit("ALLMRec", tiny_path, tmp_path, listing_llama, chosen_by="both")
+    assert not asked  # validation reads what is written only
     scored, other = fit("ALLMRec", tiny_path, tmp_path, listing_llama, chosen_by="likelihood")
     found = score_test(both, of).ranked
     above, tied = score_test(scored, other).ranked.lists["uni5"]
