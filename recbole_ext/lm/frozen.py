@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from recbole_ext.core.errors import HarnessError
+from recbole_ext.lm.batches import rounded
 from recbole_ext.lm.pooling import pool
 from recbole_ext.lm.source import Source
 
@@ -134,6 +135,14 @@ class Frozen:
         Returns:
             [B, T, d] in the model's dtype.
         """
+        from torch.nn.functional import pad
+
+        width = embeds.shape[1]
+        more = rounded(width, self.context) - width
+        return self._states(pad(embeds, (0, 0, 0, more)), pad(mask, (0, more)), layer)[:, :width]
+
+    def _states(self, embeds: Tensor, mask: Tensor, layer: int = -1) -> Tensor:
+        """`states`, of just these tokens."""
         options: dict[str, Any] = {} if layer == -1 else {"output_hidden_states": True}
         if self.generative:
             options["use_cache"] = False
@@ -182,7 +191,7 @@ class Frozen:
                     # Whichever module of the layer it is that hands on its weights: names differ.
                     for module in self.layers[layer - 1].modules():
                         hooks.append(module.register_forward_hook(partial(take, layer)))
-                self.states(embeds, mask)
+                self._states(embeds, mask)
             finally:
                 for hook in hooks:
                     hook.remove()

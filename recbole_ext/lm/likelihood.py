@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.lm.batches import bucketed
+from recbole_ext.lm.batches import bucketed, rounded
 from recbole_ext.lm.pooling import pool
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Prefix:
         """[P] tokens of each."""
         self._longest = int(self.lengths.max())
         self._check(0)
+        width = rounded(self._longest, backbone.context)
         rows = [
             one.to(device)
             if isinstance(one, torch.Tensor)
@@ -74,8 +76,9 @@ class Prefix:
         ]
         # On the left, where the mask hides it: what follows stands right behind.
         embeds = pad_sequence(rows, batch_first=True, padding_side="left")
-        gap = self._longest - self.lengths[:, None]
-        self.mask = (torch.arange(self._longest, device=device) >= gap).long()
+        embeds = pad(embeds, (0, 0, width - self._longest, 0))
+        gap = width - self.lengths[:, None]
+        self.mask = (torch.arange(width, device=device) >= gap).long()
         """[P, T], 1 where there is a token, on the right of every row."""
         self._cache = DynamicCache(config=backbone.model.config)
         with torch.no_grad():
@@ -95,11 +98,14 @@ class Prefix:
         """
         rows, width, _ = embeds.shape
         self._check(width)
+        more = rounded(width, self._backbone.context) - width
+        embeds, mask = pad(embeds, (0, 0, 0, more)), pad(mask, (0, more))
         owner = torch.zeros(rows, dtype=torch.long, device=self.mask.device)
         whole = torch.cat([self.mask[owner], mask.long()], dim=1)
-        places = self.lengths[owner, None] + torch.arange(width, device=owner.device)
+        places = self.lengths[owner, None] + torch.arange(width + more, device=owner.device)
+        places = places.clamp(max=self._backbone.context - 1)  # of padding
         with torch.no_grad():
-            return self.follow(embeds, whole, places, self.opened(owner))
+            return self.follow(embeds, whole, places, self.opened(owner))[:, :width]
 
     @cached_property
     def plain(self) -> bool:
@@ -216,6 +222,8 @@ class Prefix:
             return
         self._check(int(place.max()) + 1)
         device = self.mask.device
+        more = rounded(given.shape[1], 1 << 30) - given.shape[1]
+        given, place, part = (pad(each, (0, more), value=-1) for each in (given, place, part))
         there = part >= 0
         owner = behind[[row[0] for row in rows]].to(device)
         places = self.lengths[owner, None] + place.clamp(min=0).to(device)
@@ -226,7 +234,7 @@ class Prefix:
             places,
             self.opened(owner),
         )[there.to(device)]  # [N, d]
-        wanted = after[there].to(device)
+        wanted = after[after >= 0].to(device)
         most = max(1, _LOGITS // self._backbone.model.get_output_embeddings().weight.shape[0])
         found = [
             self._backbone.vocabulary(states[start : start + most])

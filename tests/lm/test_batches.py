@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_ext.lm.batches import PromptBatch, bucketed, collate, splice
+from recbole_ext.lm.batches import PromptBatch, bucketed, collate, rounded, splice
 from recbole_ext.lm.prompts import Prompt
 
 
@@ -112,6 +112,14 @@ def test_little_of_a_drawn_batch_is_padding_and_the_order_is_drawn():
     assert all(np.array_equal(a, b) for a, b in zip(batches, again, strict=True))
     other = bucketed(lengths, 16, torch.Generator().manual_seed(2))
     assert not all(np.array_equal(a, b) for a, b in zip(batches, other, strict=True))
+
+
+def test_batches_come_in_few_shapes_that_are_little_longer_and_within_the_context():
+    lengths = range(1, 2049)
+    wide = [rounded(length, 2048) for length in lengths]
+    assert all(0 <= more - n <= max(7, n / 16) for more, n in zip(wide, lengths, strict=True))
+    assert wide == sorted(wide) and len(set(wide)) < 100 and wide[-1] == 2048
+    assert rounded(61, 62) == 62 and rounded(70, 62) == 70
 
 
 def test_a_batch_of_no_rows_is_refused():
