@@ -43,6 +43,8 @@ class Fitted:
     """That were trained, None for a model that is solved."""
     chosen: Mapping[str, int] = field(default_factory=dict)
     """Epochs of the weights that validation chose, by stage; those of a model without stages are under its one name, ""."""
+    seconds_before: float = 0.0
+    """That its stages took where they were trained, or had begun to be, before this fit."""
 
     def scorer(self, problem: Problem, *parts: int) -> Callable[[Ints], torch.Tensor]:
         """users [B] -> scores [B, n_items], each user's history being what the problem has of it in `parts`.

@@ -37,12 +37,12 @@ class Staged(Trainer):
     ) -> Fitted:
         """The model after its last stage."""
         model, bench = setup.build(params)
-        epochs = self._run(setup, model, model.stages(), what)
+        epochs, before = self._run(setup, model, model.stages(), what)
         value = setup.validate(model, bench)
         total = sum(epochs.values())
         if report is not None:
             report(value, value, total)
-        return Fitted(model, bench, value, total, epochs)
+        return Fitted(model, bench, value, total, epochs, before)
 
     def refit(self, setup: Setup, params: dict[str, Any], chosen: Fitted, what: str) -> Fitted:
         """Every stage for as many epochs as were best."""
@@ -51,15 +51,16 @@ class Staged(Trainer):
             _for_epochs(stage, chosen.chosen[stage.name]) if isinstance(stage, Stage) else stage
             for stage in model.stages()
         ]
-        epochs = self._run(setup, model, stages, f"{what} again")
-        return Fitted(model, bench, chosen.value, sum(epochs.values()), epochs)
+        epochs, before = self._run(setup, model, stages, f"{what} again")
+        return Fitted(model, bench, chosen.value, sum(epochs.values()), epochs, before)
 
     def _run(
         self, setup: Setup, model: Any, stages: list[Stage | Computed], what: str
-    ) -> dict[str, int]:
-        """Stage -> epochs of its weights, 0 where they are computed."""
+    ) -> tuple[dict[str, int], float]:
+        """(Stage -> epochs of its weights, 0 where they are computed; seconds that stages had taken before)."""
         kept: dict[str, str] = {}
         epochs: dict[str, int] = {}
+        before_this = 0.0
         for number, stage in enumerate(stages, 1):
             before = kept if stage.after is None else {name: kept[name] for name in stage.after}
             seed = setup.seed if stage.seed is None else stage.seed
@@ -70,6 +71,7 @@ class Staged(Trainer):
             own_seed = int(_named({"seed": seed, "stage": stage.name})[:8], 16)
             part = Part(model, _names(stage), f"stage '{stage.name}'")
             with locked(setup.stages / ".locks" / f"{kept[stage.name]}.lock", title):
+                begun = time.perf_counter()
                 facts = _taken(part, folder, title)
                 if facts is None:
                     going_on = folder / "checkpoint.safetensors"
@@ -81,8 +83,10 @@ class Staged(Trainer):
                         facts = computed(model, part, stage, own_seed, title)
                     _keep(part, facts, identity, folder)
                     going_on.unlink(missing_ok=True)
+                spent = time.perf_counter() - begun
             epochs[stage.name] = int(facts["epochs"])
-        return epochs
+            before_this += max(0.0, float(facts.get("seconds", 0)) - spent)
+        return epochs, before_this
 
 
 def _for_epochs(stage: Stage, epochs: int) -> Stage:

@@ -55,6 +55,12 @@ def test_a_stage_that_is_there_is_taken_and_the_result_is_the_same(
             assert torch.equal(value, that.model.state_dict()[name])
     assert not torch.equal(one.model.map.weight, third.model.map.weight)
     assert one.epochs == 7 and third.epochs == 5
+    # What is taken costs what it did where it was trained.
+    known = [json.loads(path.read_text()) for path in (tmp_path / "one").rglob("stage.json")]
+    took = {facts["stage"]: facts["seconds"] for facts in known if facts["epochs"] != 2}
+    assert one.seconds_before < sum(took.values())
+    assert 0 < third.seconds_before <= took["factors"]
+    assert 0 < again.seconds_before <= sum(took.values())
 
 
 def test_seeds_and_parameters_make_stages_of_their_own(installed, tiny_path, tmp_path):
