@@ -305,7 +305,7 @@ def shifted(model, calls, **given):
 def run(folder, calls, **given):
     model = Net()
     stages = [shifted(model, calls, **given), of_net(model)]
-    epochs = Staged()._run(setup_in(folder), model, stages, "toy")
+    epochs, _ = Staged()._run(setup_in(folder), model, stages, "toy")
     return model, epochs
 
 
