@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -82,39 +83,29 @@ def write_encoder(folder: Path, context: int = 64) -> Path:
     return folder
 
 
-def write_qwen2(folder: Path, context: int = 64) -> Path:
-    """A Qwen2 of two layers and width 16 with the tokens of `write_causal`."""
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
+def _write_decoder(folder: Path, config: Any, model: Any, **more: object) -> Path:
+    """Two layers of width 16 with the tokens of `write_causal`."""
     size = _tokenizer(folder, "<s>", "", ["<unk>", "<s>"], True)
     torch.manual_seed(0)
-    config = Qwen2Config(
-        vocab_size=size + 8,  # its tokenizer brings a token for padding
-        **SHAPE,
-        num_key_value_heads=2,
-        max_position_embeddings=context,
-        initializer_range=0.5,
-    )
-    Qwen2ForCausalLM(config).save_pretrained(folder)
+    # Its tokenizer may bring a token for padding.
+    shape = {"vocab_size": size + 8, **SHAPE, "num_key_value_heads": 2, "initializer_range": 0.5}
+    model(config(**shape, **more)).save_pretrained(folder)
     return folder
+
+
+def write_qwen2(folder: Path, context: int = 64) -> Path:
+    """A Qwen2."""
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    return _write_decoder(folder, Qwen2Config, Qwen2ForCausalLM, max_position_embeddings=context)
 
 
 def write_mistral(folder: Path, window: int | None) -> Path:
-    """A Mistral of two layers and width 16 whose tokens attend to the latest `window` only."""
+    """A Mistral whose tokens attend to the latest `window` only."""
     from transformers import MistralConfig, MistralForCausalLM
 
-    size = _tokenizer(folder, "<s>", "", ["<unk>", "<s>"], True)
-    torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=size + 8,
-        **SHAPE,
-        num_key_value_heads=2,
-        max_position_embeddings=64,
-        initializer_range=0.5,
-        sliding_window=window,
-    )
-    MistralForCausalLM(config).save_pretrained(folder)
-    return folder
+    more = {"max_position_embeddings": 64, "sliding_window": window}
+    return _write_decoder(folder, MistralConfig, MistralForCausalLM, **more)
 
 
 def write_no_model(folder: Path) -> Path:

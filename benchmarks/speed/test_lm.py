@@ -50,7 +50,7 @@ def test_titles_of_a_prompt_beside_each_other(figure, tmp_path: Path) -> None:
     owner = [prompt for prompt in range(prompts) for _ in range(answers)]
     rows = [tokens(420, 560) for _ in range(prompts)]
     beside, apart = Prefix(backbone, *rows), Prefix(backbone, *rows)
-    apart.__dict__["plain"] = False
+    apart.plain = False
     took = least_seconds(
         {
             "beside": lambda: beside.likelihood(titles, owner),

@@ -83,6 +83,16 @@ def rounded(length: int, most: int) -> int:
     return max(length, min(-(-length // step) * step, most))
 
 
+def widened(
+    embeds: torch.Tensor, mask: torch.Tensor, most: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Input embeddings [B, T, d] and their mask [B, T] with padding behind, to `rounded` tokens."""
+    from torch.nn.functional import pad
+
+    more = rounded(mask.shape[1], most) - mask.shape[1]
+    return pad(embeds, (0, 0, 0, more)), pad(mask, (0, more))
+
+
 def splice_listed(
     embeds: torch.Tensor, prompts: Sequence[Prompt], vectors: torch.Tensor
 ) -> torch.Tensor:

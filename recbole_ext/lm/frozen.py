@@ -8,7 +8,7 @@ from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.lm.batches import rounded
+from recbole_ext.lm.batches import widened
 from recbole_ext.lm.pooling import pool
 from recbole_ext.lm.source import Source
 
@@ -135,11 +135,7 @@ class Frozen:
         Returns:
             [B, T, d] in the model's dtype.
         """
-        from torch.nn.functional import pad
-
-        width = embeds.shape[1]
-        more = rounded(width, self.context) - width
-        return self._states(pad(embeds, (0, 0, 0, more)), pad(mask, (0, more)), layer)[:, :width]
+        return self._states(*widened(embeds, mask, self.context), layer)[:, : mask.shape[1]]
 
     def _states(self, embeds: Tensor, mask: Tensor, layer: int = -1) -> Tensor:
         """`states`, of just these tokens."""

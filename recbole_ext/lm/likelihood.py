@@ -15,7 +15,7 @@ from torch.nn.functional import pad
 from torch.nn.utils.rnn import pad_sequence
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.lm.batches import bucketed, rounded
+from recbole_ext.lm.batches import bucketed, rounded, widened
 from recbole_ext.lm.pooling import pool
 
 if TYPE_CHECKING:
@@ -62,6 +62,8 @@ class Prefix:
         if not beginnings or not all(map(len, beginnings)):
             raise ValueError("an empty prefix")
         self._backbone = backbone
+        known = inspect.signature(backbone.base.forward).parameters
+        self._told_places = "position_ids" in known
         device = backbone.device
         self.lengths = torch.tensor([len(one) for one in beginnings], device=device)
         """[P] tokens of each."""
@@ -98,11 +100,10 @@ class Prefix:
         """
         rows, width, _ = embeds.shape
         self._check(width)
-        more = rounded(width, self._backbone.context) - width
-        embeds, mask = pad(embeds, (0, 0, 0, more)), pad(mask, (0, more))
+        embeds, mask = widened(embeds, mask, self._backbone.context)
         owner = torch.zeros(rows, dtype=torch.long, device=self.mask.device)
         whole = torch.cat([self.mask[owner], mask.long()], dim=1)
-        places = self.lengths[owner, None] + torch.arange(width + more, device=owner.device)
+        places = self.lengths[owner, None] + torch.arange(mask.shape[1], device=owner.device)
         places = places.clamp(max=self._backbone.context - 1)  # of padding
         with torch.no_grad():
             return self.follow(embeds, whole, places, self.opened(owner))[:, :width]
@@ -112,9 +113,8 @@ class Prefix:
         """Whether a mask of one's own says who attends to whom: every layer attends to all that is before, by positions that are told."""
         from transformers.cache_utils import DynamicLayer
 
-        known = inspect.signature(self._backbone.base.forward).parameters
         return (
-            "position_ids" in known
+            self._told_places
             and self._backbone.model.config._attn_implementation in ("sdpa", "eager")
             and all(type(layer) is DynamicLayer for layer in self._cache.layers)
         )
@@ -142,14 +142,13 @@ class Prefix:
         Returns:
             [B, S, d] in the model's dtype.
         """
-        known = inspect.signature(self._backbone.base.forward).parameters
         out = self._backbone.run(
             self._backbone.base,
             embeds,
             attention_mask=mask,
             past_key_values=cache,
             use_cache=True,
-            **({"position_ids": places} if "position_ids" in known else {}),
+            **({"position_ids": places} if self._told_places else {}),
         )
         return cast("Tensor", out.last_hidden_state)
 
@@ -223,7 +222,9 @@ class Prefix:
         self._check(int(place.max()) + 1)
         device = self.mask.device
         more = rounded(given.shape[1], 1 << 30) - given.shape[1]
-        given, place, part = (pad(each, (0, more), value=-1) for each in (given, place, part))
+        given, after, place, part = (
+            pad(each, (0, more), value=-1) for each in (given, after, place, part)
+        )
         there = part >= 0
         owner = behind[[row[0] for row in rows]].to(device)
         places = self.lengths[owner, None] + place.clamp(min=0).to(device)
@@ -234,7 +235,7 @@ class Prefix:
             places,
             self.opened(owner),
         )[there.to(device)]  # [N, d]
-        wanted = after[after >= 0].to(device)
+        wanted = after[there].to(device)
         most = max(1, _LOGITS // self._backbone.model.get_output_embeddings().weight.shape[0])
         found = [
             self._backbone.vocabulary(states[start : start + most])

@@ -63,10 +63,6 @@ class TitleSASRec(ListingSASRec):
         """An item's title as the backbone's tokenizer gives it back, in the form that outputs are compared in."""
         return _spoken(self.filler, self.backbone, self.titles[item])
 
-    def outputs(self, interaction: Any, items: torch.Tensor) -> list[str]:
-        """[p] texts that are generated for users among items [p, m + 1]."""
-        return self.answers(interaction, items, True, False)[0]
-
     def score_candidates(self, interaction: Any, items: torch.Tensor) -> torch.Tensor:
         """[p, m + 1] log-likelihood per token of each title with its end; the same for candidates of one title."""
         return self.answers(interaction, items, False, True)[1]

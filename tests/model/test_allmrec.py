@@ -178,7 +178,8 @@ def test_a_user_without_history_is_asked_for_too(built):
     given = interaction_of(model, [3], [[0]])
     found = model.score_candidates(given, torch.tensor([[1, 2]]))
     assert (
-        bool(torch.isfinite(found).all()) and len(model.outputs(given, torch.tensor([[1, 2]]))) == 1
+        bool(torch.isfinite(found).all())
+        and len(model.answers(given, torch.tensor([[1, 2]]), True, False)[0]) == 1
     )
 
 
