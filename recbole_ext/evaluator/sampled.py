@@ -33,9 +33,11 @@ def expected_metrics(table: RankTable, m: int, ks: Sequence[int]) -> dict[str, F
     """
     check_sample_size(m, table.negatives)
     out = {name: np.empty(len(table)) for name in per_positive_names(ks)}
-    log_factorial = _log_factorial(int(table.negatives.max(initial=0)))
-    for population in np.unique(table.negatives):
-        chosen = np.flatnonzero(table.negatives == population)
+    log_factorial = _log_factorial(int(table.negatives.max(initial=0)) + 1)
+    wide = (table.tied + 1) * (m + 1) > table.negatives
+    _fill_wide(out, np.flatnonzero(wide), table, m, ks, log_factorial)
+    for population in np.unique(table.negatives[~wide]):
+        chosen = np.flatnonzero(~wide & (table.negatives == population))
         above, tied = table.above[chosen], table.tied[chosen]
         # Only ranks that occur are computed: a difference array marks the ranges above..above + tied.
         mark = np.zeros(int(population) + 2, dtype=np.int64)
@@ -80,7 +82,38 @@ def _by_rank(
     return out
 
 
-def _pmf(x: int, above: Ints, population: int, m: int, log_factorial: Floats) -> Floats:
+def _fill_wide(
+    out: dict[str, Floats],
+    places: Ints,
+    table: RankTable,
+    m: int,
+    ks: Sequence[int],
+    log_factorial: Floats,
+) -> None:
+    """Expected metrics of positives that tie with many, at a cost that does not grow with how many these are.
+
+    The sum of C(j, r) C(N - j, m - r) over j < A counts the sets of m + 1 out of N + 1 whose element in place r + 1 is among the first
+    A: C(N + 1, m + 1) P(at least r + 1 of m + 1 drawn are among A of N + 1). Its difference between A = a + t + 1 and A = a, divided by
+    (t + 1) C(N, m), is the chance of r sampled negatives above. The division enlarges the error of a probability by N / (m t): by at most
+    1 where this is used, and too much where few are tied.
+    """
+    gains = {key: metric.gain(np.arange(1, m + 2)) for key, metric in PER_POSITIVE.items()}
+    above, tied, population = table.above[places], table.tied[places], table.negatives[places]
+    scale = (population + 1) / ((m + 1.0) * (tied + 1))
+    reached = np.zeros(len(places))  # P(at least r + 1) among a + t + 1, less the same among a
+    sums = {name: np.zeros(len(places)) for name in out}
+    for r in range(m, -1, -1):
+        for among, sign in ((above + tied + 1, 1.0), (above, -1.0)):
+            reached += sign * _pmf(r + 1, among, population + 1, m + 1, log_factorial)
+        for key, metric in PER_POSITIVE.items():
+            for name, k in names(metric, ks).items():
+                if k is None or r < k:
+                    sums[name] += scale * reached * gains[key][r]
+    for name, values in sums.items():
+        out[name][places] = values
+
+
+def _pmf(x: int, above: Ints, population: int | Ints, m: int, log_factorial: Floats) -> Floats:
     """[R] P(x of m sampled negatives are among the `above` of `population`), without replacement."""
     possible = (x <= above) & (m - x <= population - above)
     a = np.where(possible, above, x)

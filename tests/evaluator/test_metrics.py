@@ -132,6 +132,32 @@ def test_expected_metric_equals_the_hypergeometric_law(m):
             assert found[name][p] == pytest.approx(np.mean(parts), abs=1e-12), name
 
 
+def test_expected_metric_of_few_and_of_many_ties_among_many_negatives():
+    rng = np.random.default_rng(2)
+    n, m = 5_000, 100
+    scores = np.zeros((6, n), dtype=np.float32)  # most of a catalogue at 0, as sparse scores are
+    for row, others in zip(scores, (0, 40, 500, 4_900, 4_940, 4_960), strict=True):
+        row[rng.choice(n, others, replace=False)] = rng.normal(size=others)
+    users = np.repeat(np.arange(6), 30)
+    items = np.concatenate([rng.choice(n, 30, replace=False) for _ in range(6)])
+    items[-20:] = rng.choice(np.flatnonzero(scores[5] == 0), 20, replace=False)
+    items[-30:-20] = rng.choice(np.flatnonzero(scores[5] != 0), 10, replace=False)
+    task = make_task(n, (users, items), (np.array([1]), np.array([(items[30] + 1) % n])))
+    (table,) = rank(task, lambda u: [torch.from_numpy(scores[u])])
+    among = (table.tied + 1) * (m + 1)
+    assert (among > table.negatives).any() and (among <= table.negatives).any()
+    assert 0 < table.tied[among <= table.negatives].max()  # both ways have ties
+    found = expected_metrics(table, m, (10,))
+    x = np.arange(m + 1)
+    for p in range(len(table)):
+        above = np.arange(table.above[p], table.above[p] + table.tied[p] + 1)
+        law = scipy_stats.hypergeom(int(table.negatives[p]), above[:, None], m).pmf(x).mean(axis=0)
+        # Log-factorials of 5,000 are 4e4, an ulp of which is 7e-12 of a probability; some hundred such terms.
+        assert found["hit_pp@10"][p] == pytest.approx(law[:10].sum(), abs=1e-9)
+        assert found["ndcg_pp@10"][p] == pytest.approx((law / np.log2(x + 2))[:10].sum(), abs=1e-9)
+        assert found["mrr_pp"][p] == pytest.approx((law / (x + 1)).sum(), abs=1e-9)
+
+
 def test_expected_metric_with_every_negative_is_the_full_metric():
     rng = np.random.default_rng(1)
     matrix = torch.from_numpy(rng.normal(size=(20, 30)).astype(np.float32))
