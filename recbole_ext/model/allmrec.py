@@ -7,12 +7,16 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from recbole_ext.core.stage import Computed, Stage
 from recbole_ext.model.listed import unpadded
 from recbole_ext.model.matching import MatchedSASRec
 from recbole_ext.model.sequences import Batch, Windows
 from recbole_ext.model.title_answers import TitleSASRec
+
+_LEAST = 1e-6
+"""Deviation below which a coordinate is the same for all items."""
 
 
 def projector(width: int, hidden: int, activation: nn.Module) -> nn.Sequential:
@@ -34,6 +38,11 @@ class ALLMRec(TitleSASRec, MatchedSASRec):
     `id_source`: what the projector of items reads, `latent` z (the authors' code) or `recon` r (as SAULREC writes). `shuffle_text` and
     `shuffle_vectors` are controls of ours: titles, or vectors, permuted over the items.
 
+    `vector_norm`: `free`, as the authors' code, where a trained projector may say nearly the same long vector of every item: z is near 1/2
+    in all coordinates, 3% of its mean square differs between items. `tokens`, ours: what the items' projector reads is standardised over
+    the items, coordinate by coordinate, and every vector is as long as the language model's tokens are on average. `spread` and `length`
+    of a record tell which (`ListingSASRec.measures`).
+
     Deviations: a title is cut to `title_length` tokens and is its short form everywhere; the order of candidates at the test is a function of
     the seed and the user; no repetition penalty; weights are not in 8 bits; the epoch of SASRec is chosen by `collaborative_metric` in the
     full ranking, as SASRec itself is by default, so that its stage is the same.
@@ -43,6 +52,7 @@ class ALLMRec(TitleSASRec, MatchedSASRec):
         super().__init__(config, dataset)
         self.scored = "table"
         self.id_source = str(config["id_source"])
+        self.as_tokens = config["vector_norm"] == "tokens"
         narrow = self.items.embedding_dim
         read = narrow if self.id_source == "recon" else int(self.match["match_dim"])
         with self.drawn("projectors"):
@@ -53,17 +63,30 @@ class ALLMRec(TitleSASRec, MatchedSASRec):
         """[S, d] vectors of items that go into the autoencoder of the matching."""
         return self.items.weight[items]
 
+    @torch.no_grad()
+    def item_reads(self, items: torch.Tensor) -> torch.Tensor:
+        """[S, .] z, or r, of items: what their projector reads."""
+        z, r = self.matching.items(self.item_input(items))
+        found: torch.Tensor = r if self.id_source == "recon" else z
+        return found
+
     def item_vectors(self, items: torch.Tensor) -> torch.Tensor:
         """Projected z, or r."""
-        with torch.no_grad():
-            z, r = self.matching.items(self.item_input(items))
-        found: torch.Tensor = self.item_token(r if self.id_source == "recon" else z)
-        return found
+        read = self.item_reads(items)
+        if self.as_tokens:
+            every = self.item_reads(torch.arange(1, self.n_items, device=self.device))
+            read = (read - every.mean(0)) / every.std(0).clamp_min(_LEAST)
+        return self.sized(self.item_token(read))
 
     def user_vectors(self, states: torch.Tensor) -> torch.Tensor:
         """Projected states."""
-        found: torch.Tensor = self.user_token(states)
-        return found
+        return self.sized(self.user_token(states))
+
+    def sized(self, vectors: torch.Tensor) -> torch.Tensor:
+        """[S, d_L] as they are, or as long as tokens."""
+        return (
+            self.token_length * functional.normalize(vectors, dim=1) if self.as_tokens else vectors
+        )
 
     def before(self) -> list[Stage | Computed]:
         """SASRec's and the matching, which read neither titles nor the backbone."""
@@ -74,7 +97,8 @@ class ALLMRec(TitleSASRec, MatchedSASRec):
 
     def told_of_vectors(self) -> dict[str, Any]:
         """What the vectors at the slots depend on beside the stages before."""
-        return {"tokens": "user, item", "id_source": self.id_source}
+        norm = {"vector_norm": "tokens"} if self.as_tokens else {}
+        return {"tokens": "user, item", "id_source": self.id_source, **norm}
 
     def last_stage(self) -> Stage:
         """The projectors."""

@@ -72,6 +72,7 @@ class ListingSASRec(Asking, SASRec):
         self.filler = ListFiller(self.template, self.backbone, length, title)
         self.titles = self._titles(dataset)
         self.vector_of = self.permuted("vectors", bool(self.llm["shuffle_vectors"]))
+        self._token_length: float | None = None
 
     def template_of(self, key: str) -> ListTemplate:
         """The template that a key names.
@@ -154,6 +155,25 @@ class ListingSASRec(Asking, SASRec):
     def user_vectors(self, states: torch.Tensor) -> torch.Tensor:
         """[B, d_L] of users' states [B, d]."""
         raise NotImplementedError
+
+    @property
+    def token_length(self) -> float:
+        """Mean length of the language model's tokens as it reads them."""
+        if self._token_length is None:
+            table = self.backbone.model.get_input_embeddings().weight
+            self._token_length = float(table.detach().float().norm(dim=1).mean())
+        return self._token_length
+
+    @torch.no_grad()
+    def measures(self) -> dict[str, float]:
+        """Of the vectors at the items' slots, of at most 4,096 items: `spread`, the share of their mean square that differs between items (0: all
+        are one vector, and nothing can be read off it), and `length`, their mean length in the tokens' of the language model.
+        """
+        step = -(-(self.n_items - 1) // 4096)
+        found = self.item_vectors(torch.arange(1, self.n_items, step, device=self.device)).float()
+        spread = found.var(0, unbiased=False).sum() / (found**2).mean(0).sum()
+        length = found.norm(dim=1).mean() / self.token_length
+        return {"spread": float(spread), "length": float(length)}
 
     def slot_vectors(self, asked: Sequence[Asked], states: torch.Tensor) -> torch.Tensor:
         """[S, d_L] for all slots of B prompts, one prompt after the other."""

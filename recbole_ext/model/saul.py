@@ -33,8 +33,8 @@ class CodedALLMRec(ALLMRec):
         return [*super().before(), replace(made, after=("collaborative",), reads=read)]
 
     def measures(self) -> dict[str, float]:
-        """Of the coder; see `SASRecSAE.measures`."""
-        return coder_measures(self.sae, self.items.weight[1:])
+        """Of the vectors, and of the coder; see `SASRecSAE.measures`."""
+        return {**super().measures(), **coder_measures(self.sae, self.items.weight[1:])}
 
 
 class SAULA(CodedALLMRec):

@@ -146,7 +146,7 @@ def test_expected_metric_of_few_and_of_many_ties_among_many_negatives():
     (table,) = rank(task, lambda u: [torch.from_numpy(scores[u])])
     among = (table.tied + 1) * (m + 1)
     assert (among > table.negatives).any() and (among <= table.negatives).any()
-    assert 0 < table.tied[among <= table.negatives].max()  # both ways have ties
+    assert table.tied[among <= table.negatives].max() > 0  # both ways have ties
     found = expected_metrics(table, m, (10,))
     x = np.arange(m + 1)
     for p in range(len(table)):

@@ -320,3 +320,54 @@ def test_a_run_keeps_at_which_place_of_its_prompt_the_right_title_stood(
     assert places[:, 0].tolist() == first and set(first) == set(range(1, 7))
     right = (table.lists["uni5"][0] == 0) & table.valid["uni5"]
     np.testing.assert_array_equal(right, places == chosen)
+
+
+@pytest.mark.parametrize(("name", "source"), [("ALLMRec", "latent"), ("SAULD", "recon")])
+def test_vectors_are_as_long_as_tokens_and_read_what_differs_between_items(
+    name, source, tiny_path, tmp_path, listing_llama
+):
+    given = {"vector_norm": "tokens", "id_source": source}
+    made, of = training(name, tiny_path, tmp_path, listing_llama, **given)
+    model, _ = made.build(of.settings.params)
+    items = torch.arange(1, model.n_items)
+    table = model.backbone.model.get_input_embeddings().weight
+    length = float(table.norm(dim=1).mean())
+    read = model.item_reads(items).double()
+    expected = torch.stack([(c - c.mean()) / c.std() for c in read.T], dim=1)
+    raw = model.item_token(expected.float())
+    with torch.no_grad():
+        found = model.item_vectors(items)
+        # Norms of 16 float32 numbers, and standardised columns: 1e-5 is some tens of ulp.
+        torch.testing.assert_close(
+            found, length * raw / raw.norm(dim=1, keepdim=True), atol=1e-5, rtol=1e-4
+        )
+        # A vector is the item's alone, whatever is asked for beside it.
+        torch.testing.assert_close(model.item_vectors(items[3:4]), found[3:4], atol=1e-6, rtol=1e-5)
+        users = model.user_vectors(torch.randn(5, model.items.embedding_dim))
+    torch.testing.assert_close(users.norm(dim=1), torch.full((5,), length), atol=1e-5, rtol=1e-5)
+    assert model.measures()["length"] == pytest.approx(1, abs=1e-5)
+
+
+def test_the_share_that_differs_between_items_is_told(built):
+    model, _ = built
+    items = torch.arange(1, model.n_items)
+    with torch.no_grad():
+        vectors = model.item_vectors(items).double().numpy()
+    mean = vectors.mean(0)
+    expected = sum(((v - mean) ** 2).sum() for v in vectors) / sum((v**2).sum() for v in vectors)
+    assert model.measures()["spread"] == pytest.approx(expected, rel=1e-4)  # sums in float32
+    with torch.no_grad():
+        for parameter in model.item_token[0].parameters():
+            parameter.zero_()  # one vector for all
+    assert model.measures()["spread"] == pytest.approx(0, abs=1e-6)
+
+
+def test_how_vectors_are_sized_is_a_stage_of_its_own_and_nothing_below_it(
+    tiny_path, tmp_path, listing_llama, capsys
+):
+    free, _ = fit("ALLMRec", tiny_path, tmp_path, listing_llama)
+    capsys.readouterr()
+    sized, _ = fit("ALLMRec", tiny_path, tmp_path, listing_llama, vector_norm="tokens")
+    told = capsys.readouterr().err
+    assert "'matching': trained before" in told and "'projection': trained before" not in told
+    assert not torch.equal(free.model.item_token[0].weight, sized.model.item_token[0].weight)

@@ -40,7 +40,7 @@ def test_all_three_share_what_lies_below_and_move_the_projectors_only(
             "sae"
         }
         assert not any(p.requires_grad for p in fitted.model.backbone.model.parameters())
-        assert fitted.model.measures().keys() == {"error", "live", "overlap"}
+        assert fitted.model.measures().keys() == {"spread", "length", "error", "live", "overlap"}
     start = {
         name: build(name, tiny_path, tmp_path, listing_llama).state_dict()
         for name in ("ALLMRec", "SAULA", "SAULD")
