@@ -14,7 +14,7 @@ from recbole_ext.linear.local_inverse import Pattern, exact_inverse, local_inver
 from recbole_ext.linear.ridge import working_dtype
 from recbole_ext.linear.sparse_gram import Solved, SparseGram, solve
 
-ENTRIES = 128
+ENTRIES = 192
 """Of a column of P where no density is asked for; our choice, see docs/l3ae.md."""
 _SAMPLE = 32
 """Items whose P_jj is also had exactly."""
