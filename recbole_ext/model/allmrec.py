@@ -97,6 +97,7 @@ class ALLMRec(TitleSASRec, MatchedSASRec):
 
     def told_of_vectors(self) -> dict[str, Any]:
         """What the vectors at the slots depend on beside the stages before."""
+        # As with `since` of the key: a stage that does not have it was trained free.
         norm = {"vector_norm": "tokens"} if self.as_tokens else {}
         return {"tokens": "user, item", "id_source": self.id_source, **norm}
 
