@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import functools
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -124,4 +126,5 @@ def experiment(name, clicks, backbone, **given):
 def small_keys(name):
     """Keys of a model over a random language model of two layers, for tests of every model."""
     folder = Path(tempfile.mkdtemp(prefix="llama"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return {**{key: SMALL[key] for key in OF[name]}, "backbone": f"lm:{write_llama(folder)}"}
