@@ -36,7 +36,7 @@ from recbole_ext.core.arrays import run_starts
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.linear.ridge import gram as dense_gram
 from recbole_ext.linear.ridge import ridge_inverse_
-from recbole_ext.linear.sparse_gram import SparseGram
+from recbole_ext.linear.sparse_gram import SparseGram, too_small
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -53,6 +53,7 @@ _ROWS = 1 << 16
 _RESIDUAL = {torch.float32: 1e-3, torch.float64: 1e-6}
 """Of e_j, above which a block counts as singular."""
 _LOW = np.uint64(0xFFFFFFFF)
+_FACTOR = "a factor of XᵀX + λI"
 
 
 def pattern_of(gram: SparseGram, most: int) -> Pattern:
@@ -129,7 +130,7 @@ def exact_inverse(gram: SparseGram, ridge: float) -> tuple[sp.csr_matrix, npt.ND
     try:
         p = ridge_inverse_(dense_gram(gram.x, gram.device).to(gram.dtype), ridge).cpu().numpy()
     except HarnessError:
-        raise _too_small(ridge, gram.dtype) from None
+        raise too_small(ridge, gram.dtype, _FACTOR) from None
     n = len(p)
     column = np.tile(np.arange(n, dtype=np.int32), n)
     whole = (p.astype(np.float32).ravel(), column, np.arange(0, n * n + 1, n))
@@ -169,22 +170,14 @@ def _first_columns(a: torch.Tensor, ridge: float) -> torch.Tensor:
     a.diagonal(dim1=1, dim2=2).add_(ridge)
     factor, info = torch.linalg.cholesky_ex(a)
     if bool(info.any()):
-        raise _too_small(ridge, a.dtype)
+        raise too_small(ridge, a.dtype, _FACTOR)
     unit = torch.zeros(*a.shape[:2], 1, dtype=a.dtype, device=a.device)
     unit[:, 0] = 1.0
     p = torch.cholesky_solve(unit, factor)
     residual = torch.linalg.vector_norm(a @ p - unit, dim=1)
     if not bool((residual <= _RESIDUAL[a.dtype]).all()):
-        raise _too_small(ridge, a.dtype)
+        raise too_small(ridge, a.dtype, _FACTOR)
     return p[..., 0]
-
-
-def _too_small(ridge: float, dtype: torch.dtype) -> HarnessError:
-    name = str(dtype).removeprefix("torch.")
-    wider = ", or --precision=float64" if dtype == torch.float32 else ""
-    return HarnessError(
-        f"λ = {ridge:g} is too small for a factor of XᵀX + λI in {name}: raise the regularisation{wider}"
-    )
 
 
 def _ahead(work: Callable[[_T], _R], tasks: Iterable[_T], threads: int) -> Iterator[_R]:

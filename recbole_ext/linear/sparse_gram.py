@@ -102,11 +102,18 @@ def solve(
         out[:, part] = z
         worst, most = max(worst, residual), max(most, steps)
     if not worst <= _ACCEPTED * tolerance:
-        raise HarnessError(
-            f"λ = {ridge:g} is too small for {str(gram.dtype).removeprefix('torch.')}: conjugate gradients came to a "
-            f"residual of {worst:.1g}; raise the regularisation, or --precision=float64"
-        )
+        found = f"conjugate gradients (a residual of {worst:.1g})"
+        raise too_small(ridge, gram.dtype, found)
     return Solved(out, worst, most)
+
+
+def too_small(ridge: float, dtype: torch.dtype, what: str) -> HarnessError:
+    """That λ is too small for `what`, and the ways out that this dtype leaves."""
+    name = str(dtype).removeprefix("torch.")
+    wider = ", or --precision=float64" if dtype == torch.float32 else ""
+    return HarnessError(
+        f"λ = {ridge:g} is too small for {what} in {name}: raise the regularisation{wider}"
+    )
 
 
 def _block_(
