@@ -50,7 +50,7 @@ def test_a_fault_of_ours_below_recbole_is_not_hidden(tiny_path, tmp_path, monkey
     def broken(*_):
         raise RuntimeError("ours")
 
-    monkeypatch.setattr(simgcl, "between_views", broken)
+    monkeypatch.setattr(simgcl, "among", broken)
     with pytest.raises(RuntimeError, match="ours"):
         train(make_experiment("SimGCL", "tiny", tiny_path, epochs=1), tmp_path)
 

@@ -1,5 +1,5 @@
 """An epoch of AlphaRec against an epoch of RecBole's LightGCN, both of width 64 with batches of 4,096, RecBole's loader included;
-and the scores of sampled negatives, forth and back, against two other ways to them. Full size: ml-1m beside the checkout, else ml-100k.
+the scores of sampled negatives, forth and back, against two other ways to them; sums over all of them against torch's own steps. Full size: ml-1m beside the checkout, else ml-100k.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.speed.measure import FULL, least_seconds, size
-from recbole_ext.model.contrastive import picked_scores
+from recbole_ext.model.contrastive import log_sum_exp, picked_scores
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import make_trainer
 from tests.conftest import SHARED
@@ -87,3 +87,22 @@ def test_scores_of_the_negatives_against_all_scores_and_gathered_vectors(figure)
                 took[name] / took["ours"],
                 above=bound,
             )
+
+
+def test_sums_over_all_others_against_all_products_and_against_their_own(figure) -> None:
+    """Forth and back four products are the least without holding one: two of them again, and one for each side's gradient."""
+    many, n, width = 4096, size(11_000, 4_096), 32
+    rows, columns = (torch.randn(of, width, requires_grad=True) for of in (many, n))
+    a, b = torch.randn(many, width), torch.randn(width, n)
+    out = torch.empty(many, n)
+    took = least_seconds(
+        {
+            "ours": lambda: log_sum_exp(rows, columns).sum().backward(),
+            "theirs": lambda: torch.logsumexp(rows @ columns.T, 1).sum().backward(),
+            "product": lambda: torch.mm(a, b, out=out),
+        },
+        5,
+    )
+    what = f"sums over {n:,} others for {many:,} rows"
+    figure(f"{what} by torch's own steps, in ours", took["theirs"] / took["ours"], above=1.5)
+    figure(f"{what}, in products of theirs", took["ours"] / took["product"], below=12)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from recbole_ext.core.sparse import by_rows
+
+_CELLS = 1 << 19, 1 << 26
+"""Products held at a time, on a CPU and on a GPU: two megabytes stay in the cache of one core, 256 keep a GPU busy."""
 
 
 def picked_scores(users: torch.Tensor, items: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
@@ -68,7 +73,10 @@ def info_nce(positive: torch.Tensor, negative: torch.Tensor, tau: float) -> torc
 
 
 def among(one: torch.Tensor, two: torch.Tensor, others: torch.Tensor, tau: float) -> torch.Tensor:
-    """Mean over the rows of -cos(a, b)/τ + log Σ_{c in others} e^(cos(a, c)/τ), as in the code of RLMRec (WWW 2024).
+    """Mean over the rows of -cos(a, b)/τ + log Σ_{c in others} e^(cos(a, c)/τ): InfoNCE between views.
+
+    With two views of the same nodes, the second being the others too, it is Eq. 2 of SimGCL (SIGIR 2022); with others that are more, that
+    of the code of RLMRec (WWW 2024).
 
     Args:
         one: [B, d] a.
@@ -76,18 +84,51 @@ def among(one: torch.Tensor, two: torch.Tensor, others: torch.Tensor, tau: float
         others: [n, d] c, b itself among them; all three are normalised here.
         tau: temperature.
     """
-    one, two, others = (functional.normalize(x, dim=1) for x in (one, two, others))
-    every = torch.logsumexp(one @ others.T / tau, 1)  # (B,) of (B, n)
+    same = two is others
+    one, two = functional.normalize(one, dim=1), functional.normalize(two, dim=1)
+    others = two if same else functional.normalize(others, dim=1)
+    every = log_sum_exp(one / tau, others)  # (B,)
     return (every - (one * two).sum(1) / tau).mean()
 
 
-def between_views(one: torch.Tensor, two: torch.Tensor, tau: float) -> torch.Tensor:
-    """InfoNCE between two views of the same B nodes, the others of the batch being the negatives, as in SimGCL (SIGIR 2022).
+def log_sum_exp(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    """[B] log Σ_j e^(r·c_j) of rows [B, d] over all columns c [n, d], forth and back without B x n numbers.
 
-    Args:
-        one: [B, d].
-        two: [B, d]; both are normalised here.
-        tau: temperature.
+    Blocks of rows whose products stay in the cache are made, and made again for the gradient: one product more than with all of them held,
+    and none of the passes over memory. In torch's own steps each of six passes reads and writes B x n numbers.
     """
-    logits = functional.normalize(one, dim=1) @ functional.normalize(two, dim=1).T / tau  # (B, B)
-    return (torch.logsumexp(logits, 1) - logits.diagonal()).mean()  # Eq. 2 of SimGCL
+    found: torch.Tensor = _LogSumExp.apply(rows, columns)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _LogSumExp(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        found = rows.new_empty(len(rows))
+        for part, products in _products(rows, columns):
+            torch.logsumexp(products, 1, out=found[part])
+        ctx.save_for_backward(rows, columns, found)
+        return found
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        rows, columns, found = ctx.saved_tensors
+        to_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
+        to_columns = torch.zeros_like(columns) if ctx.needs_input_grad[1] else None
+        for part, products in _products(rows, columns):
+            share = products.sub_(found[part, None]).exp_()  # of each column in its row's sum
+            if to_rows is not None:
+                torch.mm(share, columns, out=to_rows[part]).mul_(grads[part, None])
+            if to_columns is not None:
+                to_columns.addmm_(share.T, grads[part, None] * rows[part])
+        return to_rows, to_columns
+
+
+def _products(rows: torch.Tensor, columns: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Blocks of rows and their products [b, n] with all columns, which are overwritten by the next."""
+    step = max(1, _CELLS[rows.device.type == "cuda"] // max(1, len(columns)))
+    held = rows.new_empty(min(step, len(rows)), len(columns))
+    for first in range(0, len(rows), step):
+        part = slice(first, min(first + step, len(rows)))
+        yield part, torch.mm(rows[part], columns.T, out=held[: part.stop - first])

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from recbole_ext.core.stage import Stage
 from recbole_ext.model.clicks import Batch
-from recbole_ext.model.contrastive import between_views
+from recbole_ext.model.contrastive import among
 from recbole_ext.model.din import DIN
 
 
@@ -76,7 +76,7 @@ class CTRL(DIN):
         user, item, _, row = batch
         sample = self.of_sample(self.sample(user, item, row))
         text = self.of_text(self.text_of(item, row))
-        one, other = between_views(sample, text, self.tau), between_views(text, sample, self.tau)
+        one, other = among(sample, text, text, self.tau), among(text, sample, sample, self.tau)
         return (one + other) / 2
 
     def text_of(self, item: torch.Tensor, row: torch.Tensor) -> torch.Tensor:

@@ -93,7 +93,7 @@ class RLMRecCon(RLMRec):
 
         `kd_weight` mean[ℓ(e_u, g(s_u); all users) + ℓ(e_i, g(s_i); the batch's i) + ℓ(e_j, g(s_j); the batch's j)]
 
-    at temperature `kd_tau` is what text adds to the loss of `RLMRec`. g is read in training only.
+    at temperature `kd_tau` is what text adds to the loss of `RLMRec`; with a weight of 0 it is the backbone. g is read in training only.
     """
 
     def __init__(self, config: Any, dataset: Any) -> None:
@@ -105,6 +105,8 @@ class RLMRecCon(RLMRec):
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """That of the backbone, and how far its vectors are from what is said."""
         final, loss = self.trained(interaction, self.get_ego_embeddings())
+        if not self.kd_weight:
+            return loss
         (users, items), (user_text, item_text) = self._parts(final), self._parts(self.text)
         user = interaction[self.USER_ID]
         said = self.map(user_text)  # g(s_u): (n_users, d)
@@ -146,6 +148,8 @@ class RLMRecGen(RLMRec):
         hidden = self.masked()
         start = self.get_ego_embeddings().index_copy(0, hidden, self.blank.expand(len(hidden), -1))
         final, loss = self.trained(interaction, start)
+        if not self.re_weight:
+            return loss
         said = self.text[hidden]  # (M, D)
         total: torch.Tensor = loss + self.re_weight * among(
             self.map(final[hidden]), said, said, self.re_tau

@@ -15,6 +15,7 @@ from torch.nn import functional
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Computed, Stage
+from recbole_ext.model.contrastive import log_sum_exp
 from recbole_ext.model.self_attention import MODULES, SelfAttentive
 from recbole_ext.model.sequences import Batch, Windows, left_padded
 from recbole_ext.recbole_compat.sampling import Negatives, without_any_left
@@ -117,7 +118,9 @@ class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
         states = self.states(seen).flatten(0, 1).index_select(0, there)
         wanted = following.flatten()[there]
         if self.softmax:
-            return functional.cross_entropy(states @ self.items.weight[1:].T, wanted - 1)
+            every = log_sum_exp(states, self.items.weight[1:])
+            told: torch.Tensor = (every - (states * self.items(wanted)).sum(1)).mean()
+            return told
         owner = users[:, None].expand_as(seen).flatten()[there]
         drawn = self.negatives(owner, 1)[:, 0]
         above, below = ((states * self.items(of)).sum(1) for of in (wanted, drawn))

@@ -9,7 +9,7 @@ from recbole.model.general_recommender.lightgcn import LightGCN
 from torch.nn import functional
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.model.contrastive import between_views
+from recbole_ext.model.contrastive import among
 from recbole_ext.model.graph import Times
 
 
@@ -80,8 +80,9 @@ class SimGCL(LightGCN):  # type: ignore[misc]
         """InfoNCE between views [n_nodes, d] of the batch's users and of its items, each node once."""
         users, items = interaction[self.USER_ID].unique(), interaction[self.ITEM_ID].unique()
         (users_one, items_one), (users_two, items_two) = self._parts(one), self._parts(two)
-        return between_views(users_one[users], users_two[users], self.tau) + between_views(
-            items_one[items], items_two[items], self.tau
+        user, item = users_two[users], items_two[items]
+        return among(users_one[users], user, user, self.tau) + among(
+            items_one[items], item, item, self.tau
         )
 
     def _view(self) -> torch.Tensor:

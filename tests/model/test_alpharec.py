@@ -10,7 +10,7 @@ import torch
 from recbole.data.interaction import Interaction
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.model.contrastive import between_views, info_nce, picked_scores
+from recbole_ext.model.contrastive import among, info_nce, picked_scores
 from recbole_ext.model.graph import Bipartite
 from recbole_ext.model.unisrec import Experts
 from recbole_ext.pipeline.training import Training
@@ -39,7 +39,7 @@ def test_info_nce_is_the_papers_sum():
     assert found.item() == pytest.approx(total / 6, abs=1e-8)
 
 
-def test_between_views_is_info_nce_with_the_rest_of_the_batch():
+def test_among_two_views_it_is_info_nce_with_the_rest_of_the_batch():
     rng = np.random.default_rng(4)
     one, two, tau = rng.normal(size=(5, 3)), rng.normal(size=(5, 3)), 0.2
     unit = [m / np.linalg.norm(m, axis=1, keepdims=True) for m in (one, two)]
@@ -47,7 +47,8 @@ def test_between_views_is_info_nce_with_the_rest_of_the_batch():
     for a in range(5):
         cosines = [sum(unit[0][a] * unit[1][b]) / tau for b in range(5)]
         total -= math.log(math.exp(cosines[a]) / sum(map(math.exp, cosines)))
-    found = between_views(torch.from_numpy(one), torch.from_numpy(two), tau)
+    views = torch.from_numpy(one), torch.from_numpy(two)
+    found = among(*views, views[1], tau)
     assert found.item() == pytest.approx(total / 5, abs=1e-8)
 
 
