@@ -11,6 +11,7 @@ from recbole.model.general_recommender.lightgcn import LightGCN
 from torch import nn
 from torch.nn import functional
 
+from recbole_ext.model.contrastive import log_sum_exp
 from recbole_ext.recbole_compat import training_pairs
 
 _EDGE = 1e-7
@@ -26,7 +27,7 @@ class BCLoss(LightGCN):  # type: ignore[misc]
     1 - σ(a_u·b_i). Over a batch's pairs, the items of the other pairs being the negatives,
 
         first `pop_epochs` epochs: w InfoNCE_τ₂(cos(a_u, b_i)), of which only the popularity vectors learn; they are frozen then
-        L = (1 - w) mean -log( e^{cos(θ_ui + M_ui)/τ₁} / (e^{cos(θ_ui + M_ui)/τ₁} + Σ_j e^{cos θ_uj /τ₁}) ) + w (the frozen term)
+        L = (1 - w) mean -log( e^{cos(θ_ui + M_ui)/τ₁} / (e^{cos(θ_ui + M_ui)/τ₁} + Σ_j e^{cos θ_uj /τ₁}) )
             + `reg_weight` ½ (|e_u|² + |e_i|²) of the id vectors, the batch's mean
 
     Scores are plain inner products, although training is on cosines. Switches: `loss` (bc, or bpr: RecBole's LightGCN as it is),
@@ -37,7 +38,7 @@ class BCLoss(LightGCN):  # type: ignore[misc]
         * The released class for in-batch negatives stops on an undefined name and leaves the positive in the denominator without
           its margin; here the denominator has it, as in the paper and in their class for sampled negatives.
         * That class weighs the items' L2 by the batch size; here both sides weigh alike, as in their other classes. Theirs on
-          popularity vectors is of normalised ones, a constant, and left out.
+          popularity vectors is of normalised ones, a constant, and left out, as is w times the frozen term.
         * Epochs are counted in steps; with `pos_sampling: user_uniform` they have as many.
         * `angle` is from general knowledge of the paper, not from code.
     """
@@ -73,33 +74,33 @@ class BCLoss(LightGCN):  # type: ignore[misc]
         self.steps += 1
         a = self.user_pop(self.user_degree[user])  # (B, d)
         b = self.item_pop(self.item_degree[item])  # (B, d)
-        if not warm:
-            a, b = a.detach(), b.detach()
-        cosines = _cosines(a, b)  # (B, B)
-        popular = self.bc_weight * _in_batch(cosines, cosines.diagonal(), self.tau2)
+        popular = _Cosines(a, b)
         if warm:
-            return popular
+            return self.bc_weight * popular.in_batch(popular.own, self.tau2)
         users, items = self()
-        scores = _cosines(users[user], items[item])  # (B, B)
-        angle = scores.diagonal().clamp(-1 + _EDGE, 1 - _EDGE).arccos()  # (B,) θ_ui
+        final = _Cosines(users[user], items[item])
+        angle = final.own.clamp(-1 + _EDGE, 1 - _EDGE).arccos()  # (B,) θ_ui
         if self.margin == "sigmoid":
-            margin = torch.sigmoid(-(a * b).sum(1))  # 1 - σ(a_u·b_i)
+            margin = torch.sigmoid(-(a * b).sum(1)).detach()  # 1 - σ(a_u·b_i)
         else:
-            between = cosines.diagonal().clamp(-1 + _EDGE, 1 - _EDGE).arccos()
+            between = popular.own.detach().clamp(-1 + _EDGE, 1 - _EDGE).arccos()
             margin = torch.minimum(between, math.pi - angle)
-        apart = _in_batch(scores, torch.cos(angle + margin), self.tau1)
+        apart = final.in_batch(torch.cos(angle + margin), self.tau1)
         ego = torch.cat([self.user_embedding(user), self.item_embedding(item)])  # (2B, d)
         lengths = ego.square().sum() / 2 / len(user)
-        total: torch.Tensor = (1 - self.bc_weight) * apart + popular + self.reg_weight * lengths
+        total: torch.Tensor = (1 - self.bc_weight) * apart + self.reg_weight * lengths
         return total
 
 
-def _cosines(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
-    """[B, B] of rows [B, d] with rows [B, d]."""
-    return functional.normalize(one, dim=1) @ functional.normalize(two, dim=1).T
+class _Cosines:
+    """Of rows [B, d] with rows [B, d]."""
 
+    def __init__(self, one: torch.Tensor, two: torch.Tensor) -> None:
+        self.one, self.two = functional.normalize(one, dim=1), functional.normalize(two, dim=1)
+        self.own = (self.one * self.two).sum(1)
+        """[B] of each with its own."""
 
-def _in_batch(scores: torch.Tensor, positive: torch.Tensor, tau: float) -> torch.Tensor:
-    """Mean of -log(e^(p/τ) / (e^(p/τ) + Σ_{j≠i} e^(s_ij/τ))) of scores [B, B] whose diagonal gives way to positive [B]."""
-    logits = torch.diagonal_scatter(scores, positive) / tau  # (B, B)
-    return (torch.logsumexp(logits, 1) - positive / tau).mean()
+    def in_batch(self, positive: torch.Tensor, tau: float) -> torch.Tensor:
+        """Mean of -log(e^(p/τ) / (e^(p/τ) + Σ_{j≠i} e^(s_ij/τ))) with positive p [B] in place of s_ii."""
+        others = log_sum_exp(self.one / tau, self.two, but_own=True)  # (B,)
+        return functional.softplus(others - positive / tau).mean()

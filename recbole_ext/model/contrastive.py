@@ -91,44 +91,54 @@ def among(one: torch.Tensor, two: torch.Tensor, others: torch.Tensor, tau: float
     return (every - (one * two).sum(1) / tau).mean()
 
 
-def log_sum_exp(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+def log_sum_exp(rows: torch.Tensor, columns: torch.Tensor, but_own: bool = False) -> torch.Tensor:
     """[B] log Σ_j e^(r·c_j) of rows [B, d] over all columns c [n, d], forth and back without B x n numbers.
+
+    `but_own`: over all but the i-th for row i; where nothing is left, the least number that can be told.
 
     Blocks of rows whose products stay in the cache are made, and made again for the gradient: one product more than with all of them held,
     and none of the passes over memory. In torch's own steps each of six passes reads and writes B x n numbers.
     """
-    found: torch.Tensor = _LogSumExp.apply(rows, columns)  # type: ignore[no-untyped-call]
+    found: torch.Tensor = _LogSumExp.apply(rows, columns, but_own)  # type: ignore[no-untyped-call]
     return found
 
 
 class _LogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+    def forward(ctx: Any, rows: torch.Tensor, columns: torch.Tensor, but_own: bool) -> torch.Tensor:
         found = rows.new_empty(len(rows))
-        for part, products in _products(rows, columns):
+        for part, products in _products(rows, columns, but_own):
             torch.logsumexp(products, 1, out=found[part])
         ctx.save_for_backward(rows, columns, found)
+        ctx.but_own = but_own
         return found
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, grads: torch.Tensor) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+    def backward(
+        ctx: Any, grads: torch.Tensor
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
         rows, columns, found = ctx.saved_tensors
         to_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
         to_columns = torch.zeros_like(columns) if ctx.needs_input_grad[1] else None
-        for part, products in _products(rows, columns):
+        for part, products in _products(rows, columns, ctx.but_own):
             share = products.sub_(found[part, None]).exp_()  # of each column in its row's sum
             if to_rows is not None:
                 torch.mm(share, columns, out=to_rows[part]).mul_(grads[part, None])
             if to_columns is not None:
                 to_columns.addmm_(share.T, grads[part, None] * rows[part])
-        return to_rows, to_columns
+        return to_rows, to_columns, None
 
 
-def _products(rows: torch.Tensor, columns: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor]]:
+def _products(
+    rows: torch.Tensor, columns: torch.Tensor, but_own: bool
+) -> Iterator[tuple[slice, torch.Tensor]]:
     """Blocks of rows and their products [b, n] with all columns, which are overwritten by the next."""
     step = max(1, _CELLS[rows.device.type == "cuda"] // max(1, len(columns)))
     held = rows.new_empty(min(step, len(rows)), len(columns))
     for first in range(0, len(rows), step):
         part = slice(first, min(first + step, len(rows)))
-        yield part, torch.mm(rows[part], columns.T, out=held[: part.stop - first])
+        found = torch.mm(rows[part], columns.T, out=held[: part.stop - first])
+        if but_own:  # finite: of -∞ alone there is no share
+            found.diagonal(first).fill_(torch.finfo(found.dtype).min)
+        yield part, found

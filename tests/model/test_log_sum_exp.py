@@ -42,6 +42,27 @@ def test_values_and_gradients_are_those_of_torch(seed, many, n, cells, scale):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-12 * scale)
 
 
+@pytest.mark.parametrize("cells", [1, 12, 10**6])
+def test_each_rows_own_column_may_be_left_out(cells, monkeypatch):
+    monkeypatch.setattr(contrastive, "_CELLS", (cells, cells))
+    rows, columns = drawn(4, 5, 5, 3)
+    found = log_sum_exp(rows, columns, but_own=True)
+    products = (rows @ columns.T).masked_fill(torch.eye(5, dtype=torch.bool), -torch.inf)
+    wanted = torch.logsumexp(products, 1)
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    for grads in zip(
+        *(torch.autograd.grad(x.sum(), (rows, columns)) for x in (found, wanted)), strict=True
+    ):
+        torch.testing.assert_close(*grads, rtol=1e-10, atol=1e-12)
+
+
+def test_a_batch_of_one_has_nothing_else_and_learns_nothing():
+    rows, columns = drawn(5, 1, 1, 3)
+    loss = torch.nn.functional.softplus(log_sum_exp(rows, columns, but_own=True) - 0.5).mean()
+    loss.backward()
+    assert loss == 0 and not rows.grad.any() and not columns.grad.any()
+
+
 def test_gradients_are_those_of_finite_differences():
     assert torch.autograd.gradcheck(log_sum_exp, drawn(1, 4, 6, 3))
 
