@@ -233,4 +233,6 @@ def read_records(folder: Path) -> tuple[list[tuple[Path, ResultRecord]], list[Ha
 def find_records(folder: Path) -> Iterator[Path]:
     """Paths of records below `folder`, sorted: `<run_id>/record.json` or `<dataset>/<model>/<run_id>.json`."""
     if folder.is_dir():
-        yield from sorted(p for p in folder.rglob("*.json") if _RECORD_NAME.fullmatch(p.name))
+        # rglob does not go through links, which folders of runs that lie elsewhere may be.
+        paths = {*folder.rglob("*.json"), *folder.glob("*/record.json")}
+        yield from sorted(p for p in paths if _RECORD_NAME.fullmatch(p.name))

@@ -111,6 +111,16 @@ def test_a_protocol_that_is_none_condemns_its_record_and_no_other(tmp_path):
     ]
 
 
+def test_runs_that_are_linked_from_elsewhere_are_found_once(tmp_path):
+    runs, links = tmp_path / "runs", tmp_path / "links"
+    (runs / "a").mkdir(parents=True)
+    (runs / "a" / "record.json").write_text(record("A", 0.4).to_json())
+    links.mkdir()
+    (links / "a").symlink_to(runs / "a")
+    assert list(find_records(links)) == [links / "a" / "record.json"]
+    assert list(find_records(runs)) == [runs / "a" / "record.json"]
+
+
 @pytest.mark.parametrize("text", ["[" * 100_000, "1" * 5_000, '{"schema": 1e999}', "\x00"])
 def test_what_is_no_record_at_all_is_one_line(text, tmp_path):
     path = tmp_path / "record.json"
