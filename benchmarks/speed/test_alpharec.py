@@ -1,5 +1,6 @@
 """An epoch of AlphaRec against an epoch of RecBole's LightGCN, both of width 64 with batches of 4,096, RecBole's loader included;
-the scores of sampled negatives, forth and back, against two other ways to them; sums over all of them against torch's own steps. Full size: ml-1m beside the checkout, else ml-100k.
+the scores of sampled negatives, forth and back, against two other ways to them; sums over all others against torch's own steps.
+Full size: ml-1m beside the checkout, else ml-100k.
 """
 
 from __future__ import annotations

@@ -102,8 +102,7 @@ def solve(
         out[:, part] = z
         worst, most = max(worst, residual), max(most, steps)
     if not worst <= _ACCEPTED * tolerance:
-        found = f"conjugate gradients (a residual of {worst:.1g})"
-        raise too_small(ridge, gram.dtype, found)
+        raise too_small(ridge, gram.dtype, f"conjugate gradients (a residual of {worst:.1g})")
     return Solved(out, worst, most)
 
 

@@ -155,7 +155,7 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
     ) -> torch.Tensor:
         """The loss of pairs [B] against their negatives, of users [n_users, d] and items [n_items, d]."""
         if self.in_batch:
-            return among(users[user], items[item], items[item], self.tau)
+            return among(users[user], items[item], self.tau)
         if not self.unit_scores:
             users, items = functional.normalize(users, dim=1), functional.normalize(items, dim=1)
         user_rows = users[user]  # (B, d)

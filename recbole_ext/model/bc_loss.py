@@ -74,6 +74,8 @@ class BCLoss(LightGCN):  # type: ignore[misc]
         self.steps += 1
         a = self.user_pop(self.user_degree[user])  # (B, d)
         b = self.item_pop(self.item_degree[item])  # (B, d)
+        if not warm:
+            a, b = a.detach(), b.detach()
         popular = _Cosines(a, b)
         if warm:
             return self.bc_weight * popular.in_batch(popular.own, self.tau2)
@@ -81,9 +83,9 @@ class BCLoss(LightGCN):  # type: ignore[misc]
         final = _Cosines(users[user], items[item])
         angle = final.own.clamp(-1 + _EDGE, 1 - _EDGE).arccos()  # (B,) θ_ui
         if self.margin == "sigmoid":
-            margin = torch.sigmoid(-(a * b).sum(1)).detach()  # 1 - σ(a_u·b_i)
+            margin = torch.sigmoid(-(a * b).sum(1))  # 1 - σ(a_u·b_i)
         else:
-            between = popular.own.detach().clamp(-1 + _EDGE, 1 - _EDGE).arccos()
+            between = popular.own.clamp(-1 + _EDGE, 1 - _EDGE).arccos()
             margin = torch.minimum(between, math.pi - angle)
         apart = final.in_batch(torch.cos(angle + margin), self.tau1)
         ego = torch.cat([self.user_embedding(user), self.item_embedding(item)])  # (2B, d)

@@ -72,21 +72,21 @@ def info_nce(positive: torch.Tensor, negative: torch.Tensor, tau: float) -> torc
     return (torch.logsumexp(logits, 1) - logits[:, 0]).mean()  # Eq. 4 of AlphaRec
 
 
-def among(one: torch.Tensor, two: torch.Tensor, others: torch.Tensor, tau: float) -> torch.Tensor:
+def among(
+    one: torch.Tensor, two: torch.Tensor, tau: float, others: torch.Tensor | None = None
+) -> torch.Tensor:
     """Mean over the rows of -cos(a, b)/τ + log Σ_{c in others} e^(cos(a, c)/τ): InfoNCE between views.
 
-    With two views of the same nodes, the second being the others too, it is Eq. 2 of SimGCL (SIGIR 2022); with others that are more, that
-    of the code of RLMRec (WWW 2024).
+    With two views of the same nodes alone it is Eq. 2 of SimGCL (SIGIR 2022); with others that are more, that of the code of RLMRec (WWW 2024).
 
     Args:
         one: [B, d] a.
         two: [B, d] b, one for each a.
-        others: [n, d] c, b itself among them; all three are normalised here.
         tau: temperature.
+        others: [n, d] c, b itself among them; None for the batch's b. All three are normalised here.
     """
-    same = two is others
     one, two = functional.normalize(one, dim=1), functional.normalize(two, dim=1)
-    others = two if same else functional.normalize(others, dim=1)
+    others = two if others is None else functional.normalize(others, dim=1)
     every = log_sum_exp(one / tau, others)  # (B,)
     return (every - (one * two).sum(1) / tau).mean()
 

@@ -76,7 +76,7 @@ class CTRL(DIN):
         user, item, _, row = batch
         sample = self.of_sample(self.sample(user, item, row))
         text = self.of_text(self.text_of(item, row))
-        one, other = among(sample, text, text, self.tau), among(text, sample, sample, self.tau)
+        one, other = among(sample, text, self.tau), among(text, sample, self.tau)
         return (one + other) / 2
 
     def text_of(self, item: torch.Tensor, row: torch.Tensor) -> torch.Tensor:

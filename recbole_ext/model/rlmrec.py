@@ -83,8 +83,8 @@ class RLMRec(SimGCL):
         """ℓ between views [n_nodes, d] of the batch's users among all users, and of its items among all items."""
         (users_one, items_one), (users_two, items_two) = self._parts(one), self._parts(two)
         user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        return among(users_one[user], users_two[user], users_two[1:], self.tau) + among(
-            items_one[item], items_two[item], items_two[1:], self.tau
+        return among(users_one[user], users_two[user], self.tau, users_two[1:]) + among(
+            items_one[item], items_two[item], self.tau, items_two[1:]
         )
 
 
@@ -110,10 +110,10 @@ class RLMRecCon(RLMRec):
         (users, items), (user_text, item_text) = self._parts(final), self._parts(self.text)
         user = interaction[self.USER_ID]
         said = self.map(user_text)  # g(s_u): (n_users, d)
-        far = among(users[user], said[user], said[1:], self.kd_tau)
+        far = among(users[user], said[user], self.kd_tau, said[1:])
         for batch in (interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]):
             said = self.map(item_text[batch])  # g(s_i), g(s_j): (B, d)
-            far = far + among(items[batch], said, said, self.kd_tau)
+            far = far + among(items[batch], said, self.kd_tau)
         total: torch.Tensor = loss + self.kd_weight * far
         return total
 
@@ -152,6 +152,6 @@ class RLMRecGen(RLMRec):
             return loss
         said = self.text[hidden]  # (M, D)
         total: torch.Tensor = loss + self.re_weight * among(
-            self.map(final[hidden]), said, said, self.re_tau
+            self.map(final[hidden]), said, self.re_tau
         )
         return total

@@ -80,9 +80,8 @@ class SimGCL(LightGCN):  # type: ignore[misc]
         """InfoNCE between views [n_nodes, d] of the batch's users and of its items, each node once."""
         users, items = interaction[self.USER_ID].unique(), interaction[self.ITEM_ID].unique()
         (users_one, items_one), (users_two, items_two) = self._parts(one), self._parts(two)
-        user, item = users_two[users], items_two[items]
-        return among(users_one[users], user, user, self.tau) + among(
-            items_one[items], item, item, self.tau
+        return among(users_one[users], users_two[users], self.tau) + among(
+            items_one[items], items_two[items], self.tau
         )
 
     def _view(self) -> torch.Tensor:

@@ -208,17 +208,14 @@ def test_where_the_factor_breaks_down_a_line_says_the_way_out(ridge, density):
         assert "--precision=float64" in str(caught.value)
 
 
-def test_conjugate_gradients_that_do_not_arrive_say_so():
+@pytest.mark.parametrize(("dtype", "wider"), [(torch.float32, True), (torch.float64, False)])
+def test_conjugate_gradients_that_do_not_arrive_say_so(dtype, wider):
     x = data(6, 300, 40)
+    twins = SparseGram(sp.csr_matrix(np.repeat(x.toarray(), 2, axis=1)), dtype=dtype)
     right = torch.randn(80, 3, generator=torch.Generator().manual_seed(0))
-    for dtype, wider in (
-        (torch.float32, True),
-        (torch.float64, False),
-    ):  # No wider one than float64
-        twins = SparseGram(sp.csr_matrix(np.repeat(x.toarray(), 2, axis=1)), dtype=dtype)
-        with pytest.raises(HarnessError, match="residual of") as caught:
-            solve(twins, 1e-20, right.to(dtype))
-        assert ("--precision=float64" in str(caught.value)) is wider
+    with pytest.raises(HarnessError, match="residual of") as caught:
+        solve(twins, 1e-20, right.to(dtype))
+    assert ("--precision=float64" in str(caught.value)) is wider
 
 
 def test_a_density_is_a_share_of_the_entries():
