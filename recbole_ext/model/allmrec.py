@@ -108,7 +108,11 @@ class ALLMRec(TitleSASRec, MatchedSASRec):
             name="projection",
             trainable=("user_token", "item_token"),
             loader=Windows(
-                user, item, self.longest, int(self.llm["projection_batch_rows"]), False, self.device
+                user,
+                item,
+                self.longest,
+                int(self.llm["projection_batch_rows"]),
+                device=self.device,
             ),
             loss=self.projection_loss,
             fingerprint={**self.told(), **self.told_of_vectors()},

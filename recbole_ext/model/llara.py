@@ -92,7 +92,7 @@ class LLaRA(TitleSASRec):
         """The LoRA and the projector, all epochs as one."""
         user, item = self.learnt()
         size = int(self.llm["projection_batch_rows"])
-        windows = Windows(user, item, self.longest, size, False, self.device)
+        windows = Windows(user, item, self.longest, size, device=self.device)
         told = {"tokens": "item", "curriculum": self.grows, "passes": int(self.llm["projection_epochs"])}  # fmt: skip
         return Stage(
             name="projection",

@@ -135,7 +135,7 @@ class MatchedSASRec(SASRec):
             Stage(
                 name="matching",
                 trainable=("matching",) if self.tuned is None else ("matching", "tuned"),
-                loader=Windows(self.user, self.item, self.longest, size, False, self.device),
+                loader=Windows(self.user, self.item, self.longest, size, device=self.device),
                 loss=self.matching_loss,
                 fingerprint=self.match
                 if self.tuned is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,13 @@ _KEYS = (
 )  # fmt: skip
 """What the stage depends on beside its batches."""
 
+_STEPS: dict[str, Callable[[int], int | None]] = {
+    "latest": lambda longest: None,
+    "all": lambda longest: longest,
+    "overlapping": lambda longest: -(-longest // 2),
+}
+"""Places from one window to the next, of how long one may be."""
+
 
 class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
     """Kang, McAuley, "Self-Attentive Sequential Recommendation", ICDM 2018, in the form of A-LLMRec's code and of its PyTorch
@@ -37,7 +44,8 @@ class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
 
     Deviations, ours: no place sees the padding in front of it, so that a state depends on the history alone; the epoch is chosen by the
     metric of selection on validation, where A-LLMRec keeps the last and the port looks at test; matrices start from Xavier's normal;
-    `windows: all` learns each place of a history that is longer than a window; histories of like length share a batch.
+    `windows: all` learns each place of a history that is longer than a window, `overlapping` so that each has half a window before it at
+    least, where there is as much; histories of like length share a batch.
     """
 
     input_type = InputType.POINTWISE
@@ -90,7 +98,7 @@ class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
                     self.item,
                     self.longest,
                     self.batch_size,
-                    self.keys["windows"] == "all",
+                    _STEPS[self.keys["windows"]](self.longest),
                     self.device,
                 ),
                 loss=self.loss,

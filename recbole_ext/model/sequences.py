@@ -19,8 +19,8 @@ _POOL = 16
 class Windows:
     """Batches of windows, in another order in each epoch.
 
-    A window is up to `longest` items in a row and what follows each. Of a longer history there is the latest one, or, with `every`, as many as
-    hold each place once, counted from its end. Histories of one item have none.
+    A window is up to `longest` items in a row and what follows each. Of a longer history there is the latest one, or, with `step`, one at every
+    so many places, counted from its end, and each place is learnt in one of them: the one that has most before it. Histories of one item have none.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Windows:
         item: Ints,
         longest: int,
         size: int,
-        every: bool,
+        step: int | None = None,
         device: torch.device | str = "cpu",
     ) -> None:
         """Args:
@@ -37,19 +37,21 @@ class Windows:
         item: [N] from 1, each user's in order.
         longest: items that are read.
         size: windows in a batch.
-        every: whether a history longer than a window has several.
+        step: places from one window of a history to the next, from 1 to `longest`, which has each place once; None: the latest alone.
         device: of the batches.
         """
         _, start, length = np.unique(user, return_index=True, return_counts=True)
         steps = length - 1
-        count = -(-steps // longest)
-        if not every:
-            count = np.minimum(count, 1)
+        count = np.minimum(steps, 1)
+        if step is not None:
+            count += -(-np.maximum(steps - longest, 0) // step)
         owner = np.repeat(np.arange(len(start)), count)
         from_end = np.arange(len(owner)) - (np.cumsum(count) - count)[owner]
-        end = start[owner] + steps[owner] - from_end * longest
+        end = start[owner] + steps[owner] - from_end * (step or 0)
         self.lengths: Ints = np.minimum(end - start[owner], longest)
         """[W] items that are read in each window."""
+        self.learnt: Ints = np.where(from_end + 1 < count[owner], step or 0, self.lengths)
+        """[W] how many of its latest places are learnt in it."""
         self.first = torch.from_numpy(end - self.lengths)
         """[W] where each begins in `item`; what follows its last is one further on."""
         self.user, self.item = torch.from_numpy(user), torch.from_numpy(item)
@@ -75,7 +77,8 @@ class Windows:
         places = torch.arange(longest) - (longest - length)[:, None]
         there = places >= 0
         at = first[:, None] + places.clamp_min(0)
-        seen, following = self.item[at] * there, self.item[at + 1] * there
+        learnt = places >= (length - torch.from_numpy(self.learnt[which]))[:, None]
+        seen, following = self.item[at] * there, self.item[at + 1] * learnt
         to = self.device
         return self.user[first].to(to), seen.to(to), following.to(to)
 

@@ -22,7 +22,7 @@ def model(tiny_path, tmp_path, listing_llama):
 
 def test_vectors_come_with_the_share_of_steps_gone():
     user, item = np.repeat(np.arange(1, 401), 2), np.tile([1, 2], 400)
-    windows = Windows(user, item, 5, 4, False)
+    windows = Windows(user, item, 5, 4)
     loader = Curriculum(windows, 8, True)
     kinds = [vectors for _, vectors in loader(torch.Generator().manual_seed(0))]
     assert len(kinds) == len(loader) == 800

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 
 import numpy as np
@@ -103,33 +102,42 @@ def test_what_is_learnt_from_is_each_users_training_items_in_order(tiny_path, tm
 
 
 @pytest.mark.parametrize("size", [1, 3, 100])
-def test_an_epoch_has_every_window_once_and_windows_every_place_once(size):
+@pytest.mark.parametrize("step", [None, 1, 2, 3])
+def test_an_epoch_has_every_window_once_and_windows_every_place_once(size, step):
     rng = np.random.default_rng(0)
     lengths = [1, 2, 3, 4, 5, 7, 8, 11, 2, 6]
     user = np.repeat(np.arange(1, 11), lengths)
     item = rng.integers(1, 60, len(user)) + 100 * user  # tells whose it is
-    for every in (False, True):
-        windows = Windows(user, item, 3, size, every)
-        batches = list(windows(torch.Generator().manual_seed(1)))
-        assert len(batches) == len(windows)
-        steps = []
-        for users, seen, following in batches:
-            assert seen.shape[1] <= 3 and ((seen > 0) == (following > 0)).all()
-            for owner, row, after in zip(users.tolist(), seen.tolist(), following.tolist(), strict=True):  # fmt: skip
-                assert all(i // 100 == owner for i in [*row, *after] if i)
-                steps += [(i, n) for i, n in zip(row, after, strict=True) if n]
-        slow = []
-        for number, length in enumerate(lengths, 1):
-            mine = item[user == number].tolist()
-            pairs = list(itertools.pairwise(mine))
-            assert len(pairs) == length - 1
-            slow += pairs if every else pairs[-3:]
-        assert sorted(steps) == sorted(slow)
-        again = list(windows(torch.Generator().manual_seed(1)))
-        other = list(windows(torch.Generator().manual_seed(2)))
-        assert all(torch.equal(a[1], b[1]) for a, b in zip(batches, again, strict=True))
-        if size == 3:
-            assert [b[0].tolist() for b in batches] != [b[0].tolist() for b in other]
+    windows = Windows(user, item, 3, size, step)
+    batches = list(windows(torch.Generator().manual_seed(1)))
+    assert len(batches) == len(windows)
+    steps = []
+    for users, seen, following in batches:
+        assert seen.shape[1] <= 3 and (seen[following > 0] > 0).all()
+        for owner, row, after in zip(users.tolist(), seen.tolist(), following.tolist(), strict=True):  # fmt: skip
+            assert all(i // 100 == owner for i in [*row, *after] if i)
+            before = [i for i in row if i]
+            learnt = [n for n in after if n]
+            assert after[-len(learnt) :] == learnt  # the latest of a window
+            first = len(before) - len(learnt)  # places that are read but not learnt
+            steps += [(tuple(before[: first + n]), i) for n, i in enumerate(learnt, 1)]
+    slow = []
+    for number, length in enumerate(lengths, 1):
+        mine = item[user == number].tolist()
+        ends = [length - 1]  # of windows, from the latest
+        while step is not None and ends[-1] > 3:
+            ends.append(ends[-1] - step)
+        for place in range(1, length):  # the earliest window that reaches it has most before it
+            reach = [end for end in ends if end - 3 < place <= end]
+            if reach:
+                slow.append((tuple(mine[max(0, min(reach) - 3) : place]), mine[place]))
+    assert sorted(steps) == sorted(slow)
+    assert len(slow) == sum(min(n - 1, 3) if step is None else n - 1 for n in lengths)
+    again = list(windows(torch.Generator().manual_seed(1)))
+    other = list(windows(torch.Generator().manual_seed(2)))
+    assert all(torch.equal(a[1], b[1]) for a, b in zip(batches, again, strict=True))
+    if size == 3:
+        assert [b[0].tolist() for b in batches] != [b[0].tolist() for b in other]
 
 
 def test_what_is_later_changes_no_state_and_what_is_earlier_does(tiny_path, tmp_path):
