@@ -6,7 +6,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.core.canonical import canonical_json
@@ -22,6 +22,7 @@ from recbole_ext.leaderboard.rows import (
     Row,
     Section,
     cell_places,
+    deviation,
     sections,
     trailing_number,
 )
@@ -66,10 +67,10 @@ def board_table(groups: Sequence[Group], known: Analysis) -> pa.Table:
                 "split": section.first.fingerprints["split"][:12],
                 "exclude": section.first.experiment["exclude"],
             }
-            for line in _of_section(group, section, known):
-                for name, column in columns.items():
-                    value = line.get(name, about.get(name))
-                    column.append(_short(value) if name in _NUMBERS else value)
+            lines = [about | line for line in _of_section(group, section, known)]
+            for name, column in columns.items():
+                found = [line.get(name) for line in lines]
+                column += map(_short, found) if name in _NUMBERS else found
     types = dict.fromkeys(_WORDS, pa.string()) | dict.fromkeys(_COUNTS, pa.int32())
     return pa.table(
         {name: pa.array(of, types.get(name, pa.float64())) for name, of in columns.items()}
@@ -146,7 +147,7 @@ def _costs_and_facts(row: Row) -> Iterator[dict[str, Any]]:
     for name in sorted({name for record in row.records for name in record.cost}):
         values = [r.cost[name] for r in row.records if r.cost.get(name) is not None]
         if values:
-            sd = stdev(values) if len(values) > 1 else None
+            sd = deviation(values) if len(values) > 1 else None
             yield {"kind": "cost", "metric": name, "mean": fmean(values), "sd_over_seeds": sd}
     record = row.first
     if record.tuning is not None:
@@ -299,7 +300,7 @@ def _summary_lines(group: Group, table: Table) -> Iterator[list[object]]:
                 continue
             over = group.over_splits(row.model, metric) if protocol == "full" else None
             numbers = (cell.mean, cell.low, cell.high, cell.seed_sd)
-            splits = (fmean(over), stdev(over)) if over else (None, None)
+            splits = (fmean(over), deviation(over)) if over else (None, None)
             about = [group.dataset, group.title, table.heading, row.model, table.labels[row.label]]
             yield [
                 *about, "" if row.points is None else row.points, len(row.records), protocol, metric, place or "",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 
 from recbole_ext.evaluator.findings import effective_k
 from recbole_ext.evaluator.metrics import POINTWISE, heading_of
@@ -30,7 +30,7 @@ from recbole_ext.leaderboard.notes import facts, remarks, warnings
 from recbole_ext.leaderboard.papers import paper_tables
 from recbole_ext.leaderboard.papers_beside import beside
 from recbole_ext.leaderboard.plots import plots_of
-from recbole_ext.leaderboard.rows import Row, Section, trailing_number
+from recbole_ext.leaderboard.rows import Row, Section, deviation, trailing_number
 from recbole_ext.leaderboard.standings import BY_RECBOLE, compared, list_metric
 from recbole_ext.leaderboard.table import escaped
 
@@ -122,7 +122,7 @@ def _over_splits(group: Group, metric: str) -> Column[Row] | None:
         f"{metric} over splits",
         f"{heading_of(metric)} over {count} splits",
         lambda row: values.get(row.model),
-        lambda found: (f"{fmean(found):.4f}", f"(sd {stdev(found):.4f})"),
+        lambda found: (f"{fmean(found):.4f}", f"(sd {deviation(found):.4f})"),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any
 
 from recbole_ext.core.errors import HarnessError
@@ -19,7 +19,14 @@ from recbole_ext.leaderboard.notes import environment_of
 from recbole_ext.leaderboard.page.command import command_of
 from recbole_ext.leaderboard.page.data import BoardPage, Metric, Number, PageRow, Place, Swap
 from recbole_ext.leaderboard.plots import best_so_far, seconds
-from recbole_ext.leaderboard.rows import DECIMALS, Row, Section, sections, trailing_number
+from recbole_ext.leaderboard.rows import (
+    DECIMALS,
+    Row,
+    Section,
+    deviation,
+    sections,
+    trailing_number,
+)
 from recbole_ext.leaderboard.standings import COMPARED
 from recbole_ext.results import ResultRecord
 
@@ -182,7 +189,7 @@ def _splits(
     found = {}
     for metric in metrics.get("full", ()):
         if values := group.over_splits(model, metric.name):
-            mean, sd = round(fmean(values), DECIMALS), round(stdev(values), DECIMALS)
+            mean, sd = round(fmean(values), DECIMALS), round(deviation(values), DECIMALS)
             found[metric.name] = (mean, sd, len(values))
     return found
 
