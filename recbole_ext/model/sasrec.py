@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,13 +24,6 @@ _KEYS = (
     "hidden_size", "n_layers", "n_heads", "dropout_prob", "MAX_ITEM_LIST_LENGTH", "loss", "windows", "train_batch_size",
 )  # fmt: skip
 """What the stage depends on beside its batches."""
-
-_STEPS: dict[str, Callable[[int], int | None]] = {
-    "latest": lambda longest: None,
-    "all": lambda longest: longest,
-    "overlapping": lambda longest: -(-longest // 2),
-}
-"""Places from one window to the next, of how long one may be."""
 
 
 class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
@@ -89,6 +82,8 @@ class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
 
     def stages(self) -> list[Stage | Computed]:
         """The one stage of training."""
+        half = -(-self.longest // 2)
+        steps = {"latest": None, "all": self.longest, "overlapping": half}
         return [
             Stage(
                 name=self.stage_name,
@@ -98,7 +93,7 @@ class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
                     self.item,
                     self.longest,
                     self.batch_size,
-                    _STEPS[self.keys["windows"]](self.longest),
+                    steps[self.keys["windows"]],
                     self.device,
                 ),
                 loss=self.loss,

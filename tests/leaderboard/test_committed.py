@@ -44,11 +44,11 @@ def test_what_pages_link_to_is_there():
             assert (page.parent / target).exists(), (page.name, target)
 
 
-def test_a_check_costs_a_few_dozen_times_what_reading_the_records_does():
-    """Seconds of an idle machine are ten; its own reading of the same files tells how fast this one is."""
+def test_a_check_takes_at_most_ten_seconds_where_records_are_read_in_a_quarter():
+    """Reading them thrice tells how fast this machine is, and how busy."""
     begun = time.process_time()
-    for record in (BOARD / "records").rglob("*.json"):
+    for record in 3 * list((BOARD / "records").rglob("*.json")):
         json.loads(record.read_text())
     read = time.process_time()
     board.check(BOARD)
-    assert time.process_time() - read < 60 * (read - begun)
+    assert time.process_time() - read < 13 * (read - begun)

@@ -114,6 +114,7 @@ def test_an_epoch_has_every_window_once_and_windows_every_place_once(size, step)
     steps = []
     for users, seen, following in batches:
         assert seen.shape[1] <= 3 and (seen[following > 0] > 0).all()
+        assert step in (1, 2) or ((seen > 0) == (following > 0)).all()  # windows apart: all of each
         for owner, row, after in zip(users.tolist(), seen.tolist(), following.tolist(), strict=True):  # fmt: skip
             assert all(i // 100 == owner for i in [*row, *after] if i)
             before = [i for i in row if i]
