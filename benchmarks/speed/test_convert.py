@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed.measure import size
+from benchmarks.speed.measure import FULL, size
 
 OURS = """
 import json, sys, time
@@ -50,6 +51,8 @@ print(json.dumps({"seconds": time.process_time() - start, "peak": peak_memory_mb
 
 
 def run(code: str, folder: Path) -> dict[str, float]:
+    """What a process says of itself that has nothing cached."""
+    shutil.rmtree(folder / "cache", ignore_errors=True)
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", code, str(folder)],
         capture_output=True,
@@ -88,7 +91,8 @@ def test_convert_and_core(figure, tmp_path):
         for u, i, t in zip(users.tolist(), items.tolist(), times.tolist(), strict=True):
             out.write(f"A{u:013d}\tB{i:09d}\t5.0\t{t}\n")
 
-    ours, theirs = run(OURS, tmp_path), run(THEIRS, tmp_path)
+    turns = [(run(OURS, tmp_path), run(THEIRS, tmp_path)) for _ in range(size(1, 3))]
+    ours, theirs = (min(of, key=lambda turn: turn["seconds"]) for of in zip(*turns, strict=True))
     assert ours["rows"] == theirs["rows"]
     figure(
         f"million reviews a minute of a processor, {n:,} of gzipped json to {ours['rows']:,} rows",
@@ -98,7 +102,9 @@ def test_convert_and_core(figure, tmp_path):
     figure(
         f"reading {n:,} reviews from gzipped json, in readings of the atomic file by RecBole",
         ours["seconds"] / theirs["seconds"],
-        below=2.6,
+        below=2.6
+        if FULL
+        else 3.5,  # a second of work, of which a busy neighbour takes a third more
     )
     figure(
         f"peak memory of reading {n:,} reviews, in GB",

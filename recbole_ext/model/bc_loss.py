@@ -11,7 +11,7 @@ from recbole.model.general_recommender.lightgcn import LightGCN
 from torch import nn
 from torch.nn import functional
 
-from recbole_ext.model.contrastive import log_sum_exp
+from recbole_ext.model.contrastive import mean_log_sum_exp
 from recbole_ext.recbole_compat import training_pairs
 
 _EDGE = 1e-7
@@ -104,5 +104,5 @@ class _Cosines:
 
     def in_batch(self, positive: torch.Tensor, tau: float) -> torch.Tensor:
         """Mean of -log(e^(p/τ) / (e^(p/τ) + Σ_{j≠i} e^(s_ij/τ))) with positive p [B] in place of s_ii."""
-        others = log_sum_exp(self.one / tau, self.two, but_own=True)  # (B,)
-        return functional.softplus(others - positive / tau).mean()
+        wanted = positive / tau
+        return mean_log_sum_exp(self.one / tau, self.two, wanted) - wanted.mean()

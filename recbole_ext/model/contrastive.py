@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -87,58 +86,62 @@ def among(
     """
     one, two = functional.normalize(one, dim=1), functional.normalize(two, dim=1)
     others = two if others is None else functional.normalize(others, dim=1)
-    every = log_sum_exp(one / tau, others)  # (B,)
-    return (every - (one * two).sum(1) / tau).mean()
+    return mean_log_sum_exp(one / tau, others) - (one * two).sum(1).mean() / tau
 
 
-def log_sum_exp(rows: torch.Tensor, columns: torch.Tensor, but_own: bool = False) -> torch.Tensor:
-    """[B] log Σ_j e^(r·c_j) of rows [B, d] over all columns c [n, d], forth and back without B x n numbers.
+def mean_log_sum_exp(
+    rows: torch.Tensor, columns: torch.Tensor, own: torch.Tensor | None = None
+) -> torch.Tensor:
+    """Mean over the rows of log Σ_j e^(r·c_j), forth and back without B x n numbers. Of no rows it is NaN, as torch's mean is.
 
-    `but_own`: over all but the i-th for row i; where nothing is left, the least number that can be told.
+    Blocks of rows whose products stay in the cache are made once: being a mean, what it asks of rows and columns is known as soon as a block
+    is, but for one factor. In torch's own steps each of six passes reads and writes B x n numbers.
 
-    Blocks of rows whose products stay in the cache are made, and made again for the gradient: one product more than with all of them held,
-    and none of the passes over memory. In torch's own steps each of six passes reads and writes B x n numbers.
+    Args:
+        rows: [B, d] r.
+        columns: [n, d] c; at least B of them where `own` is given.
+        own: [B] what stands in place of the product of row i with column i; None for that product.
     """
-    found: torch.Tensor = _LogSumExp.apply(rows, columns, but_own)  # type: ignore[no-untyped-call]
+    found: torch.Tensor = _MeanLogSumExp.apply(rows, columns, own)  # type: ignore[no-untyped-call]
     return found
 
 
-class _LogSumExp(torch.autograd.Function):
+class _MeanLogSumExp(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, rows: torch.Tensor, columns: torch.Tensor, but_own: bool) -> torch.Tensor:
+    def forward(
+        ctx: Any, rows: torch.Tensor, columns: torch.Tensor, own: torch.Tensor | None
+    ) -> torch.Tensor:
+        wanted = ctx.needs_input_grad
+        to_rows = torch.empty_like(rows) if wanted[0] else None
+        to_columns = torch.zeros_like(columns) if wanted[1] else None
+        to_own = torch.empty_like(own) if own is not None and wanted[2] else None
         found = rows.new_empty(len(rows))
-        for part, products in _products(rows, columns, but_own):
-            torch.logsumexp(products, 1, out=found[part])
-        ctx.save_for_backward(rows, columns, found)
-        ctx.but_own = but_own
-        return found
+        step = max(1, _CELLS[rows.device.type == "cuda"] // max(1, len(columns)))
+        held = rows.new_empty(min(step, len(rows)), len(columns))
+        for first in range(0, len(rows), step):
+            part = slice(first, min(first + step, len(rows)))
+            # (b, n), overwritten by the next
+            products = torch.mm(rows[part], columns.T, out=held[: part.stop - first])
+            if own is not None:
+                products.diagonal(first).copy_(own[part])
+            top = products.amax(1, keepdim=True)  # (b, 1)
+            sums = products.sub_(top).exp_().sum(1, keepdim=True)  # (b, 1)
+            found[part] = (top + sums.log())[:, 0]
+            # A product's share in its row's sum, not yet divided by the sum.
+            if own is not None:
+                if to_own is not None:
+                    to_own[part] = products.diagonal(first) / sums[:, 0]
+                products.diagonal(first).zero_()
+            if to_rows is not None:
+                torch.mm(products, columns, out=to_rows[part]).div_(sums)
+            if to_columns is not None:
+                to_columns.addmm_(products.T, rows[part] / sums)
+        ctx.save_for_backward(to_rows, to_columns, to_own)
+        ctx.many = len(rows)
+        return found.mean()
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
-    def backward(
-        ctx: Any, grads: torch.Tensor
-    ) -> tuple[torch.Tensor | None, torch.Tensor | None, None]:
-        rows, columns, found = ctx.saved_tensors
-        to_rows = torch.empty_like(rows) if ctx.needs_input_grad[0] else None
-        to_columns = torch.zeros_like(columns) if ctx.needs_input_grad[1] else None
-        for part, products in _products(rows, columns, ctx.but_own):
-            share = products.sub_(found[part, None]).exp_()  # of each column in its row's sum
-            if to_rows is not None:
-                torch.mm(share, columns, out=to_rows[part]).mul_(grads[part, None])
-            if to_columns is not None:
-                to_columns.addmm_(share.T, grads[part, None] * rows[part])
-        return to_rows, to_columns, None
-
-
-def _products(
-    rows: torch.Tensor, columns: torch.Tensor, but_own: bool
-) -> Iterator[tuple[slice, torch.Tensor]]:
-    """Blocks of rows and their products [b, n] with all columns, which are overwritten by the next."""
-    step = max(1, _CELLS[rows.device.type == "cuda"] // max(1, len(columns)))
-    held = rows.new_empty(min(step, len(rows)), len(columns))
-    for first in range(0, len(rows), step):
-        part = slice(first, min(first + step, len(rows)))
-        found = torch.mm(rows[part], columns.T, out=held[: part.stop - first])
-        if but_own:  # finite: of -∞ alone there is no share
-            found.diagonal(first).fill_(torch.finfo(found.dtype).min)
-        yield part, found
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        factor = grad / max(1, ctx.many)
+        return tuple(None if to is None else to * factor for to in ctx.saved_tensors)

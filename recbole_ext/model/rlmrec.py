@@ -51,31 +51,27 @@ class RLMRec(SimGCL):
         # (.., wide) -> (.., hidden) -> (.., narrow)
         return nn.Sequential(first, nn.LeakyReLU(), last)
 
-    def summed(
-        self, nodes: torch.Tensor, eps: float = 0.0, times: Times | None = None
-    ) -> torch.Tensor:
-        """[n_nodes, d] final vectors of what stands before the first layer [n_nodes, d]."""
-        return nodes + self.layers(eps, nodes, times).sum(0)
-
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users [n_users, d] and items [n_items, d] without noise: their inner products are the scores."""
-        return self._parts(self.summed(self.get_ego_embeddings()))
+        start = self.get_ego_embeddings()
+        return self._parts(sum(self.layers(self.product(start)), start))
 
     def trained(self, interaction: Any, start: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(Final vectors [n_nodes, d] of a start [n_nodes, d], the loss but for what text adds)."""
         self.restore_user_e = self.restore_item_e = None
-        times = None
+        times: Times = self.product
         if self.edge_drop and not self.contrasts:
             self._thinned = self._thinned or Thinned(self.norm_adj_matrix.by_rows)
             times = self._thinned.draw(self.edge_drop)
-        final = self.summed(start, times=times)
+        first = times(start)
+        final = sum(self.layers(first, times=times), start)
         users, items = self._parts(final)
         user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
         gap = items[interaction[self.NEG_ITEM_ID]] - items[item]  # (B, d)
         loss = functional.softplus((users[user] * gap).sum(1)).mean()
         loss = loss + self.reg_weight * sum(p.square().sum() for p in self.parameters())
         if self.contrasts:
-            one, two = (self.summed(start, self.eps) for _ in range(2))
+            one, two = (sum(self.layers(first, self.eps), start) for _ in range(2))
             loss = loss + self.cl_weight * self.contrast(one, two, interaction)
         return final, loss
 

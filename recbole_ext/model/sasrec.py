@@ -15,7 +15,7 @@ from torch.nn import functional
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Computed, Stage
-from recbole_ext.model.contrastive import log_sum_exp
+from recbole_ext.model.contrastive import mean_log_sum_exp
 from recbole_ext.model.self_attention import MODULES, SelfAttentive
 from recbole_ext.model.sequences import Batch, Windows, left_padded
 from recbole_ext.recbole_compat.sampling import Negatives, without_any_left
@@ -121,8 +121,8 @@ class SASRec(SelfAttentive, SequentialRecommender):  # type: ignore[misc]
         states = self.states(seen).flatten(0, 1).index_select(0, there)
         wanted = following.flatten()[there]
         if self.softmax:
-            every = log_sum_exp(states, self.items.weight[1:])
-            told: torch.Tensor = (every - (states * self.items(wanted)).sum(1)).mean()
+            own = (states * self.items(wanted)).sum(1)
+            told: torch.Tensor = mean_log_sum_exp(states, self.items.weight[1:]) - own.mean()
             return told
         owner = users[:, None].expand_as(seen).flatten()[there]
         drawn = self.negatives(owner, 1)[:, 0]

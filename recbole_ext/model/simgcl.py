@@ -35,33 +35,36 @@ class SimGCL(LightGCN):  # type: ignore[misc]
         self.tau: float = config["tau"]
 
     def layers(
-        self, eps: float = 0.0, nodes: torch.Tensor | None = None, times: Times | None = None
-    ) -> torch.Tensor:
-        """[K, n_nodes, d] outputs of the layers, noisy where `eps` is given.
+        self, first: torch.Tensor, eps: float = 0.0, times: Times | None = None
+    ) -> list[torch.Tensor]:
+        """K outputs of the layers, each [n_nodes, d], noisy where `eps` is given.
 
         Args:
+            first: [n_nodes, d] output of the first before noise, which clean and noisy passes share.
             eps: length of the noise.
-            nodes: [n_nodes, d] what the first layer reads; None for the ego vectors.
             times: a product with another graph than the training's; None for that.
         """
-        nodes = self.get_ego_embeddings() if nodes is None else nodes
-        found = []
-        for _ in range(self.n_layers):
-            nodes = times(nodes) if times else torch.sparse.mm(self.norm_adj_matrix, nodes)
-            if eps:
-                noise = functional.normalize(torch.rand_like(nodes), dim=1)  # (n_nodes, d)
-                nodes = nodes + eps * nodes.sign() * noise  # Eq. 5 and Eq. 6
-            found.append(nodes)
-        return torch.stack(found)
+        times, found = times or self.product, [self._noisy(first, eps)]
+        for _ in range(self.n_layers - 1):
+            found.append(self._noisy(times(found[-1]), eps))
+        return found
+
+    def product(self, nodes: torch.Tensor) -> torch.Tensor:
+        """[n_nodes, d] what a layer without noise makes of nodes [n_nodes, d]."""
+        found: torch.Tensor = torch.sparse.mm(self.norm_adj_matrix, nodes)
+        return found
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users [n_users, d] and items [n_items, d] without noise: their inner products are the scores."""
-        return self._parts(self.layers().mean(0))
+        return self._parts(self._mean(self.product(self.get_ego_embeddings())))
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """BPR, L2 and the contrast between two noisy views."""
-        contrast = self.contrast(self._view(), self._view(), interaction)
-        return self.backbone(interaction, *self()) + self.cl_weight * contrast  # Eq. 1
+        first = self.product(self.get_ego_embeddings())
+        one, two = (self._mean(first, self.eps) for _ in range(2))
+        contrast = self.contrast(one, two, interaction)
+        final = self._parts(self._mean(first))
+        return self.backbone(interaction, *final) + self.cl_weight * contrast  # Eq. 1
 
     def backbone(self, interaction: Any, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
         """BPR and L2 on final vectors."""
@@ -84,8 +87,16 @@ class SimGCL(LightGCN):  # type: ignore[misc]
             items_one[items], items_two[items], self.tau
         )
 
-    def _view(self) -> torch.Tensor:
-        return self.layers(self.eps).mean(0)
+    def _mean(self, first: torch.Tensor, eps: float = 0.0) -> torch.Tensor:
+        found: torch.Tensor = sum(self.layers(first, eps)) / self.n_layers
+        return found
+
+    @staticmethod
+    def _noisy(nodes: torch.Tensor, eps: float) -> torch.Tensor:
+        if not eps:
+            return nodes
+        noise = functional.normalize(torch.rand_like(nodes), dim=1)  # (n_nodes, d)
+        return nodes + eps * nodes.sign() * noise  # Eq. 5 and Eq. 6
 
     def _parts(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         users, items = torch.split(nodes, [self.n_users, self.n_items])
@@ -110,7 +121,7 @@ class XSimGCL(SimGCL):
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """BPR, L2 and the contrast between the mean of the layers and one of them."""
-        layers = self.layers(self.eps)
-        final = layers.mean(0)
+        layers = self.layers(self.product(self.get_ego_embeddings()), self.eps)
+        final = sum(layers) / self.n_layers
         contrast = self.contrast(final, layers[self.cl_layer - 1], interaction)
         return self.backbone(interaction, *self._parts(final)) + self.cl_weight * contrast

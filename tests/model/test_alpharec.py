@@ -374,7 +374,8 @@ def test_the_contrast_adds_what_its_weight_says_and_every_parameter_learns(
 
 def test_noise_has_the_length_eps_and_keeps_the_sign(tiny_path, tmp_path):
     model, _ = build(tiny_path, tmp_path, "SimGCL", n_layers=1)
-    clean, noisy = model.layers()[0], model.layers(0.3)[0]
+    clean = model.product(model.get_ego_embeddings())
+    noisy = model.layers(clean, 0.3)[0]
     shift = noisy - clean
     moved = clean.abs().sum(1) > 0  # the padding has no neighbours
     torch.testing.assert_close(shift[moved].norm(dim=1), torch.full((int(moved.sum()),), 0.3))
