@@ -12,7 +12,6 @@ from recbole_ext.leaderboard.analysis import (
     Tested,
     Verdicts,
     order_name,
-    row_ids,
     rows_key,
     verdicts,
 )
@@ -83,7 +82,7 @@ def estimates(
     out: dict[str, dict[str, float]] = {name: {} for name in ("full", *ESTIMATORS)}
     for row in section.rows:
         cell = row.cell("full", metric)
-        found = known.corrected.get((row_ids(row), protocol, metric))
+        found = known.corrected.get((row.ids, protocol, metric))
         if cell is None or found is None:
             continue
         out["full"][row.label] = cell.compared

@@ -153,7 +153,7 @@ def write_analysis(folder: Path, section: Section, known: Analysis) -> None:
     path = folder / f"analysis-{section.problem}.json"
     if path.is_file() and _left_alone(path):
         return
-    ids = {row_ids(row) for row in section.rows}
+    ids = {row.ids for row in section.rows}
     pairs = [
         {"first": k[0], "second": k[1], "protocol": k[2], "metric": k[3], **_rounded(value)}
         for k, value in sorted(known.pairs.items())
@@ -197,13 +197,9 @@ def _values(kind: type, entry: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def row_ids(row: Row) -> str:
-    return "+".join(sorted(record.run_id for record in row.records))
-
-
 def pair_key(one: Row, two: Row, protocol: str, metric: str) -> tuple[Pair, bool]:
     """The key of a pair, and whether it names the two the other way round."""
-    a, b = row_ids(one), row_ids(two)
+    a, b = one.ids, two.ids
     return ((a, b, protocol, metric), False) if a < b else ((b, a, protocol, metric), True)
 
 
@@ -213,7 +209,7 @@ def swapped(paired: Paired) -> Paired:
 
 def rows_key(section: Section) -> str:
     """Stands for all rows of a section together."""
-    ids = sorted(row_ids(row) for row in section.rows)
+    ids = sorted(row.ids for row in section.rows)
     return hashlib.sha256("|".join(ids).encode()).hexdigest()[:16]
 
 

@@ -12,7 +12,7 @@ from recbole_ext.evaluator.findings import Corrected
 from recbole_ext.evaluator.metrics import PARTS, POINTWISE, PointwiseMetric, heading_of
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, Agreement, estimates
-from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts, row_ids
+from recbole_ext.leaderboard.analysis import Analysis, Tested, Verdicts
 from recbole_ext.leaderboard.rows import Cell, Row, Section, places
 from recbole_ext.leaderboard.standings import Standing, standings
 from recbole_ext.results import ResultRecord
@@ -242,7 +242,7 @@ def corrected_columns(
     """Full ranking, then each estimate of it from one drawn protocol with its place, then what sampling leaves open."""
 
     def corrected(row: Row) -> Corrected | None:
-        return known.corrected.get((row_ids(row), protocol, metric))
+        return known.corrected.get((row.ids, protocol, metric))
 
     def column(name: str, heading: str, values: dict[str, float]) -> Column[Row]:
         standing = dict(zip(values, places(list(values.values())), strict=True))

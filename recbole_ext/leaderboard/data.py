@@ -13,7 +13,7 @@ from recbole_ext.core.canonical import canonical_json
 from recbole_ext.evaluator.metrics import POINTWISE
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, agreements
-from recbole_ext.leaderboard.analysis import JOINT, Analysis, pair_key, row_ids, swapped, verdicts
+from recbole_ext.leaderboard.analysis import JOINT, Analysis, pair_key, swapped, verdicts
 from recbole_ext.leaderboard.groups import Group, Table
 from recbole_ext.leaderboard.notes import environment_of
 from recbole_ext.leaderboard.papers import paper_tables
@@ -242,7 +242,7 @@ def _lines(section: Section, row: Row, known: Analysis) -> Iterator[_Line]:
             (cell.mean, cell.low, cell.high, cell.seed_sd, cell.draw_sd) if cell else (None,) * 5
         )
         yield protocol, metric, "", "", numbers
-        found = known.corrected.get((row_ids(row), protocol, metric))
+        found = known.corrected.get((row.ids, protocol, metric))
         if found is not None:
             for name in ESTIMATORS:
                 low, high = found.ends.get(name, (None, None))

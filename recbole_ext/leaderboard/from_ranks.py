@@ -28,7 +28,6 @@ from recbole_ext.leaderboard.analysis import (
     Single,
     order_name,
     pair_key,
-    row_ids,
     rows_key,
     swapped,
 )
@@ -72,7 +71,7 @@ def analyse(
             row.label
             for row in here
             for name in _drawn(row)
-            if (row_ids(row), *name) not in known.corrected
+            if (row.ids, *name) not in known.corrected
         }
         # An interval needs every row: without all ranks it is not asked for, or it would be at every call.
         for part in _parts(section):
@@ -293,7 +292,7 @@ def _corrected(
         kept = [recall(folder, protocol, names, len(drawn)) for folder in folders]
         seeds = [of for of in kept if of is not None]
         if len(seeds) < len(kept) or any(
-            (row_ids(row), protocol, name) not in known.corrected for name in names
+            (row.ids, protocol, name) not in known.corrected for name in names
         ):
             found, seeds = _estimated(row, tables, protocol, names, drawn)
             out |= found
@@ -332,7 +331,7 @@ def _estimated(
         return {kind: np.mean([seed[name][kind] for seed in of], axis=0) for kind in of[0][name]}
 
     found = {
-        (row_ids(row), protocol, name): corrections[0].result(
+        (row.ids, protocol, name): corrections[0].result(
             name, mean(points, name), mean(again, name)
         )
         for name in names

@@ -8,6 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import dist, sqrt
 from statistics import fmean
 from typing import Any
@@ -79,8 +80,23 @@ class Row:
         tuning = self.first.tuning
         return None if tuning is None else int(tuning["points"])
 
+    @cached_property
+    def ids(self) -> str:
+        """Those of its runs: what was found of the row before is kept under them."""
+        return "+".join(sorted(record.run_id for record in self.records))
+
     def cell(self, protocol: str, metric: str) -> Cell | None:
-        """The number of a protocol's metric; None unless every seed has it."""
+        """The number of a protocol's metric; None unless every seed has it. Pages ask for each several times."""
+        asked = protocol, metric
+        if asked not in self._cells:
+            self._cells[asked] = self._cell(*asked)
+        return self._cells[asked]
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str], Cell | None]:
+        return {}
+
+    def _cell(self, protocol: str, metric: str) -> Cell | None:
         found = [r.metrics.get(protocol, {}).get(metric) for r in self.records]
         entries = [entry for entry in found if entry is not None]
         if len(entries) < len(found):
@@ -133,7 +149,7 @@ class Section:
             name = letter + name
         return name
 
-    @property
+    @cached_property
     def sampled(self) -> list[str]:
         """Sampled protocols that any row has, fewest negatives first, expected before drawn."""
         names = {name for record in self.records for name in record.metrics}
