@@ -34,7 +34,7 @@ def fitted(
     Raises:
         HarnessError: the loss is no number.
     """
-    optimiser = torch.optim.Adam(coder.parameters(), lr=rate)
+    optimiser = torch.optim.Adam(coder.parameters(), lr=rate, fused=True)
     generator = torch.Generator().manual_seed(seed)
     x = x.detach()
     coder.train()

@@ -59,7 +59,11 @@ class StageTraining:
 
         stage, trained = self.stage, self._thaw()
         optimiser = torch.optim.AdamW(
-            trained, lr=stage.learning_rate, betas=stage.betas, weight_decay=stage.weight_decay
+            trained,
+            lr=stage.learning_rate,
+            betas=stage.betas,
+            weight_decay=stage.weight_decay,
+            fused=True,
         )
         torch.manual_seed(self.seed)
         self._resume(checkpoint, optimiser)
