@@ -63,7 +63,7 @@ Options of run:
                        elsewhere (parquet with columns item and vector, or npz with arrays items and vectors)
   --tune[=N]           search the grid in the model's YAML, on validation only; N points drawn from it, else all
   --seed=N, --seeds=K  one seed, or the K seeds N, N+1, ..
-  --suite=NAME         every run listed in benchmarks/suites/NAME.yaml (board: the committed leaderboard; l3ae)
+  --suite=NAME         every run listed in benchmarks/suites/NAME.yaml (board: the committed leaderboard; a paper: l3ae, saulrec, ..)
   --records=DIR        where runs go (default runs/)
   --track=NAME         write what was asked, validation and results to mlflow, wandb (packages of their own) or tensorboard too
   --energy             measure the energy of a run by codecarbon (a package of its own): kWh in the record
