@@ -96,7 +96,8 @@ class SimGCL(LightGCN):  # type: ignore[misc]
         if not eps:
             return nodes
         noise = functional.normalize(torch.rand_like(nodes), dim=1)  # (n_nodes, d)
-        return nodes + eps * nodes.sign() * noise  # Eq. 5 and Eq. 6
+        # Eq. 5 and Eq. 6. Signs ask for no gradient.
+        return torch.addcmul(nodes, nodes.detach().sign(), noise, value=eps)
 
     def _parts(self, nodes: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         users, items = torch.split(nodes, [self.n_users, self.n_items])
