@@ -39,13 +39,13 @@ def test_conjugate_gradients_against_their_products(figure):
             "solve": lambda: solve(gram, RIDGE, z),
             "copy": lambda: gathered.copy_(source),
         },
-        3,
+        size(3, 12),
     )
     n = f"{len(gram):,} items, {gram.x.nnz:,} interactions"
     figure(
         f"conjugate gradients of {WIDTH} columns, {n}, in their {steps} products with G",
         took["solve"] / (steps + 1) / took["product"],
-        below=1.4,
+        below=1.4 if FULL else 2.5,  # a long piece of work against the luckiest short one
     )
     figure(
         f"a product of G with {WIDTH} columns, {n}, in copies of what it gathers",
