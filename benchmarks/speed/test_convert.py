@@ -102,9 +102,8 @@ def test_convert_and_core(figure, tmp_path):
     figure(
         f"reading {n:,} reviews from gzipped json, in readings of the atomic file by RecBole",
         ours["seconds"] / theirs["seconds"],
-        below=2.6
-        if FULL
-        else 3.5,  # a second of work, of which a busy neighbour takes a third more
+        # At a small size a second of work, of which a busy neighbour takes a third more.
+        below=2.6 if FULL else 3.5,
     )
     figure(
         f"peak memory of reading {n:,} reviews, in GB",

@@ -62,25 +62,25 @@ def test_a_whole_grid_against_its_slowest_point(name, ranked, figure, tmp_path):
     stages = [grid(stage) for stage in model_defaults(find_model(name)).space]
     if name == "BSPM":  # whose second stage has as many vectors as the first at most
         params["k"] = 448
-    whole, alone = [], []
-    for _ in range(size(1, 3)):
+    # Of each stage the point with the most vectors and products.
+    dear = [
+        max(points, key=lambda p: (p.get("k", 0), p.get("K_s", 0), p.get("solver") == "rk4"))
+        for points in stages
+    ]
+
+    def anew(*groups):
         graph._kept.clear()
-        whole.append(sum(seconds(training, params, points, task, ranked) for points in stages))
-        alone.append([])
-        for points in stages:
-            # The most vectors and products.
-            dear = max(
-                points, key=lambda p: (p.get("k", 0), p.get("K_s", 0), p.get("solver") == "rk4")
-            )
-            graph._kept.clear()
-            alone[-1].append(seconds(training, params, [dear], task, ranked))
+        return sum(seconds(training, params, points, task, ranked) for points in groups)
+
+    turns = [(anew(*stages), *(anew([point]) for point in dear)) for _ in range(size(1, 3))]
+    whole, *alone = map(min, zip(*turns, strict=True))
     count = sum(map(len, stages))
     what = (
         "fits of the slowest with its validation"
         if ranked
         else "solutions and scores of the slowest"
     )
-    figure(f"{count} points of {name} on {DATA}, in {what}", min(whole) / max(map(min, zip(*alone, strict=True))), below=GRIDS[name][ranked])  # fmt: skip
+    figure(f"{count} points of {name} on {DATA}, in {what}", whole / max(alone), below=GRIDS[name][ranked])  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BLOCKS)

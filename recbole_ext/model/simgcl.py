@@ -56,14 +56,14 @@ class SimGCL(LightGCN):  # type: ignore[misc]
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users [n_users, d] and items [n_items, d] without noise: their inner products are the scores."""
-        return self._parts(self._mean(self.product(self.get_ego_embeddings())))
+        return self._parts(self._mean(self.layers(self.product(self.get_ego_embeddings()))))
 
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """BPR, L2 and the contrast between two noisy views."""
         first = self.product(self.get_ego_embeddings())
-        one, two = (self._mean(first, self.eps) for _ in range(2))
+        one, two = (self._mean(self.layers(first, self.eps)) for _ in range(2))
         contrast = self.contrast(one, two, interaction)
-        final = self._parts(self._mean(first))
+        final = self._parts(self._mean(self.layers(first)))
         return self.backbone(interaction, *final) + self.cl_weight * contrast  # Eq. 1
 
     def backbone(self, interaction: Any, users: torch.Tensor, items: torch.Tensor) -> torch.Tensor:
@@ -87,9 +87,9 @@ class SimGCL(LightGCN):  # type: ignore[misc]
             items_one[items], items_two[items], self.tau
         )
 
-    def _mean(self, first: torch.Tensor, eps: float = 0.0) -> torch.Tensor:
-        found: torch.Tensor = sum(self.layers(first, eps)) / self.n_layers
-        return found
+    @staticmethod
+    def _mean(layers: list[torch.Tensor]) -> torch.Tensor:
+        return sum(layers[1:], layers[0]) / len(layers)
 
     @staticmethod
     def _noisy(nodes: torch.Tensor, eps: float) -> torch.Tensor:
@@ -123,6 +123,6 @@ class XSimGCL(SimGCL):
     def calculate_loss(self, interaction: Any) -> torch.Tensor:
         """BPR, L2 and the contrast between the mean of the layers and one of them."""
         layers = self.layers(self.product(self.get_ego_embeddings()), self.eps)
-        final = sum(layers) / self.n_layers
+        final = self._mean(layers)
         contrast = self.contrast(final, layers[self.cl_layer - 1], interaction)
         return self.backbone(interaction, *self._parts(final)) + self.cl_weight * contrast
