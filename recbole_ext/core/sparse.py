@@ -46,6 +46,47 @@ def _quietly() -> Iterator[None]:
         yield
 
 
+_LANES = 64
+"""Columns that are summed together on a CPU: what is gathered of them stays in its cache."""
+_NARROW = 16
+"""Columns below which the library's own product is the faster."""
+_COPIES = 4
+"""Gathered rows for each row of the dense matrix from which copies of its columns pay."""
+
+
+def times(matrix: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+    """matrix @ dense, without a gradient of its own worth having: see `product`.
+
+    On a CPU in float32 a row of the result is summed as a bag of embeddings, whose kernel is vectorised and fetches ahead:
+    a product with 64 columns takes a third of the time of PyTorch's by rows, one with thousands a quarter. A row's
+    sum runs over its places in their order, whatever else is in the matrix.
+
+    Args:
+        matrix: [m, n] by rows.
+        dense: [n, d], or [n].
+    """
+    wide = dense.ndim == 2 and dense.shape[1] > _NARROW
+    if not (wide and dense.device.type == "cpu" and dense.dtype == matrix.dtype == torch.float32):
+        return matrix @ dense
+    if dense.shape[1] <= _LANES or matrix.values().numel() < _COPIES * len(dense):
+        return _bags(matrix, dense)
+    out = dense.new_empty(matrix.shape[0], dense.shape[1])
+    for into, some in zip(out.split(_LANES, 1), dense.split(_LANES, 1), strict=True):
+        into.copy_(_bags(matrix, some))
+    return out
+
+
+def _bags(matrix: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
+    return torch.nn.functional.embedding_bag(
+        matrix.col_indices(),
+        dense.contiguous(),
+        matrix.crow_indices(),
+        mode="sum",
+        per_sample_weights=matrix.values(),
+        include_last_offset=True,
+    )
+
+
 def product(matrix: torch.Tensor, transposed: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
     """matrix @ dense, both of the matrix's forms by rows: PyTorch would transpose it anew for each gradient."""
     return _Product.apply(matrix, transposed, dense)  # type: ignore[no-any-return, no-untyped-call]
@@ -60,8 +101,8 @@ class _Product(torch.autograd.Function):
     ) -> Any:
         ctx.transposed = transposed
         with torch.autocast(dense.device.type, enabled=False):  # there is no product in half
-            return torch.sparse.mm(matrix, dense)
+            return times(matrix, dense)
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> tuple[None, None, Any]:
-        return None, None, torch.sparse.mm(ctx.transposed, grads[0])
+        return None, None, times(ctx.transposed, grads[0])

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_ext.core.arrays import Floats
-from recbole_ext.core.sparse import by_rows
+from recbole_ext.core.sparse import by_rows, times
 from recbole_ext.linear.eigen import leading
 
 _PANEL = 32
@@ -84,7 +84,7 @@ class Graph:
 
     def times(self, y: torch.Tensor) -> torch.Tensor:
         """P̃ y [n, B] of y [n, B]."""
-        return self.columns @ (self.rows @ y)
+        return times(self.columns, times(self.rows, y))
 
     @property
     def panel(self) -> int | None:

@@ -11,7 +11,7 @@ from typing import Any
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.core.sparse import by_rows, with_values
+from recbole_ext.core.sparse import by_rows, times, with_values
 from recbole_ext.linear.filters import Filter, LowPass
 from recbole_ext.linear.graph import Graph
 from recbole_ext.linear.span import Span, degree
@@ -192,7 +192,7 @@ class _Block:
         out = list(self._summands[self._n_rows : self._n_rows + len(span.members)])
         grown, rights = (out, of.columns()) if of.by_columns else ([self._plain], [v])
         if self._k == 0 or self._s != s or k < self._k:
-            self._inner = _scaled(of.graph, self._rows, -s) @ v[:, : of.largest]
+            self._inner = times(_scaled(of.graph, self._rows, -s), v[:, : of.largest])
             self._k = 0
             for each in grown:
                 each.zero_()

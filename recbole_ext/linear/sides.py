@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.core.sparse import by_rows
+from recbole_ext.core.sparse import by_rows, times
 from recbole_ext.linear.ridge import gram, ridge_inverse_, working_dtype
 
 SIDES = ("items", "users")
@@ -47,7 +47,7 @@ class ItemSide:
 
     def fold(self, x: sp.csr_matrix) -> torch.Tensor:
         """x P [B, n] for any rows x [B, n]."""
-        return by_rows(x, self.p.dtype, self.p.device) @ self.p
+        return times(by_rows(x, self.p.dtype, self.p.device), self.p)
 
 
 class UserSide:
@@ -73,11 +73,11 @@ class UserSide:
 
     def times(self, right: torch.Tensor) -> torch.Tensor:
         right = right.to(self.kernel)
-        return (right - self.columns @ (self.kernel @ (self.x @ right))) / self.ridge
+        return (right - times(self.columns, self.kernel @ times(self.x, right))) / self.ridge
 
     def rows(self, users: np.ndarray) -> torch.Tensor:  # type: ignore[type-arg]
         mine = self.kernel[torch.from_numpy(users).to(self.kernel.device)]
-        return (self.columns @ mine.T).T
+        return times(self.columns, mine.T).T
 
     def fold(self, x: sp.csr_matrix) -> torch.Tensor:
         """x P = (P xᵀ)ᵀ; rows of X are had for less, by `rows`."""

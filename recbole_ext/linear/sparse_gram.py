@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.core.sparse import by_rows
+from recbole_ext.core.sparse import by_rows, times
 
 _WIDTH = 64
 """Right-hand sides at a time: of a million items and two million users, six blocks of them take 2 GB in float32."""
@@ -44,7 +44,7 @@ class SparseGram:
 
     def __matmul__(self, z: torch.Tensor) -> torch.Tensor:
         """G Z for Z [n] or [n, d] of the same dtype."""
-        return self._columns @ (self._x @ z)
+        return times(self._columns, times(self._x, z))
 
     def to(self, dtype: torch.dtype) -> SparseGram:
         """The same, to work in another dtype."""

@@ -10,7 +10,7 @@ import torch
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from recbole_ext.core.sparse import by_rows
+from recbole_ext.core.sparse import by_rows, times
 
 _CELLS = 1 << 19, 1 << 26
 """Products held at a time, on a CPU and on a GPU: two megabytes stay in the cache of one core, 256 keep a GPU busy."""
@@ -48,7 +48,7 @@ class _Picked(torch.autograd.Function):
         users, items, picked = ctx.saved_tensors
         places = _placed(picked, grads[0], len(items))
         by_user, by_item = (by_rows(x, users.dtype) for x in (places, places.T.tocsr()))
-        return torch.sparse.mm(by_user, items), torch.sparse.mm(by_item, users), None
+        return times(by_user, items), times(by_item, users), None
 
 
 def _placed(picked: torch.Tensor, values: torch.Tensor, n_items: int) -> sp.csr_matrix:

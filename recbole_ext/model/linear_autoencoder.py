@@ -13,7 +13,7 @@ import torch
 
 from recbole_ext.core import memory
 from recbole_ext.core.progress import say
-from recbole_ext.core.sparse import by_rows
+from recbole_ext.core.sparse import by_rows, times
 from recbole_ext.linear.inverses import Inverses
 from recbole_ext.linear.semantics import Semantics
 from recbole_ext.linear.sides import ItemSide, UserSide, choose
@@ -266,7 +266,7 @@ class LinearAutoencoder(ProfileRecommender):
         rows = self.rows[users]
         if self.side == "items":
             x = by_rows(rows, torch.float32, self.item_matrix.device)  # (B, n)
-            return x @ self.item_matrix  # Eq. 1 of Moon, Park, Lee, CIKM 2025
+            return times(x, self.item_matrix)  # Eq. 1 of Moon, Park, Lee, CIKM 2025
         xp = None if self.side == "none" else self._times_p(self._kept_side(), users, rows)
         return next(_rows_of([self._kept()], [self.own], rows, xp))
 
@@ -326,7 +326,7 @@ def _rows_of(
         if solution.left is not None and solution.right is not None and solution.weight:
             if id(solution.right) != made_of:
                 # x L R: (B, n) (n, d) (d, n)
-                product, made_of = (x @ solution.left) @ solution.right, id(solution.right)
+                product, made_of = times(x, solution.left) @ solution.right, id(solution.right)
             out.add_(product, alpha=solution.weight)
         out[cells] += own[items]
         yield out

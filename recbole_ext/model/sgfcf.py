@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from recbole_ext.core.sparse import by_rows, with_values
+from recbole_ext.core.sparse import by_rows, times, with_values
 from recbole_ext.linear.graph import Factor, Graph, shared_factor
 from recbole_ext.linear.homophily import BLOCK, homophily
 from recbole_ext.model.graph_filter import GraphFilter, Point, Scorer
@@ -106,7 +106,7 @@ class SGFCF(GraphFilter):
         k = right.shape[1] // 2
         power = self._exponents(point, self._user_shares(users), "users")
         # (B, n) (n, k): R̂V; that over S, times s^β_u, is U s^β_u up to a factor for each user
-        left = (x @ right[:, k:]) * s ** (power[:, None] - 1.0)
+        left = times(x, right[:, k:]) * s ** (power[:, None] - 1.0)
         low = _by_sums(left @ right[:, :k].T)  # (B, k) (k, n)
         twice = _by_sums(graph.times_rows(x.to_dense()))
         for gamma in gammas:
