@@ -71,7 +71,7 @@ def times(matrix: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
     if dense.shape[1] <= _LANES or matrix.values().numel() < _COPIES * len(dense):
         return _bags(matrix, dense)
     out = dense.new_empty(matrix.shape[0], dense.shape[1])
-    for into, some in zip(out.split(_LANES, 1), dense.split(_LANES, 1), strict=True):
+    for into, some in zip(torch.split(out, _LANES, 1), torch.split(dense, _LANES, 1), strict=True):
         into.copy_(_bags(matrix, some))
     return out
 

@@ -25,6 +25,7 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float] | None)
     Raises:
         HarnessError: a draw of this training could not succeed.
     """
+    import torch
     from recbole.utils import get_trainer
 
     check_draws(bench, model)
@@ -38,6 +39,14 @@ def make_trainer(bench: Bench, model: Any, validate: Callable[[], float] | None)
         """Epochs trained at the best validation."""
         losses: tuple[float, float] | None = None
         """The first and the latest that was a number."""
+
+        def _build_optimizer(self, **kwargs: Any) -> Any:
+            """On a CPU Adam reads and writes each weight once a step: a fifth of the time of its ten passes."""
+            built = super()._build_optimizer(**kwargs)
+            if self.device.type == "cpu" and type(built) in (torch.optim.Adam, torch.optim.AdamW):
+                for group in built.param_groups:
+                    group.update(fused=True, foreach=False)
+            return built
 
         def _valid_epoch(
             self, valid_data: Any, show_progress: bool = False
