@@ -1,4 +1,5 @@
-"""A sparse fit against what it cannot do without: products with X, one G, and small factorisations."""
+"""Products of sparse with dense matrices against PyTorch's own; a sparse fit against what it cannot do without: products with X, one G,
+and small factorisations."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import scipy.sparse as sp
 import torch
 
 from benchmarks.speed.measure import FULL, least_seconds, size
+from recbole_ext.core.sparse import by_rows, times
 from recbole_ext.linear.local_inverse import NONE, local_inverse, pattern_of
 from recbole_ext.linear.sparse_gram import SparseGram, solve
 
@@ -24,6 +26,23 @@ def problem(n: int) -> SparseGram:
     x = sp.csr_matrix((np.ones(len(users), np.float32), (users, items)), shape=(2 * n, n))
     x.data[:] = 1
     return SparseGram(x)
+
+
+def test_products_against_pytorchs(figure):
+    """Few columns are those of a graph model's vectors; as many as items are those of an item matrix, by which users are scored."""
+    x = problem(size(40_000, 5_000)).x
+    users, columns = x[: size(4_096, 512)], size(20_000, 5_000)
+    for rows, n in ((x, 64), (x, 32), (users[:, :columns], columns)):
+        matrix, dense = by_rows(rows), torch.randn(rows.shape[1], n)
+        took = least_seconds(
+            {"ours": lambda: times(matrix, dense), "theirs": lambda: matrix @ dense},  # noqa: B023
+            5,
+        )
+        figure(
+            f"PyTorch's product of {rows.shape[0]:,} x {rows.shape[1]:,} by rows, {rows.nnz:,} numbers, with {n:,} columns, in ours",
+            took["theirs"] / took["ours"],
+            above=1.0 if FULL else 0.7,  # where there is nothing to win, at least nothing is lost
+        )
 
 
 def test_conjugate_gradients_against_their_products(figure):
