@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional
 
 from benchmarks.speed.measure import FULL, least_seconds, size
-from recbole_ext.model.contrastive import mean_log_sum_exp, picked_scores
+from recbole_ext.core.contrastive import mean_log_sum_exp, picked_scores
 from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import make_trainer
 from tests.conftest import SHARED

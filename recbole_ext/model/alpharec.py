@@ -10,8 +10,8 @@ from recbole.utils import InputType
 from torch import nn
 from torch.nn import functional
 
+from recbole_ext.core.contrastive import among, info_nce, picked_scores
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.model.contrastive import among, info_nce, picked_scores
 from recbole_ext.model.graph import Bipartite
 from recbole_ext.recbole_compat import training_pairs
 from recbole_ext.recbole_compat.sampling import Negatives

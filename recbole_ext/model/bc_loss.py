@@ -11,7 +11,7 @@ from recbole.model.general_recommender.lightgcn import LightGCN
 from torch import nn
 from torch.nn import functional
 
-from recbole_ext.model.contrastive import mean_log_sum_exp
+from recbole_ext.core.contrastive import mean_log_sum_exp
 from recbole_ext.recbole_compat import training_pairs
 
 _EDGE = 1e-7

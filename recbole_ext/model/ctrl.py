@@ -9,9 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from recbole_ext.core.contrastive import among
 from recbole_ext.core.stage import Stage
 from recbole_ext.model.clicks import Batch
-from recbole_ext.model.contrastive import among
 from recbole_ext.model.din import DIN
 
 

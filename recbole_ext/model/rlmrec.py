@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from recbole_ext.model.contrastive import among
+from recbole_ext.core.contrastive import among
 from recbole_ext.model.graph import Thinned, Times
 from recbole_ext.model.simgcl import SimGCL
 from recbole_ext.model.user_text import text_of_nodes

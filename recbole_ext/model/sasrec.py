@@ -13,9 +13,9 @@ from torch import nn
 from torch.nn import functional
 
 from recbole_ext.core.arrays import Ints
+from recbole_ext.core.contrastive import mean_log_sum_exp
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.stage import Computed, Stage
-from recbole_ext.model.contrastive import mean_log_sum_exp
 from recbole_ext.model.self_attention import MODULES, SelfAttentive
 from recbole_ext.model.sequences import Batch, Windows, left_padded
 from recbole_ext.recbole_compat.sampling import Negatives, without_any_left

@@ -8,8 +8,8 @@ import torch
 from recbole.model.general_recommender.lightgcn import LightGCN
 from torch.nn import functional
 
+from recbole_ext.core.contrastive import among
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.model.contrastive import among
 from recbole_ext.model.graph import Times
 
 

@@ -169,15 +169,13 @@ def _check_histories(model: str, data: Interactions, split: Split) -> None:
 
 def build_model(model: type | str, bench: Bench) -> Any:
     """The model on its device. RecBole's own models are found by name."""
-    from recbole.model.general_recommender.lightgcn import LightGCN
     from recbole.utils import get_model
 
-    from recbole_ext.recbole_compat.propagation import SymmetricMatrix
+    from recbole_ext.recbole_compat.propagation import quicken
 
     cls = get_model(model) if isinstance(model, str) else model
     with warnings.catch_warnings(), by_recbole(bench.name, bench.dataset.dataset_name):
         warnings.simplefilter("ignore")
         built = cls(bench.config, bench.dataset).to(bench.config["device"])
-        if isinstance(built, LightGCN):
-            built.norm_adj_matrix = SymmetricMatrix(built.norm_adj_matrix)
+        quicken(built)
         return built

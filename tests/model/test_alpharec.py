@@ -9,8 +9,8 @@ import pytest
 import torch
 from recbole.data.interaction import Interaction
 
+from recbole_ext.core.contrastive import among, info_nce, picked_scores
 from recbole_ext.core.errors import HarnessError
-from recbole_ext.model.contrastive import among, info_nce, picked_scores
 from recbole_ext.model.graph import Bipartite
 from recbole_ext.model.unisrec import Experts
 from recbole_ext.pipeline.training import Training

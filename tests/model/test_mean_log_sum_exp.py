@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recbole_ext.model import contrastive
-from recbole_ext.model.contrastive import mean_log_sum_exp
+from recbole_ext.core import contrastive
+from recbole_ext.core.contrastive import mean_log_sum_exp
 
 
 def drawn(seed, many, n, width, scale=1.0):
