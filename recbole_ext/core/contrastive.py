@@ -71,8 +71,33 @@ def info_nce(positive: torch.Tensor, negative: torch.Tensor, tau: float) -> torc
     return (torch.logsumexp(logits, 1) - logits[:, 0]).mean()  # Eq. 4 of AlphaRec
 
 
+def of_picked(
+    one: torch.Tensor,
+    two: torch.Tensor,
+    picked: torch.Tensor,
+    tau: float,
+    others: torch.Tensor,
+) -> torch.Tensor:
+    """`among` of rows that are named with repetitions, each of which is read once.
+
+    Args:
+        one: [n, d] a.
+        two: [n, d] b.
+        picked: [B] rows of both.
+        tau: temperature.
+        others: [m, d] c.
+    """
+    once, times_there = torch.unique(picked, return_counts=True)
+    weights = times_there.to(one.dtype) / len(picked)
+    return among(one[once], two[once], tau, others, weights)
+
+
 def among(
-    one: torch.Tensor, two: torch.Tensor, tau: float, others: torch.Tensor | None = None
+    one: torch.Tensor,
+    two: torch.Tensor,
+    tau: float,
+    others: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over the rows of -cos(a, b)/τ + log Σ_{c in others} e^(cos(a, c)/τ): InfoNCE between views.
 
@@ -83,14 +108,20 @@ def among(
         two: [B, d] b, one for each a.
         tau: temperature.
         others: [n, d] c, b itself among them; None for the batch's b. All three are normalised here.
+        weights: [B] of the mean, together 1; None for equal ones.
     """
     one, two = functional.normalize(one, dim=1), functional.normalize(two, dim=1)
     others = two if others is None else functional.normalize(others, dim=1)
-    return mean_log_sum_exp(one / tau, others) - (one * two).sum(1).mean() / tau
+    own = (one * two).sum(1)
+    mean = own.mean() if weights is None else (own * weights).sum()
+    return mean_log_sum_exp(one / tau, others, weights=weights) - mean / tau
 
 
 def mean_log_sum_exp(
-    rows: torch.Tensor, columns: torch.Tensor, own: torch.Tensor | None = None
+    rows: torch.Tensor,
+    columns: torch.Tensor,
+    own: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over the rows of log Σ_j e^(r·c_j), forth and back without B x n numbers. Of no rows it is NaN, as torch's mean is.
 
@@ -101,15 +132,20 @@ def mean_log_sum_exp(
         rows: [B, d] r.
         columns: [n, d] c; at least B of them where `own` is given.
         own: [B] what stands in place of the product of row i with column i; None for that product.
+        weights: [B] of the mean, together 1, which get no gradient; None for equal ones.
     """
-    found: torch.Tensor = _MeanLogSumExp.apply(rows, columns, own)  # type: ignore[no-untyped-call]
+    found: torch.Tensor = _MeanLogSumExp.apply(rows, columns, own, weights)  # type: ignore[no-untyped-call]
     return found
 
 
 class _MeanLogSumExp(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, rows: torch.Tensor, columns: torch.Tensor, own: torch.Tensor | None
+        ctx: Any,
+        rows: torch.Tensor,
+        columns: torch.Tensor,
+        own: torch.Tensor | None,
+        weights: torch.Tensor | None,
     ) -> torch.Tensor:
         wanted = ctx.needs_input_grad
         to_rows = torch.empty_like(rows) if wanted[0] else None
@@ -127,21 +163,22 @@ class _MeanLogSumExp(torch.autograd.Function):
             top = products.amax(1, keepdim=True)  # (b, 1)
             sums = products.sub_(top).exp_().sum(1, keepdim=True)  # (b, 1)
             found[part] = (top + sums.log())[:, 0]
-            # A product's share in its row's sum, not yet divided by the sum.
+            # A product's share in its row's sum is itself times this; in the mean, but for one factor.
+            scale = sums.reciprocal_() if weights is None else weights[part, None] / sums
             if own is not None:
                 if to_own is not None:
-                    to_own[part] = products.diagonal(first) / sums[:, 0]
+                    to_own[part] = products.diagonal(first) * scale[:, 0]
                 products.diagonal(first).zero_()
             if to_rows is not None:
-                torch.mm(products, columns, out=to_rows[part]).div_(sums)
+                torch.mm(products, columns, out=to_rows[part]).mul_(scale)
             if to_columns is not None:
-                to_columns.addmm_(products.T, rows[part] / sums)
+                to_columns.addmm_(products.T, rows[part] * scale)
         ctx.save_for_backward(to_rows, to_columns, to_own)
-        ctx.many = len(rows)
-        return found.mean()
+        ctx.many = len(rows) if weights is None else 1
+        return found.mean() if weights is None else (found * weights).sum()
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         factor = grad / max(1, ctx.many)
-        return tuple(None if to is None else to * factor for to in ctx.saved_tensors)
+        return *(None if to is None else to * factor for to in ctx.saved_tensors), None

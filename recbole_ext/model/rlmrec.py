@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from recbole_ext.core.contrastive import among
+from recbole_ext.core.contrastive import among, of_picked
 from recbole_ext.model.graph import Thinned, Times
 from recbole_ext.model.simgcl import SimGCL
 from recbole_ext.model.user_text import text_of_nodes
@@ -79,8 +79,8 @@ class RLMRec(SimGCL):
         """ℓ between views [n_nodes, d] of the batch's users among all users, and of its items among all items."""
         (users_one, items_one), (users_two, items_two) = self._parts(one), self._parts(two)
         user, item = interaction[self.USER_ID], interaction[self.ITEM_ID]
-        return among(users_one[user], users_two[user], self.tau, users_two[1:]) + among(
-            items_one[item], items_two[item], self.tau, items_two[1:]
+        return of_picked(users_one, users_two, user, self.tau, users_two[1:]) + of_picked(
+            items_one, items_two, item, self.tau, items_two[1:]
         )
 
 
@@ -104,9 +104,8 @@ class RLMRecCon(RLMRec):
         if not self.kd_weight:
             return loss
         (users, items), (user_text, item_text) = self._parts(final), self._parts(self.text)
-        user = interaction[self.USER_ID]
         said = self.map(user_text)  # g(s_u): (n_users, d)
-        far = among(users[user], said[user], self.kd_tau, said[1:])
+        far = of_picked(users, said, interaction[self.USER_ID], self.kd_tau, said[1:])
         for batch in (interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]):
             said = self.map(item_text[batch])  # g(s_i), g(s_j): (B, d)
             far = far + among(items[batch], said, self.kd_tau)

@@ -9,7 +9,7 @@ import torch
 from recbole.model.general_recommender.lightgcn import LightGCN
 from recbole.model.general_recommender.sgl import SGL
 
-from recbole_ext.core.contrastive import among
+from recbole_ext.core.contrastive import of_picked
 from recbole_ext.core.sparse import by_rows, product, rows_of
 
 
@@ -34,8 +34,8 @@ def _sgl_contrast(
     items_two: torch.Tensor,
 ) -> torch.Tensor:
     """RecBole's `calc_ssl_loss`, summed in blocks: of pairs [B] and views [n, d], among all users and all items."""
-    far = among(users_one[user], users_two[user], model.ssl_tau, users_two)
-    far = far + among(items_one[item], items_two[item], model.ssl_tau, items_two)
+    far = of_picked(users_one, users_two, user, model.ssl_tau, users_two)
+    far = far + of_picked(items_one, items_two, item, model.ssl_tau, items_two)
     total: torch.Tensor = len(user) * model.ssl_weight * far
     return total
 

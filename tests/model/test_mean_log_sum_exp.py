@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from recbole_ext.core import contrastive
-from recbole_ext.core.contrastive import mean_log_sum_exp
+from recbole_ext.core.contrastive import among, mean_log_sum_exp, of_picked
 
 
 def drawn(seed, many, n, width, scale=1.0):
@@ -20,12 +20,13 @@ def drawn(seed, many, n, width, scale=1.0):
     ]
 
 
-def torchs(rows, columns, own=None):
+def torchs(rows, columns, own=None, weights=None):
     products = rows @ columns.T
     if own is not None:
         at = torch.arange(len(rows))
         products = products.index_put((at, at), own)
-    return torch.logsumexp(products, 1).mean()
+    found = torch.logsumexp(products, 1)
+    return found.mean() if weights is None else found @ weights
 
 
 @settings(deadline=None)
@@ -36,16 +37,18 @@ def torchs(rows, columns, own=None):
     st.booleans(),
     st.sampled_from([1, 5, 20, 10**6]),
     st.sampled_from([0.1, 1.0, 300.0]),
+    st.booleans(),
 )
-def test_values_and_gradients_are_those_of_torch(seed, many, n, replaced, cells, scale):
+def test_values_and_gradients_are_those_of_torch(seed, many, n, replaced, cells, scale, weighted):
     rows, columns = drawn(seed, many, n + many * replaced, 3, scale)
     own = drawn(seed + 10, many, 1, 1, scale)[0].flatten() if replaced else None
     sides = (rows, columns, own)[: 2 + replaced]
+    weights = torch.arange(many, dtype=torch.float64) if weighted else None  # one of them 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contrastive, "_CELLS", (cells, cells))  # Blocks of one row, of some, of all
-        found = mean_log_sum_exp(*sides)
+        found = mean_log_sum_exp(rows, columns, own, weights)
         grads = torch.autograd.grad(found * -1.5, sides)
-    wanted = torchs(*sides)
+    wanted = torchs(rows, columns, own, weights)
     expected = torch.autograd.grad(wanted * -1.5, sides)
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
     for one, other in zip(grads, expected, strict=True):  # of sums of a few terms as large as scale
@@ -78,3 +81,19 @@ def test_a_side_that_learns_nothing_asks_for_no_gradient(which):
 def test_of_no_rows_there_is_no_mean():
     rows, columns = drawn(3, 0, 4, 3)
     assert mean_log_sum_exp(rows, columns).isnan()
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.integers(0, 9))
+def test_rows_that_are_named_again_are_read_once(picked, seed):
+    """What is named twice counts twice, in the value and in all gradients."""
+    one, two = drawn(seed, 6, 6, 3)
+    rows = torch.tensor(picked)
+    wanted = among(one[rows], two[rows], 0.3, two)
+    expected = torch.autograd.grad(wanted, (one, two))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(contrastive, "_CELLS", (12, 12))
+        found = of_picked(one, two, rows, 0.3, two)
+        grads = torch.autograd.grad(found, (one, two))
+    torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
+    for ours, theirs in zip(grads, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-12)
