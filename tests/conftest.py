@@ -15,6 +15,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # before anything that reads it is
 os.environ.pop(
     "COLUMNS", None
 )  # boards are as wide as their default, whatever terminal a worker is told of
+if "PYTEST_XDIST_WORKER" in os.environ:  # one of as many as there are processors
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from recbole_ext.lm.smollm2 import INSTALL_SMOLLM2, SMOLLM2_MODULE
 from recbole_ext.registry.find import plugged_in
