@@ -77,6 +77,8 @@ def problems(draw):
     kinds = rng.choice(list("+x-"), (users, items), p=[0.2, 0.2, 0.6])
     kinds[0, 0] = "+"
     kinds[0, 1:] = np.where(kinds[0, 1:] == "x", "-", kinds[0, 1:])
+    seen = kinds == "x"
+    kinds[seen & (seen.cumsum(axis=1) > items - 4)] = "-"  # a list of four has as many candidates
     codes = rng.gamma(1.0, 1.0, (users, h)) * (rng.random((users, h)) < 0.6)
     codes[:, 0] += 0.1  # a code of zeros would tie all items
     model = Toy(
