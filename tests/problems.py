@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from recbole_ext.pipeline.training import Training
 from recbole_ext.testing import make_experiment, train
 
-__all__ = ["make_experiment", "pairs_of", "random_mask", "train"]
+__all__ = ["built_on_tiny", "make_experiment", "pairs_of", "random_mask", "train"]
+
+
+def built_on_tiny(tiny_path, scratch, model="EASE", **given):
+    """(What trains a model on the tiny data set, (the model, what it was built from)), before any training."""
+    experiment = make_experiment(model, "tiny", tiny_path, **given)
+    training = Training(experiment, experiment.embeddings(), scratch)
+    return training, training.build(experiment.settings.params)
 
 
 def pairs_of(mask):

@@ -49,13 +49,13 @@ def _quietly() -> Iterator[None]:
 _LANES = 64
 """Columns that are summed together on a CPU: what is gathered of them stays in its cache."""
 _NARROW = 16
-"""Columns below which the library's own product is the faster."""
+"""Columns up to which the library's own product is the faster."""
 _COPIES = 4
 """Gathered rows for each row of the dense matrix from which copies of its columns pay."""
 
 
 def times(matrix: torch.Tensor, dense: torch.Tensor) -> torch.Tensor:
-    """matrix @ dense, without a gradient of its own worth having: see `product`.
+    """matrix @ dense, for where no gradient is asked for; `product` has one.
 
     On a CPU in float32 a row of the result is summed as a bag of embeddings, whose kernel is vectorised and fetches ahead:
     a product with 64 columns takes a third of the time of PyTorch's by rows, one with thousands a quarter. A row's

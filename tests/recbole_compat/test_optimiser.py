@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from recbole_ext import recbole_compat
-from tests.recbole_compat.test_size import built
+from tests.problems import built_on_tiny
 
 
 @pytest.mark.parametrize("learner", ["adam", "sgd"])
@@ -15,7 +15,7 @@ def test_weights_are_those_of_recboles_trainer(learner, tiny_path, tmp_path):
 
     weights = []
     for ours in (True, False):
-        _, (model, bench) = built(
+        _, (model, bench) = built_on_tiny(
             tiny_path, tmp_path, "LightGCN", learner=learner, epochs=2, learning_rate=0.01
         )
         before = model.user_embedding.weight.detach().clone()

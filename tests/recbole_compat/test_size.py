@@ -6,16 +6,9 @@ import numpy as np
 import pytest
 
 from recbole_ext.evaluator.ranks import make_task
-from recbole_ext.pipeline.training import Training
 from recbole_ext.recbole_compat import bench as benches
 from recbole_ext.recbole_compat import interaction_rows
-from tests.problems import make_experiment
-
-
-def built(tiny_path, tmp_path, model="EASE", **given):
-    experiment = make_experiment(model, "tiny", tiny_path, **given)
-    training = Training(experiment, experiment.embeddings(), tmp_path)
-    return training, training.build(experiment.settings.params)
+from tests.problems import built_on_tiny
 
 
 def test_a_model_that_is_solved_asks_for_no_loader(tiny_path, tmp_path, monkeypatch):
@@ -24,23 +17,23 @@ def test_a_model_that_is_solved_asks_for_no_loader(tiny_path, tmp_path, monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(benches, "loader_of", refuse)
-        training, _ = built(tiny_path, tmp_path, side="items")
+        training, _ = built_on_tiny(tiny_path, tmp_path, side="items")
         fitted = training.fit(training.experiment.settings.params, "EASE")
         assert fitted.value > 0
-    _, (_, bench) = built(tiny_path, tmp_path)
+    _, (_, bench) = built_on_tiny(tiny_path, tmp_path)
     assert bench.train_loader is bench.train_loader
     assert len(bench.train_loader.dataset) == len(bench.dataset)
 
 
 def test_text_vectors_are_there_once_whatever_the_parts(tiny_path, tmp_path):
-    _, (_, bench) = built(tiny_path, tmp_path, "L3AE", encoder="hash:16")
+    _, (_, bench) = built_on_tiny(tiny_path, tmp_path, "L3AE", encoder="hash:16")
     places = {part.item_vectors.data_ptr() for part in bench.built}
     assert places == {bench.dataset.item_vectors.data_ptr()}
 
 
 @pytest.mark.parametrize("split", ["ratio", "users"])
 def test_rows_are_recboles_own_whatever_the_order_of_interactions(split, tiny_path, tmp_path):
-    _, (_, bench) = built(tiny_path, tmp_path, split=split)
+    _, (_, bench) = built_on_tiny(tiny_path, tmp_path, split=split)
     some = [bench.dataset] if bench.folded is None else [bench.dataset, bench.folded]
     assert len(some) == (2 if split == "users" else 1)
     for dataset in some:
@@ -54,7 +47,7 @@ def test_rows_are_recboles_own_whatever_the_order_of_interactions(split, tiny_pa
 
 
 def test_tokens_are_still_looked_up(tiny_path, tmp_path):
-    training, (_, bench) = built(tiny_path, tmp_path)
+    training, (_, bench) = built_on_tiny(tiny_path, tmp_path)
     tokens = training.experiment.problem.data.item_tokens
     dataset = bench.dataset
     assert dataset.token2id(dataset.iid_field, tokens[3]) == 4
