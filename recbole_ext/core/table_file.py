@@ -1,15 +1,37 @@
-"""A table on disk, parquet or csv by its ending, written a piece at a time."""
+"""A table on disk: parquet read whole, parquet or csv by its ending written a piece at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _ROWS = 1 << 16
 """Written together: a group of rows for each small piece would make a large file that is slow to read."""
 
 
-class TableFile:
+def read_parquet(source: Path | pa.BufferReader, columns: Sequence[str] | None = None) -> pa.Table:
+    """The table of a file, or some columns of it.
+
+    Not `parquet.read_table`: its scanner hands the work to Arrow's thread pool, and a process that ends while a thread of it still
+    comes up is aborted ("terminate called without an active exception") or hangs, after all was done (apache/arrow #34314, #50482).
+
+    Raises:
+        pyarrow.ArrowException, OSError: it is no parquet, or cannot be read.
+        KeyError: a column is not there.
+    """
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(source) as stored:
+        if columns is not None and (gone := set(columns) - set(stored.schema_arrow.names)):
+            raise KeyError(*sorted(gone))
+        return stored.read(columns=columns, use_threads=False)
+
+
+class TableWriter:
     """Pieces in, one table out; `close` ends it.
 
     Args:

@@ -14,6 +14,7 @@ import numpy as np
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError, nearest
 from recbole_ext.core.files import digest_of
+from recbole_ext.core.table_file import read_parquet
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,7 +53,7 @@ class TableFile:
 
         try:
             if self.path.suffix == ".parquet":
-                frame = pd.read_parquet(self.path)
+                frame: pd.DataFrame = read_parquet(self.path).to_pandas(use_threads=False)
             else:
                 tab = self.path.suffix in (".tsv", ".txt") or ".tsv" in self.path.suffixes
                 frame = pd.read_csv(

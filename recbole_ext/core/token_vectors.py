@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recbole_ext.core.errors import nearest
+from recbole_ext.core.table_file import read_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,7 +148,7 @@ class _Parquet:
                     f"no column '{lacks}' (it has {', '.join(names) or 'none'}){nearest(lacks, names)}; "
                     f"a row is {self.form.one} and vector: columns '{owner}' and '{_VECTOR}'"
                 )
-            column = pq.read_table(self.path, columns=[token])[token]
+            column = read_parquet(self.path, [token])[token]
         except (OSError, pa.ArrowException) as error:
             self._unreadable(error)
         tokens = self._tokens(column, token)

@@ -11,6 +11,7 @@ import numpy as np
 from recbole_ext.core.arrays import Bools, Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.core.files import write_atomically
+from recbole_ext.core.table_file import read_parquet
 from recbole_ext.core.tokens import numbered
 from recbole_ext.evaluator.lists import ListTable
 from recbole_ext.evaluator.pointwise import ScoreTable
@@ -155,10 +156,9 @@ def _counts(lists: Mapping[str, tuple[Ints, Ints]]) -> dict[str, Ints]:
 def _read(path: Path, of: Callable[[Ints, Ints, Any], _T]) -> tuple[_T, list[str], list[str]]:
     """What `of` makes of users, items and the columns of a file."""
     import pyarrow as pa
-    from pyarrow import parquet
 
     try:
-        frame = parquet.read_table(path)
+        frame = read_parquet(path)
         users, user = numbered(frame["user"].to_numpy())
         items, item = numbered(frame["item"].to_numpy())
         table = of(user.astype(np.int64), item.astype(np.int64), frame)

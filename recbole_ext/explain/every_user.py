@@ -13,7 +13,7 @@ from recbole_ext.core.arrays import Floats, Ints
 from recbole_ext.core.errors import HarnessError, either
 from recbole_ext.core.files import written_atomically
 from recbole_ext.core.progress import progress
-from recbole_ext.core.table_file import TableFile
+from recbole_ext.core.table_file import TableWriter
 from recbole_ext.data.problem import Problem
 from recbole_ext.data.splits import TEST
 from recbole_ext.evaluator.pointwise import ScoreTable, picked, scored, scores_per_user
@@ -73,14 +73,14 @@ def write_every_user(saved: Saved, top: int, path: Path) -> list[str]:
         )
     try:
         with written_atomically(beside(path)) as of_users, written_atomically(path) as of_lists:
-            lists = TableFile(of_lists, path.suffix, _LISTS)
+            lists = TableWriter(of_lists, path.suffix, _LISTS)
             write = _of_pairs if scoring == "pointwise" else _of_items
             tables = write(saved, top, lists)
             rows = lists.close()
             users, known, values = _values(saved, tables)
             frame = {"user": [problem.data.user_tokens[u] for u in users], **known, **values}
             kinds = {"user": "string", **dict.fromkeys(known, "int64"), **dict.fromkeys(values, "float64")}  # fmt: skip
-            table = TableFile(of_users, path.suffix, kinds)
+            table = TableWriter(of_users, path.suffix, kinds)
             table.write(frame)
             table.close()
     except OSError as error:
@@ -94,7 +94,7 @@ def write_every_user(saved: Saved, top: int, path: Path) -> list[str]:
     ]
 
 
-def _of_items(saved: Saved, top: int, lists: TableFile) -> Tables:
+def _of_items(saved: Saved, top: int, lists: TableWriter) -> Tables:
     """Write the lists of a model that scores every item; the tables that its scores come to."""
     experiment = saved.experiment
     problem = experiment.problem
@@ -120,7 +120,7 @@ def _of_items(saved: Saved, top: int, lists: TableFile) -> Tables:
     return Tables(ranked, pairs)
 
 
-def _of_pairs(saved: Saved, top: int, lists: TableFile) -> Tables:
+def _of_pairs(saved: Saved, top: int, lists: TableWriter) -> Tables:
     """Write the labelled test rows of each user, best first, of a model of single pairs; the table of all their scores."""
     fitted, problem = saved.fitted, saved.experiment.problem
     pairs = problem.labelled(TEST)

@@ -10,6 +10,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from recbole_ext.core.canonical import canonical_json
+from recbole_ext.core.table_file import read_parquet
 from recbole_ext.evaluator.metrics import POINTWISE
 from recbole_ext.evaluator.protocols import protocol_of
 from recbole_ext.leaderboard.agreement import ESTIMATORS, agreements
@@ -90,10 +91,9 @@ def as_parquet(table: pa.Table) -> bytes:
 def same_table(stored: bytes, table: pa.Table) -> bool:
     """Whether a file holds a table: another version of the writer may have spelt it in other bytes."""
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     try:
-        return bool(pq.read_table(pa.BufferReader(stored)).equals(table))
+        return bool(read_parquet(pa.BufferReader(stored)).equals(table))
     except (pa.ArrowException, OSError):
         return False
 

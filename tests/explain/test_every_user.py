@@ -214,7 +214,7 @@ def test_a_disk_that_takes_no_more_is_one_line(where, tmp_path, monkeypatch, cap
     def full(*given):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(table_file.TableFile, "write", full)
+    monkeypatch.setattr(table_file.TableWriter, "write", full)
     capsys.readouterr()
     assert shown(where[1], tmp_path / "l.csv") == 2
     assert f"--output={tmp_path / 'l.csv'}: No space left on device" in capsys.readouterr().err
