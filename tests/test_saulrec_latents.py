@@ -65,7 +65,7 @@ def test_a_fitted_coder_misses_less_and_repeats(planted):
         torch.manual_seed(5)
         return fitted(TiedCoder(WIDTH, GROUPS, 1, True, False), x, 0.1, epochs, 64, 0.01, seed=2)
 
-    one, again = made(60), made(60)
+    one, again = made(20), made(20)
     assert torch.equal(one.encoder, again.encoder) and not one.encoder.requires_grad
     errors = [float((x - coder(x)).square().mean()) for coder in (made(0), one)]
     assert errors[1] < errors[0] / 3

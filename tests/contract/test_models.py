@@ -108,8 +108,9 @@ def test_what_recbole_has_and_cannot_run_here_is_one_line(name):
 
 @pytest.mark.parametrize("name", ["LightGCN", "AlphaRec"])
 def test_training_repeats_to_the_last_bit_on_two_threads(name, tmp_path):
-    given = {"epochs": 1, "train_batch_size": 4096} | (
-        {"encoder": "hash:32"} if name == "AlphaRec" else {}
+    # A few steps, each large enough for two threads to share.
+    given = {"epochs": 1, "train_batch_size": 30_000} | (
+        {"encoder": "hash:32", "num_neg": 16} if name == "AlphaRec" else {}
     )
     before = torch.get_num_threads()
     torch.set_num_threads(2)

@@ -31,8 +31,8 @@ WORDS = [
     "short",
 ]
 SMALL = {
-    "embedding_size": 8, "lora_r": 2, "text_batch_rows": 16, "eval_batch_rows": 16, "text_learning_rate": 0.01,
-    "projection_batch_rows": 16, "collab_epochs": 2, "collab_batch_rows": 64, "align_epochs": 2, "projection_hidden": 12,
+    "embedding_size": 8, "lora_r": 2, "text_batch_rows": 32, "eval_batch_rows": 64, "text_learning_rate": 0.01,
+    "projection_batch_rows": 32, "collab_epochs": 2, "collab_batch_rows": 64, "align_epochs": 2, "projection_hidden": 12,
     "projection_times": 2, "projection_learning_rate": 0.01,
 }  # fmt: skip
 OF = {

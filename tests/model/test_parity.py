@@ -61,9 +61,9 @@ def test_expected_at_100_is_the_mean_of_1000_draws(tmp_path):
     import dataclasses
 
     pairs, data = problem.split.pairs, problem.data
-    # 200 users keep the thousand draws at a few seconds.
+    # 50 users keep the thousand draws at a few seconds.
     positives, excluded = (
-        tuple(column[found[0] < 200] for column in found)
+        tuple(column[found[0] < 50] for column in found)
         for found in (pairs(data, 2), pairs(data, *problem.seen_at_test))
     )
     small = make_task(len(data.item_tokens), positives, excluded)

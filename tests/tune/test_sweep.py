@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from recbole_ext.cli import main
-from recbole_ext.core.environment import usable_cpus
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.pipeline.sweep import Cluster, _report, _resources, sweep
 from recbole_ext.pipeline.training import Training
@@ -86,7 +85,7 @@ def test_asha_ends_trials_early_in_a_search_of_its_own(tiny_path, tmp_path, clus
         early.describe()["tune"]["scheduler"] == "asha"
         and "scheduler" not in full.describe()["tune"]
     )
-    sweep(early, tmp_path, Cluster(cpus=usable_cpus()))
+    sweep(early, tmp_path, Cluster(cpus=len(os.sched_getaffinity(0))))
     epochs = {entry["params"]["learning_rate"]: entry["epochs"] for entry in lines(tmp_path)}
     assert len(epochs) == 6 and epochs[0.05] == 27 and min(epochs.values()) < 27
     assert all(entry["error"] is None and entry["value"] > 0 for entry in lines(tmp_path))
