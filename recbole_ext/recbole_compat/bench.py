@@ -22,7 +22,7 @@ from recbole_ext.recbole_compat.config import config_class, fixed
 from recbole_ext.recbole_compat.dataset import Padded, dataset_class
 from recbole_ext.recbole_compat.loader import loader_of
 from recbole_ext.recbole_compat.rows import validation_rows
-from recbole_ext.recbole_compat.stack import recbole
+from recbole_ext.recbole_compat.stack import model_class, recbole
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ def prepare(
     """
     recbole()
     import torch
-    from recbole.utils import ModelType, get_model, init_seed
+    from recbole.utils import ModelType, init_seed
 
     with by_recbole(name, data.name):
         if isinstance(model, str):
-            model = get_model(model)
+            model = model_class(model)
         config = config_class()(
             model=model,
             dataset=data.name,
@@ -169,11 +169,9 @@ def _check_histories(model: str, data: Interactions, split: Split) -> None:
 
 def build_model(model: type | str, bench: Bench) -> Any:
     """The model on its device. RecBole's own models are found by name."""
-    from recbole.utils import get_model
-
     from recbole_ext.recbole_compat.propagation import quicken
 
-    cls = get_model(model) if isinstance(model, str) else model
+    cls = model_class(model) if isinstance(model, str) else model
     with warnings.catch_warnings(), by_recbole(bench.name, bench.dataset.dataset_name):
         warnings.simplefilter("ignore")
         built = cls(bench.config, bench.dataset).to(bench.config["device"])

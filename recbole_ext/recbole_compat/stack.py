@@ -52,6 +52,21 @@ def recbole() -> ModuleType:
     return importlib.import_module("recbole")
 
 
+def model_class(name: str) -> Any:
+    """RecBole's model of a name.
+
+    To find one RecBole imports all of its kind, and its SINE turns on autograd's search for anomalies when it is imported: from then on each
+    operation of whatever is trained in the process notes where it was called: a small model takes four to nine times as long.
+    """
+    import torch
+    from recbole.utils import get_model
+
+    with torch.autograd.set_detect_anomaly(
+        torch.is_anomaly_enabled()
+    ):  # set anew in it, put back after it
+        return get_model(name)
+
+
 class _NoTensorboard:
     """RecBole opens an event file in the working directory for every run; this one writes nothing."""
 

@@ -33,7 +33,7 @@ WORDS = [
 SMALL = {
     "embedding_size": 8, "lora_r": 2, "text_batch_rows": 32, "eval_batch_rows": 64, "text_learning_rate": 0.01,
     "projection_batch_rows": 32, "collab_epochs": 2, "collab_batch_rows": 64, "align_epochs": 2, "projection_hidden": 12,
-    "projection_times": 2, "projection_learning_rate": 0.01,
+    "projection_times": 2, "coded_batch_rows": 32, "projection_learning_rate": 0.01,
 }  # fmt: skip
 OF = {
     "ZeroShot": ("eval_batch_rows",),
@@ -44,9 +44,10 @@ OF = {
     ),
     "BinLLM": (
         "embedding_size", "lora_r", "text_batch_rows", "eval_batch_rows", "text_learning_rate", "collab_epochs", "collab_batch_rows",
+        "coded_batch_rows",
     ),
-    "CoLLM": tuple(key for key in SMALL if key not in ("align_epochs", "projection_hidden")),
-    "SeLLaRec": tuple(key for key in SMALL if key != "projection_times"),
+    "CoLLM": tuple(key for key in SMALL if key not in ("align_epochs", "projection_hidden", "coded_batch_rows")),
+    "SeLLaRec": tuple(key for key in SMALL if key not in ("projection_times", "coded_batch_rows")),
 }  # fmt: skip
 """Which of them a model knows."""
 

@@ -16,7 +16,7 @@ from tests.model import prompted_data
 from tests.model.prompted_data import write_clicks, write_llama
 from tests.model.test_prompted import a_batch, built, of_stages, scores, trained, untrained
 
-OWN = {"code_bits": 16, "code_beta_step": 0.5, "coded_batch_rows": 32, "coded_learning_rate": 0.01}
+OWN = {"code_bits": 16, "code_beta_step": 0.5, "coded_learning_rate": 0.01}
 
 
 def experiment(clicks, llama, **given):

@@ -21,6 +21,9 @@ from tests.problems import make_experiment
 pytest.importorskip("ray", reason="Ray is in requirements.lock; this environment lacks it")
 from recbole_ext.tune.adaptive import Chosen  # imports Ray
 
+ONE_AT_A_TIME = Cluster(cpus=os.cpu_count())
+"""Each trial on a worker of its own costs the imports of that worker."""
+
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
@@ -85,7 +88,7 @@ def test_asha_ends_trials_early_in_a_search_of_its_own(tiny_path, tmp_path, clus
         early.describe()["tune"]["scheduler"] == "asha"
         and "scheduler" not in full.describe()["tune"]
     )
-    sweep(early, tmp_path, Cluster(cpus=len(os.sched_getaffinity(0))))
+    sweep(early, tmp_path, ONE_AT_A_TIME)
     epochs = {entry["params"]["learning_rate"]: entry["epochs"] for entry in lines(tmp_path)}
     assert len(epochs) == 6 and epochs[0.05] == 27 and min(epochs.values()) < 27
     assert all(entry["error"] is None and entry["value"] > 0 for entry in lines(tmp_path))
@@ -176,7 +179,7 @@ def test_optuna_tries_no_point_twice_and_finds_what_is_good(
     assert len({(e["params"]["x"], e["params"]["y"]) for e in lines(tmp_path / "small")}) == 6
     # More trials go on from these, on workers.
     wider = dataclasses.replace(chosen, limit=29)
-    sweep(dataclasses.replace(experiment, space=wider), tmp_path, cluster)
+    sweep(dataclasses.replace(experiment, space=wider), tmp_path, ONE_AT_A_TIME)
     again = [(e["params"]["x"], e["params"]["y"]) for e in lines(tmp_path)]
     assert again[:25] == tried and len(set(again)) == 29
 

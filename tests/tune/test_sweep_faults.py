@@ -58,6 +58,7 @@ def wait_for(records, number, seconds=180):
         time.sleep(0.1)
 
 
+@slow
 def test_two_sweeps_into_one_folder(tiny_path, tmp_path):
     tiny = [
         "--dataset=tiny",
