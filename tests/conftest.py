@@ -17,8 +17,12 @@ os.environ.pop(
 )  # boards are as wide as their default, whatever terminal a worker is told of
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of as many as there are processors
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    from recbole_ext.core import environment
 
-from recbole_ext.core import environment
+    # What a command takes where `--threads` does not say, and leaves to the tests that follow it. Workers with two threads each on
+    # two processors wait for each other: small steps take four times as long.
+    environment.usable_cpus = lambda: 1
+
 from recbole_ext.lm.smollm2 import INSTALL_SMOLLM2, SMOLLM2_MODULE
 from recbole_ext.registry.find import plugged_in
 from recbole_ext.testing import write_tiny
@@ -26,11 +30,6 @@ from recbole_ext.testing import write_tiny
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"
 
-
-if "PYTEST_XDIST_WORKER" in os.environ:
-    # What a command takes where `--threads` does not say, and leaves to the tests that follow it. Workers with two threads each on
-    # two processors wait for each other: small steps take four times as long.
-    environment.usable_cpus = lambda: 1
 
 SLOW_FILES = ("tests/tune/", "tests/test_faults", "tests/contract/", "tests/model/")
 

@@ -161,7 +161,8 @@ class _Parquet:
         begin, width = 0, None
         try:
             with pq.ParquetFile(self.path) as stored:
-                for batch in stored.iter_batches(_ROWS, columns=[vector]):
+                # In this process alone, as `read_parquet` says why.
+                for batch in stored.iter_batches(_ROWS, columns=[vector], use_threads=False):
                     rows = self._vectors(batch.column(0), tokens[begin : begin + len(batch)])
                     if width is not None and rows.shape[1] != width:
                         self._unequal(tokens[begin], rows.shape[1], tokens[0], width)

@@ -98,8 +98,7 @@ def prepare(
     from recbole.utils import ModelType, init_seed
 
     with by_recbole(name, data.name):
-        if isinstance(model, str):
-            model = model_class(model)
+        model = model_class(model)
         config = config_class()(
             model=model,
             dataset=data.name,
@@ -171,7 +170,7 @@ def build_model(model: type | str, bench: Bench) -> Any:
     """The model on its device. RecBole's own models are found by name."""
     from recbole_ext.recbole_compat.propagation import quicken
 
-    cls = model_class(model) if isinstance(model, str) else model
+    cls = model_class(model)
     with warnings.catch_warnings(), by_recbole(bench.name, bench.dataset.dataset_name):
         warnings.simplefilter("ignore")
         built = cls(bench.config, bench.dataset).to(bench.config["device"])

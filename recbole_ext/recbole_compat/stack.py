@@ -52,19 +52,20 @@ def recbole() -> ModuleType:
     return importlib.import_module("recbole")
 
 
-def model_class(name: str) -> Any:
-    """RecBole's model of a name.
+def model_class(model: type | str) -> Any:
+    """A model's class; RecBole's own are found by name.
 
-    To find one RecBole imports all of its kind, and its SINE turns on autograd's search for anomalies when it is imported: from then on each
-    operation of whatever is trained in the process notes where it was called: a small model takes four to nine times as long.
+    To find one RecBole imports all of its kind, and its SINE turns on autograd's search for anomalies when it is imported. From then on each
+    operation of whatever is trained in the process notes where it was called, and a small model takes four to nine times as long.
     """
+    if not isinstance(model, str):
+        return model
     import torch
     from recbole.utils import get_model
 
-    with torch.autograd.set_detect_anomaly(
-        torch.is_anomaly_enabled()
-    ):  # set anew in it, put back after it
-        return get_model(name)
+    # Puts back at its end what was set before.
+    with torch.autograd.set_detect_anomaly(torch.is_anomaly_enabled()):
+        return get_model(model)
 
 
 class _NoTensorboard:

@@ -22,7 +22,7 @@ pytest.importorskip("ray", reason="Ray is in requirements.lock; this environment
 from recbole_ext.tune.adaptive import Chosen  # imports Ray
 
 ONE_AT_A_TIME = Cluster(cpus=os.cpu_count())
-"""Each trial on a worker of its own costs the imports of that worker."""
+"""Two workers side by side would both import everything first."""
 
 
 @pytest.fixture(scope="module", autouse=True)
