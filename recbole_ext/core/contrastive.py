@@ -72,11 +72,7 @@ def info_nce(positive: torch.Tensor, negative: torch.Tensor, tau: float) -> torc
 
 
 def of_picked(
-    one: torch.Tensor,
-    two: torch.Tensor,
-    picked: torch.Tensor,
-    tau: float,
-    others: torch.Tensor,
+    one: torch.Tensor, two: torch.Tensor, picked: torch.Tensor, tau: float, others: torch.Tensor
 ) -> torch.Tensor:
     """`among` of rows that are named with repetitions, each of which is read once.
 
@@ -87,9 +83,8 @@ def of_picked(
         tau: temperature.
         others: [m, d] c.
     """
-    once, times_there = torch.unique(picked, return_counts=True)
-    weights = times_there.to(one.dtype) / len(picked)
-    return among(one[once], two[once], tau, others, weights)
+    once, counts = torch.unique(picked, return_counts=True)
+    return among(one[once], two[once], tau, others, counts)
 
 
 def among(
@@ -97,7 +92,7 @@ def among(
     two: torch.Tensor,
     tau: float,
     others: torch.Tensor | None = None,
-    weights: torch.Tensor | None = None,
+    counts: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean over the rows of -cos(a, b)/τ + log Σ_{c in others} e^(cos(a, c)/τ): InfoNCE between views.
 
@@ -108,13 +103,18 @@ def among(
         two: [B, d] b, one for each a.
         tau: temperature.
         others: [n, d] c, b itself among them; None for the batch's b. All three are normalised here.
-        weights: [B] of the mean, together 1; None for equal ones.
+        counts: [B] how often each row stands there, and where there are no others each b too; None for once each.
     """
     one, two = functional.normalize(one, dim=1), functional.normalize(two, dim=1)
-    others = two if others is None else functional.normalize(others, dim=1)
+    rows, columns = one / tau, two if others is None else functional.normalize(others, dim=1)
+    weights = None if counts is None else counts.to(one.dtype) / counts.sum()
+    if counts is not None and others is None:
+        # n e^x is e^(x + log n), and a sum in the exponent is one more number of both vectors.
+        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)  # (B, d + 1)
+        columns = torch.cat([columns, counts.to(one.dtype).log()[:, None]], 1)  # (B, d + 1)
     own = (one * two).sum(1)
     mean = own.mean() if weights is None else (own * weights).sum()
-    return mean_log_sum_exp(one / tau, others, weights=weights) - mean / tau
+    return mean_log_sum_exp(rows, columns, weights=weights) - mean / tau
 
 
 def mean_log_sum_exp(

@@ -107,8 +107,9 @@ class RLMRecCon(RLMRec):
         said = self.map(user_text)  # g(s_u): (n_users, d)
         far = of_picked(users, said, interaction[self.USER_ID], self.kd_tau, said[1:])
         for batch in (interaction[self.ITEM_ID], interaction[self.NEG_ITEM_ID]):
-            said = self.map(item_text[batch])  # g(s_i), g(s_j): (B, d)
-            far = far + among(items[batch], said, self.kd_tau)
+            once, counts = batch.unique(return_counts=True)
+            said = self.map(item_text[once])  # g(s_i), g(s_j): (at most B, d)
+            far = far + among(items[once], said, self.kd_tau, counts=counts)
         total: torch.Tensor = loss + self.kd_weight * far
         return total
 

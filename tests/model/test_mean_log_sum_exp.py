@@ -83,16 +83,21 @@ def test_of_no_rows_there_is_no_mean():
     assert mean_log_sum_exp(rows, columns).isnan()
 
 
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.integers(0, 9))
-def test_rows_that_are_named_again_are_read_once(picked, seed):
-    """What is named twice counts twice, in the value and in all gradients."""
+@pytest.mark.parametrize("with_others", [True, False])
+@given(picked=st.lists(st.integers(0, 5), min_size=1, max_size=12), seed=st.integers(0, 9))
+def test_rows_that_are_named_again_are_read_once(with_others, picked, seed):
+    """What is named twice counts twice, as a row and as one of the others, in the value and in all gradients."""
     one, two = drawn(seed, 6, 6, 3)
     rows = torch.tensor(picked)
-    wanted = among(one[rows], two[rows], 0.3, two)
+    once, counts = rows.unique(return_counts=True)
+    wanted = among(one[rows], two[rows], 0.3, two if with_others else None)
     expected = torch.autograd.grad(wanted, (one, two))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(contrastive, "_CELLS", (12, 12))
-        found = of_picked(one, two, rows, 0.3, two)
+        if with_others:
+            found = of_picked(one, two, rows, 0.3, two)
+        else:
+            found = among(one[once], two[once], 0.3, counts=counts)
         grads = torch.autograd.grad(found, (one, two))
     torch.testing.assert_close(found, wanted, rtol=1e-12, atol=1e-12)
     for ours, theirs in zip(grads, expected, strict=True):
