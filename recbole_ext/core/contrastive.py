@@ -18,8 +18,9 @@ _CELLS = 1 << 19, 1 << 26
 
 def picked_scores(users: torch.Tensor, items: torch.Tensor, picked: torch.Tensor) -> torch.Tensor:
     """[B, s] inner products of users [B, d] with the items [n, d] named by picked [B, s]."""
-    # A sparse matrix has no more values than places.
-    if users.is_cuda or picked.shape[1] > len(items):
+    if picked.shape[1] > len(items):  # all of them are fewer
+        return (users @ items.T).gather(1, picked)
+    if users.is_cuda:
         return torch.bmm(functional.embedding(picked, items), users[:, :, None]).squeeze(2)
     scores: torch.Tensor = _Picked.apply(users, items, picked)  # type: ignore[no-untyped-call]
     return scores
