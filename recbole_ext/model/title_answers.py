@@ -35,15 +35,9 @@ class TitleSASRec(ListingSASRec):
             raise AttributeError("titles are scored")
         return self.named_candidates
 
-    def named_candidates(self, interaction: Any, items: torch.Tensor) -> Rules:
-        """What is generated, of users and items [p, m + 1], and read by each rule."""
-        return self._named(interaction, items, self.llm["chosen_by"] == "both")
-
-    def choose_only(self, interaction: Any, items: torch.Tensor) -> Rules:
-        """The same without likelihoods, which no validation reads."""
-        return self._named(interaction, items, False)
-
-    def _named(self, interaction: Any, items: torch.Tensor, with_scores: bool) -> Rules:
+    def named_candidates(self, interaction: Any, items: torch.Tensor, rules: bool = True) -> Rules:
+        """What is generated, of users and items [p, m + 1], and read by each rule; likelihoods, which no validation reads, for `rules` only."""
+        with_scores = rules and self.llm["chosen_by"] == "both"
         outputs, scores = self.answers(interaction, items, True, with_scores)
         found: list[Named] = [
             named(output, [self.spoken(item) for item in row])
@@ -51,13 +45,13 @@ class TitleSASRec(ListingSASRec):
         ]
         exact = torch.from_numpy(np.stack([one.exact for one in found]))
         place = torch.where(exact.any(1), exact.int().argmax(1), -1)
-        rules = {
+        read = {
             name: torch.from_numpy(np.stack([getattr(one, name) for one in found]))
             for name in ("substring", "llara")
         }
         if with_scores:
-            rules["score"] = scores == scores.max(dim=1, keepdim=True).values
-        return place, exact, rules
+            read["score"] = scores == scores.max(dim=1, keepdim=True).values
+        return place, exact, read
 
     def spoken(self, item: int) -> str:
         """An item's title as the backbone's tokenizer gives it back, in the form that outputs are compared in."""

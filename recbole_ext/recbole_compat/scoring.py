@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -61,11 +62,11 @@ def list_scorer(
 ) -> ListScorer:
     """users [p], candidates [p, m + 1] -> scores of the candidates, or answers; arguments are those of `score_function`, and whether all rules are asked for.
 
-    The model has `score_candidates(interaction, items)`, which gives scores [p, m + 1], or `choose_candidates`, which gives
-    columns [p], -1 for an output that names none of them, or these, [p, m + 1] of all candidates that are named alike, and other rules by
-    their names, as `evaluator.lists.Answers` has them; `items` [p, m + 1] are RecBole's ids. One that reads the candidates in an order has
-    `places_of_candidates` too, which gives [p, m + 1] the place of each, from 1. Where some rules cost more than the choice it may have
-    `choose_only`, which is called in the place of `choose_candidates` where no rule is asked for, and may give fewer.
+    The model has `score_candidates(interaction, items)`, which gives scores [p, m + 1], or `choose_candidates(interaction, items, rules)`,
+    which gives columns [p], -1 for an output that names none of them, or these, [p, m + 1] of all candidates that are named alike, and
+    other rules by their names, as `evaluator.lists.Answers` has them, of which those that cost more than the choice may be left out unless
+    `rules`; `items` [p, m + 1] are RecBole's ids. One that reads the candidates in an order has `places_of_candidates(interaction, items)`
+    too, which gives [p, m + 1] the place of each, from 1.
 
     Raises:
         HarnessError: it has neither.
@@ -80,9 +81,7 @@ def list_scorer(
         raise HarnessError(
             f"{name} is said to score candidates, but has neither score_candidates nor choose_candidates"
         )
-    of_model = model.choose_candidates if chooses else model.score_candidates
-    if chooses and not rules:
-        of_model = getattr(model, "choose_only", of_model)
+    of_model = partial(model.choose_candidates, rules=rules) if chooses else model.score_candidates
     places_of = getattr(model, "places_of_candidates", None)
 
     @torch.no_grad()
@@ -93,11 +92,11 @@ def list_scorer(
             found = of_model(batch, items)
             named_at = None if places_of is None else places_of(batch, items).cpu().numpy()
         if chooses and isinstance(found, tuple):
-            place, alike, rules = found
+            place, alike, read = found
             return Answers(
                 place.cpu().numpy(),
                 alike.cpu().numpy(),
-                {rule: right.cpu().numpy() for rule, right in rules.items()},
+                {rule: right.cpu().numpy() for rule, right in read.items()},
                 named_at,
             )
         found = found.cpu().numpy()

@@ -14,7 +14,7 @@ class Generator(Chooser):
         super().__init__(config, dataset)
         self.mute = config["mute"]
 
-    def choose_candidates(self, interaction, items: torch.Tensor) -> torch.Tensor:
+    def choose_candidates(self, interaction, items: torch.Tensor, rules: bool) -> torch.Tensor:
         """[p] columns of `items` [p, m + 1], -1 where what was written is no title of theirs."""
         titles = [[f"item {item}" for item in row] for row in items.tolist()]
         best = self.liking[items].argmax(dim=1).tolist()
