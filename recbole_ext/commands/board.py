@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,139 +14,171 @@ if TYPE_CHECKING:
     from recbole_ext.leaderboard.analysis import Analysis
     from recbole_ext.results import ResultRecord
 
+_PUBLISHED = Path("leaderboard")
 
-_OF_BOARD: Mapping[str, tuple[str, ...]] = {
-    "html": ("records", "model", "dataset"),
-    "publish": ("records",),
-    "check": (),
-    "verify": ("records", "model", "dataset", "seed", "data-path"),
-    "paper": ("records", "model", "dataset"),
-    "neighbours": ("records",),
-}
-"""What `board` is asked beside its text, one at a time -> what else that takes: all else would be ignored."""
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question, and what stands beside it."""
+
+    value: str
+    """Of --QUESTION=VALUE."""
+    words: list[str]
+    records: Path | None
+    dataset: str | None
+    models: list[str] | None
+    metrics: list[str] | None
+    seed: int
+    data_path: Path | None
+
+    @property
+    def runs(self) -> Path:
+        """The folder of records of those who have just run something."""
+        return self.records or Path("runs")
+
+    @property
+    def kept(self) -> Path:
+        """The folder of records of those who look at what is published."""
+        return self.records or _PUBLISHED / "records"
+
+    def narrowed(self, records: list[ResultRecord]) -> list[ResultRecord]:
+        return _narrowed(records, self.dataset, self.models)
 
 
 def board(arguments: Arguments) -> int:
     """What of a board is asked for; 1 where `--check` finds it stale or `--verify` a record that does not repeat."""
-    if "compare" in arguments.options:
-        return _compare(arguments)
-    asked = [name for name in _OF_BOARD if name in {*arguments.options, *arguments.flags}]
-    if len(asked) == 1:
-        takes = [f"--{one}" for one in _OF_BOARD[asked[0]]] or ["nothing"]
-        for name in ("records", "model", "dataset", "seed", "data-path"):
-            if name in arguments.options and f"--{name}" not in takes:
-                raise HarnessError(
-                    f"--{name} says nothing to --{asked[0]} (it takes {either(takes)})"
-                )
-    of_verify = [name for name in ("seed", "data-path") if name in arguments.options]
-    published = Path("leaderboard")
-    model = arguments.take("model")
-    models = as_names(model, "model") if model else None
-    dataset = arguments.take("dataset")
-    records = as_path(arguments.take("records"))
-    verify = arguments.take("verify")
-    seed = as_count(arguments.take("seed") or "1", "seed")
-    data_path, paper = as_path(arguments.take("data-path")), arguments.take("paper")
-    new = as_path(arguments.take("neighbours"))
-    html = as_path(arguments.take("html"))
-    if "metrics" in arguments.options:
-        raise HarnessError("--metrics is of --compare RUN RUN; a board has its own")
-    arguments.finish(*_OF_BOARD, "compare")
-    if of_verify and verify is None:
-        raise HarnessError(
-            f"--{of_verify[0]} belongs to --verify=N, which runs records again; without it leave it out"
-        )
-    if {"publish", "check"} <= arguments.flags:
-        raise HarnessError("--publish writes and --check only looks: give one of them")
-    if html is not None and (arguments.flags or paper is not None or verify is not None):
-        raise HarnessError(
-            "--html makes a page of what is there: without --publish, --check, --paper and --verify"
-        )
-    if len(asked) > 1:
-        raise HarnessError(f"--{asked[0]} and --{asked[1]} are two questions: ask one at a time")
-    if records is not None and not records.is_dir():
-        raise HarnessError(f"--records={records}: no such folder")
-    kept = records or published / "records"
-    if new is not None:
-        from recbole_ext.leaderboard.neighbours import new_records, render_neighbours
+    given = {*arguments.options, *arguments.flags}
+    names = [name for name in _QUESTIONS if name in given]
+    if len(names) > 1:
+        raise HarnessError(f"--{names[0]} and --{names[1]} are two questions: ask one at a time")
+    name = names[0] if names else None
+    answer, takes = _QUESTIONS[name] if name else (_shown, _OF_TEXT)
+    _refuse_idle(arguments, name, takes)
+    models, metrics = arguments.take("model"), arguments.take("metrics")
+    asked = _Asked(
+        value=(arguments.take(name) or "") if name else "",
+        words=arguments.words,
+        records=as_path(arguments.take("records")),
+        dataset=arguments.take("dataset"),
+        models=as_names(models, "model") if models else None,
+        metrics=None if metrics is None else as_names(metrics, "metrics"),
+        seed=as_count(arguments.take("seed") or "1", "seed"),
+        data_path=as_path(arguments.take("data-path")),
+    )
+    arguments.finish(*_QUESTIONS, *takes, words=len(asked.words) if name == "compare" else 0)
+    if asked.records is not None and not asked.records.is_dir():
+        raise HarnessError(f"--records={asked.records}: no such folder")
+    return answer(asked)
 
-        if not new.is_dir():
-            raise HarnessError(f"--neighbours={new}: no such folder")
-        print(
-            render_neighbours(new_records(new), *_analysed(kept)),
-            end="",
-        )
-        return 0
-    if paper is not None:
-        from recbole_ext.leaderboard.papers_beside import render_paper
 
-        print(render_paper(paper, _narrowed(_loaded(kept), dataset, models)), end="")
-        return 0
-    if html is not None:
-        return _board_page(html, kept, dataset, models)
-    if "publish" in arguments.flags:
-        from recbole_ext.leaderboard.board import publish
+def _refuse_idle(arguments: Arguments, asked: str | None, takes: tuple[str, ...]) -> None:
+    """Refuse what a question would not look at."""
+    for name in ("records", "model", "dataset", "seed", "data-path", "metrics"):
+        if name not in arguments.options or name in takes:
+            continue
+        if asked is None:
+            owners = [f"--{one}" for one, (_, own) in _QUESTIONS.items() if name in own]
+            raise HarnessError(f"--{name} belongs to {either(owners)}; without it leave it out")
+        own = [f"--{one}" for one in takes] or ["nothing"]
+        raise HarnessError(f"--{name} says nothing to --{asked} (it takes {either(own)})")
 
-        written, remarks = publish(records or Path("runs"), published)
-        for path in written:
-            print(path)
-        _tell(remarks)
-        return 0
-    if "check" in arguments.flags:
-        from recbole_ext.leaderboard.board import check
 
-        stale = check(published)
-        for line in stale:
-            print(line)
-        print(
-            "leaderboard/ is stale: python run_bench.py board --publish"
-            if stale
-            else "leaderboard/ is fresh"
-        )
-        return 1 if stale else 0
-    if verify is not None:
-        from recbole_ext.pipeline.verify import verify_records
-
-        found = _narrowed(_loaded(kept), dataset, models)
-        return verify_records(found, as_count(verify, "verify"), seed, data_path)
-    print(board_text(records or Path("runs"), dataset, models))
+def _shown(asked: _Asked) -> int:
+    print(board_text(asked.runs, asked.dataset, asked.models))
     return 0
 
 
-def _compare(arguments: Arguments) -> int:
-    import shutil
+def _page(asked: _Asked) -> int:
+    from recbole_ext.core.web_page import checked_path
+    from recbole_ext.leaderboard.page.make import page_of
+    from recbole_ext.leaderboard.page.write import write_page
 
-    metrics, records = arguments.take("metrics"), as_path(arguments.take("records"))
-    asked = [run for run in str(arguments.take("compare")).split(",") if run] + arguments.words
-    arguments.finish_part("--compare RUN RUN", "metrics", "records")
-    if len(asked) != 2:
-        raise HarnessError(
-            f"--compare takes two runs, not {len(asked)}: --compare RUN RUN, each by its id or how that begins"
-        )
-    if records is not None and not records.is_dir():
-        raise HarnessError(f"--records={records}: no such folder")
+    path = Path(asked.value).expanduser()
+    checked_path(path, "board.html")
+    found, known = _analysed(asked.kept)
+    for line in write_page(page_of(asked.narrowed(found), known), path):
+        print(line)
+    return 0
+
+
+def _publish(asked: _Asked) -> int:
+    from recbole_ext.leaderboard.board import publish
+
+    written, remarks = publish(asked.runs, _PUBLISHED)
+    for path in written:
+        print(path)
+    _tell(remarks)
+    return 0
+
+
+def _check(asked: _Asked) -> int:
+    from recbole_ext.leaderboard.board import check
+
+    stale = check(_PUBLISHED)
+    for line in stale:
+        print(line)
+    print(
+        "leaderboard/ is stale: python run_bench.py board --publish"
+        if stale
+        else "leaderboard/ is fresh"
+    )
+    return 1 if stale else 0
+
+
+def _verify(asked: _Asked) -> int:
+    from recbole_ext.pipeline.verify import verify_records
+
+    count = as_count(asked.value, "verify")
+    return verify_records(asked.narrowed(_loaded(asked.kept)), count, asked.seed, asked.data_path)
+
+
+def _paper(asked: _Asked) -> int:
+    from recbole_ext.leaderboard.papers_beside import render_paper
+
+    print(render_paper(asked.value, asked.narrowed(_loaded(asked.kept))), end="")
+    return 0
+
+
+def _neighbours(asked: _Asked) -> int:
+    from recbole_ext.leaderboard.neighbours import new_records, render_neighbours
+
+    new = Path(asked.value).expanduser()
+    if not new.is_dir():
+        raise HarnessError(f"--neighbours={new}: no such folder")
+    print(render_neighbours(new_records(new), *_analysed(asked.kept)), end="")
+    return 0
+
+
+def _compare(asked: _Asked) -> int:
+    import shutil
 
     from recbole_ext.leaderboard.chosen_run import chosen_run
     from recbole_ext.leaderboard.compare import compare
     from recbole_ext.leaderboard.compared_text import render_comparison
 
-    folders = [records or Path("runs"), Path("leaderboard/records")]
-    one, other = (chosen_run(run, folders) for run in asked)
-    found = compare(one, other, as_names(metrics, "metrics") if metrics is not None else None)
+    runs = [run for run in asked.value.split(",") if run] + asked.words
+    if len(runs) != 2:
+        raise HarnessError(
+            f"--compare takes two runs, not {len(runs)}: --compare RUN RUN, each by its id or how that begins"
+        )
+    folders = [asked.runs, _PUBLISHED / "records"]
+    one, other = (chosen_run(run, folders) for run in runs)
+    found = compare(one, other, asked.metrics)
     print("\n".join(render_comparison(found, shutil.get_terminal_size((160, 50)).columns)))
     return 0
 
 
-def _board_page(path: Path, records: Path, dataset: str | None, models: list[str] | None) -> int:
-    from recbole_ext.core.web_page import checked_path
-    from recbole_ext.leaderboard.page.make import page_of
-    from recbole_ext.leaderboard.page.write import write_page
-
-    checked_path(path, "board.html")
-    found, known = _analysed(records)
-    for line in write_page(page_of(_narrowed(found, dataset, models), known), path):
-        print(line)
-    return 0
+_OF_TEXT = ("records", "model", "dataset")
+_QUESTIONS: Mapping[str, tuple[Callable[[_Asked], int], tuple[str, ...]]] = {
+    "html": (_page, ("records", "model", "dataset")),
+    "publish": (_publish, ("records",)),
+    "check": (_check, ()),
+    "verify": (_verify, ("records", "model", "dataset", "seed", "data-path")),
+    "paper": (_paper, ("records", "model", "dataset")),
+    "neighbours": (_neighbours, ("records",)),
+    "compare": (_compare, ("records", "metrics")),
+}
+"""What `board` is asked beside its text, one at a time -> who answers, and what that takes: all else would be ignored."""
 
 
 def board_text(records: Path, dataset: str | None = None, model: list[str] | None = None) -> str:

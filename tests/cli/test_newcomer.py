@@ -55,7 +55,7 @@ def test_a_full_disk_behind_standard_output_is_one_line(monkeypatch, capsys):
         (["board", "--publish", "--model=EASE"], "--model says nothing to --publish (it takes --records)"),
         (["board", "--check", "--records=."], "--records says nothing to --check (it takes nothing)"),
         (["board", "--paper=l3ae", "--verify=1"], "--verify and --paper are two questions: ask one at a time"),
-        (["board", "--metrics=hr@5"], "--metrics is of --compare RUN RUN"),
+        (["board", "--metrics=hr@5"], "--metrics belongs to --compare;"),
         (["board", "--compar", "a", "b"], "--compar is not an option of board, did you mean compare?"),
         (["--model=EASE", "--dataset=ml-100k", "--split_ratio=0.8:0.1:0.1"],
          "must be a number, or several with commas between (default 0.8,0.1,0.1)"),

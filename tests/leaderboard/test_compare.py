@@ -158,7 +158,9 @@ def test_what_cannot_be_paired_is_one_line(runs, capsys, monkeypatch, tmp_path):
     assert "takes two runs, not 1" in answer(capsys, runs, a, code=2)
     assert "takes two runs, not 3" in answer(capsys, runs, a, b, split, code=2)
     assert "--model says nothing to --compare" in answer(capsys, runs, a, b, "--model=EASE", code=2)
-    assert "--publish says nothing" in answer(capsys, runs, a, b, "--publish", code=2)
+    assert "--publish and --compare are two questions" in answer(
+        capsys, runs, a, b, "--publish", code=2
+    )
     assert "did you mean metrics?" in answer(capsys, runs, a, b, "--metric=ndcg@20", code=2)
     assert "no such folder" in answer(capsys, tmp_path / "nowhere", a, b, code=2)
     (tmp_path / "empty").mkdir()

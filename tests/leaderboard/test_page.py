@@ -275,8 +275,8 @@ def test_a_page_names_what_it_cannot_trust_and_takes_of_one_run_the_latest(tmp_p
         (["--html=/nowhere/at/all.html"], "--html=/nowhere/at/all.html: no folder /nowhere/at; make it first"),
         (["--html=/tmp"], "--html=/tmp is a folder; name a file in it, e.g. /tmp/board.html"),
         (["--html"], "--html needs a value"),
-        (["--html={}", "--publish"], "--html makes a page of what is there: without --publish, --check"),
-        (["--html={}", "--paper=l3ae"], "--html makes a page of what is there: without --publish, --check"),
+        (["--html={}", "--publish"], "--html and --publish are two questions"),
+        (["--html={}", "--paper=l3ae"], "--html and --paper are two questions"),
         (["--html={}", "--model=Z"], "--model=Z: no record here is of it"),
     ],
 )  # fmt: skip
