@@ -10,9 +10,12 @@ from recbole_ext.arguments import Arguments, as_count, as_names, as_path
 from recbole_ext.core.errors import HarnessError
 
 if TYPE_CHECKING:
+    from recbole_ext.config import Settings
     from recbole_ext.data.problem import Problem
     from recbole_ext.data.source import Supply
     from recbole_ext.experiment import Experiment
+    from recbole_ext.registry import ModelSpec
+    from recbole_ext.tune.search import Space
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,23 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
     from recbole_ext.data.run_file import RunFile
     from recbole_ext.data.union import Union
     from recbole_ext.pipeline.prepare import prepare
-    from recbole_ext.tune.search import Space
 
     source = RunFile(run_file) if run_file else None
     problem = Problem(dataset, settings[0].dataset, settings[0].evaluation)
     sources = None
     if others:
-        keys, parts = settings[0].dataset, []
+        parts = []
         for other in others:
             found = find_dataset(other, data_path, supply)
-            shared = {key: text for key, text in given.items() if key in keys}
+            shared = {key: text for key, text in given.items() if key in settings[0].dataset}
             options = dataset_settings(found.options, shared | special[other])
             parts.append(Problem(found, options, settings[0].evaluation))
         sources = Union.of(parts, problem)
     experiments = []
     for spec, values in zip(specs, settings, strict=True):
         first = int(values.run["seed"])
-        space = None
-        if tune and values.space:
-            space = Space(values.space, as_count(limit, "tune") if limit else None, first)
-            if how is not None and spec.trainer is not None and spec.trainer.by_epoch:
-                space = replace(space, **how)
+        points = as_count(limit, "tune") if limit else None
+        space = _space_of(spec, values, points, how) if tune else None
         for step in range(seeds):
             values.run["seed"] = first + step
             experiments.append(prepare(spec, values, problem, space, source, sources))
@@ -104,6 +103,19 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
             f"add `space:` to properties/model/{specs[0].name}.yaml, or give fewer"
         )
     return Plan(problem, experiments, tune)
+
+
+def _space_of(
+    spec: ModelSpec, values: Settings, points: int | None, how: Mapping[str, Any] | None
+) -> Space | None:
+    """What is searched of a model, drawn by its first seed; None where it has no space."""
+    from recbole_ext.tune.search import Space
+
+    if not values.space:
+        return None
+    space = Space(values.space, points, int(values.run["seed"]))
+    by_epoch = spec.trainer is not None and spec.trainer.by_epoch
+    return replace(space, **how) if how is not None and by_epoch else space
 
 
 def supply_of(arguments: Arguments) -> Supply:
