@@ -11,7 +11,9 @@ from recbole_ext.commands.board import board_text
 from recbole_ext.core.errors import HarnessError, one_of
 
 if TYPE_CHECKING:
+    from recbole_ext.experiment import Experiment
     from recbole_ext.pipeline.sweep import Cluster
+    from recbole_ext.results import ResultRecord
 
 
 def run(arguments: Arguments) -> int:
@@ -98,7 +100,6 @@ def _run_one(
     asked = plan(arguments, how)
     experiments, problem = asked.experiments, asked.problem
 
-    from recbole_ext.core.progress import say
     from recbole_ext.pipeline.checks import check_memory, check_served
     from recbole_ext.pipeline.execute import Beside, execute, finished
 
@@ -116,26 +117,39 @@ def _run_one(
         # Seeds share a search: the first of each model stands for it.
         firsts = {e.model.name: e for e in reversed(waiting) if e.space is not None}
         sweep_all(firsts.values(), records, cluster)
-    done = []
+    _tell_before(experiments, waiting, asked.tuned)
     for experiment in experiments:
-        model, seed = experiment.model.name, experiment.settings.run["seed"]
-        if experiment not in waiting:
-            say(
-                f"{model}: run {experiment.run_id} is finished, nothing to do (--force runs it again)"
-            )
-        elif asked.tuned and experiment.space is None:
-            say(f"{model}: no search space, run untuned")
         record = execute(experiment, records, force, Beside(track, energy))
-        done.append(record)
-        headline, value = record.experiment["valid_metric"], record.validation["value"]
-        if experiment in waiting and value is None:
-            say(f"{model}: ranked from its run file -> {records / record.run_id}")
-        elif experiment in waiting:
-            say(
-                f"{model}: seed {seed}, validation {headline} {value:.4f}, "
-                f"fit {record.cost['fit_seconds']:.1f} s -> {records / record.run_id}"
-            )
-    if "json" in arguments.flags:
-        for record in done:
+        if experiment in waiting:
+            _tell_after(record, records)
+        if "json" in arguments.flags:
             print(" ".join(record.to_json().split()))
     return records, problem.spec.name
+
+
+def _tell_before(experiments: list[Experiment], waiting: list[Experiment], tuned: bool) -> None:
+    """What will not be run, and what not be searched."""
+    from recbole_ext.core.progress import say
+
+    for experiment in experiments:
+        if experiment not in waiting:
+            say(
+                f"{experiment.model.name}: run {experiment.run_id} is finished, nothing to do (--force runs it again)"
+            )
+    if tuned:
+        for name in dict.fromkeys(e.model.name for e in waiting if e.space is None):
+            say(f"{name}: no search space, run untuned")
+
+
+def _tell_after(record: ResultRecord, records: Path) -> None:
+    from recbole_ext.core.progress import say
+
+    model, there = record.experiment["model"], records / record.run_id
+    headline, value = record.experiment["valid_metric"], record.validation["value"]
+    if value is None:
+        say(f"{model}: ranked from its run file -> {there}")
+    else:
+        say(
+            f"{model}: seed {record.experiment['seed']}, validation {headline} {value:.4f}, "
+            f"fit {record.cost['fit_seconds']:.1f} s -> {there}"
+        )
