@@ -73,7 +73,7 @@ def board(arguments: Arguments) -> int:
 
 def _refuse_idle(arguments: Arguments, asked: str | None, takes: tuple[str, ...]) -> None:
     """Refuse what a question would not look at."""
-    for name in ("records", "model", "dataset", "seed", "data-path", "metrics"):
+    for name in dict.fromkeys(one for _, own in _QUESTIONS.values() for one in own):
         if name not in arguments.options or name in takes:
             continue
         if asked is None:

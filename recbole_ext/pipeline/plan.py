@@ -89,10 +89,10 @@ def plan(arguments: Arguments, how: Mapping[str, Any] | None = None) -> Plan:
             options = dataset_settings(found.options, shared | special[other])
             parts.append(Problem(found, options, settings[0].evaluation))
         sources = Union.of(parts, problem)
+    points = as_count(limit, "tune") if limit else None
     experiments = []
     for spec, values in zip(specs, settings, strict=True):
         first = int(values.run["seed"])
-        points = as_count(limit, "tune") if limit else None
         space = _space_of(spec, values, points, how) if tune else None
         for step in range(seeds):
             values.run["seed"] = first + step
