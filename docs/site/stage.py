@@ -29,7 +29,7 @@ BOARD = "board.html"
 """The page of `board --html`, which is put beside the site's pages (`make site`)."""
 GUIDES = {
     "Start": ["README.md", "docs/own-data.ipynb", "docs/datasets.md", "docs/protocols.md", "docs/sweeps.md"],
-    "Board": [BOARD, "leaderboard/LEADERBOARD.md", "docs/sampled-vs-full.md", "docs/board-page.md", "docs/contributing-results.md"],
+    "Board": ["docs/claims.md", BOARD, "leaderboard/LEADERBOARD.md", "docs/sampled-vs-full.md", "docs/board-page.md", "docs/contributing-results.md"],
     "Work on it": ["docs/adding.md", "docs/architecture.md", "CONTRIBUTING.md", "docs/speed.md", "CHANGELOG.md"],
 }  # fmt: skip
 """Heading -> pages in the order of reading; what else is in docs/ is a paper's."""

@@ -15,6 +15,10 @@ from recbole_ext.leaderboard.rows import sections
 from recbole_ext.results import ResultRecord, read_record, run_id
 
 KS = (10, 20)
+HOSTILE = (
+    "</script><script>alert('a & b')</script><img src=x onerror=alert(1)> \u2028 \u202e\" $(rm) `x`"
+)
+"""A model's name that is markup, a command, and turns the line round."""
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"
 
 
