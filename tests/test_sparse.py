@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from recbole_ext.core import sparse
-from recbole_ext.core.sparse import by_rows, product, rows_of, times
+from recbole_ext.core.sparse import by_rows, columns_of, product, rows_of, times
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = """
@@ -23,7 +23,7 @@ warnings.simplefilter("error")
 import scipy.sparse, torch
 torch.sparse.check_sparse_tensor_invariants.enable()
 before = list(warnings.filters)
-from recbole_ext.core.sparse import by_rows, rows_of
+from recbole_ext.core.sparse import by_rows, columns_of, rows_of
 by_rows(scipy.sparse.eye(3, format="csr"))
 rows_of(torch.eye(3).to_sparse())
 assert warnings.filters == before, warnings.filters
@@ -70,6 +70,22 @@ def test_a_product_is_scipys(shape, columns, density, index, dtype, by_columns, 
     # Sums of at most 40 products of numbers around 1
     tolerance = 1e-5 if dtype == torch.float32 else 1e-13
     np.testing.assert_allclose(found.numpy(), x @ dense, rtol=0, atol=tolerance)
+
+
+@given(
+    shape=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    cut=st.tuples(st.integers(0, 12), st.integers(0, 12)),
+    density=st.sampled_from([0.0, 0.3, 1.0]),
+    index=st.sampled_from([np.int32, np.int64]),
+    seed=st.integers(0, 9),
+)
+def test_some_rows_as_columns_are_those_of_the_dense_matrix(shape, cut, density, index, seed):
+    x = sp.random(*shape, density, format="csr", dtype=np.float32, random_state=seed)
+    x.indices, x.indptr = x.indices.astype(index), x.indptr.astype(index)
+    first, stop = sorted(min(place, shape[0]) for place in cut)
+    found = columns_of(by_rows(x), first, stop)
+    assert found.is_contiguous()
+    np.testing.assert_array_equal(found.numpy(), x.toarray()[first:stop].T)
 
 
 @pytest.mark.parametrize("columns", [None, 1, 16, 17, 64, 65, 150])

@@ -32,6 +32,15 @@ def with_values(matrix: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
     return torch.sparse_csr_tensor(*places, values, matrix.shape, check_invariants=False)
 
 
+def columns_of(rows: torch.Tensor, first: int, stop: int) -> torch.Tensor:
+    """Rows [first, stop) of a matrix [m, n] by rows, as the columns [n, stop - first] of a dense one."""
+    ends = rows.crow_indices()[first : stop + 1]
+    at = slice(int(ends[0]), int(ends[-1]))
+    found = rows.values().new_zeros(rows.shape[1], stop - first)
+    found[rows.col_indices()[at], torch.repeat_interleave(ends.diff())] = rows.values()[at]
+    return found
+
+
 def rows_of(matrix: torch.Tensor) -> torch.Tensor:
     """A tensor by places (COO) as one by rows."""
     with _quietly():

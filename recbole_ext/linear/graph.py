@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from recbole_ext.core.arrays import Floats
-from recbole_ext.core.sparse import by_rows, times
+from recbole_ext.core.sparse import by_rows, columns_of, times
 from recbole_ext.linear.eigen import leading
 
 _PANEL = 32
@@ -86,15 +88,18 @@ class Graph:
         """P̃ y [n, B] of y [n, B]."""
         return times(self.columns, times(self.rows, y))
 
-    @property
-    def panel(self) -> int | None:
-        """Columns that are best multiplied together, None for any number."""
-        return _PANEL if self.degree.device.type == "cpu" else None
+    def panels(self, count: int) -> Iterator[tuple[int, int]]:
+        """(first, stop) of as many of `count` columns as are best multiplied together, none of them much narrower."""
+        parts = -(-count // _PANEL) if self.degree.device.type == "cpu" else 1
+        edges = [count * part // parts for part in range(parts + 1)]
+        return itertools.pairwise(edges)
 
     def times_rows(self, rows: torch.Tensor) -> torch.Tensor:
-        """rows P̃ [B, n] of rows [B, n]."""
-        some = torch.split(rows, self.panel or max(1, len(rows)))
-        return torch.cat([self.times(part.T.contiguous()).T for part in some])
+        """rows P̃ [B, n] of a matrix [B, n] by rows."""
+        out = rows.values().new_empty(rows.shape)
+        for first, stop in self.panels(len(out)):
+            out[first:stop] = self.times(columns_of(rows, first, stop)).T
+        return out
 
     def scale(self, power: float) -> torch.Tensor:
         """[n] degrees to a power, in the precision of R̃; 0 of an item without interactions."""

@@ -11,7 +11,7 @@ from typing import Any
 import scipy.sparse as sp
 import torch
 
-from recbole_ext.core.sparse import by_rows, times, with_values
+from recbole_ext.core.sparse import by_rows, columns_of, times, with_values
 from recbole_ext.linear.filters import Filter, LowPass
 from recbole_ext.linear.graph import Graph
 from recbole_ext.linear.span import Span, degree
@@ -69,11 +69,9 @@ class Responses:
         if len(self.lows) != 1:
             return False
         (span,) = self.lows.values()
-        if span.degree == 0:
-            return False  # a number: the low-pass as it is
         dense = len(span.members) * len(self.vectors) * self.largest
         sparse = span.degree * self.graph.rows.values().numel()
-        return len(span.members) == 1 or dense <= min(_COLUMNS_MOST, _COLUMNS_BELOW * sparse)
+        return len(span.members) <= 1 or dense <= min(_COLUMNS_MOST, _COLUMNS_BELOW * sparse)
 
     def columns(self) -> list[torch.Tensor]:
         """For each member q(P̃) D^s V [n, largest k]; made once, some columns at a time."""
@@ -81,19 +79,15 @@ class Responses:
             ((scale, span),) = self.lows.items()
             v = self.vectors[:, : self.largest]
             self._columns = [torch.empty_like(v) for _ in span.members]
-            width = self.graph.panel or max(1, self.largest)
-            for first in range(0, self.largest, width):
-                some = slice(first, first + width)
-                y = v[:, some] * self.graph.scale(scale)[:, None]  # (n, width)
+            for some in itertools.starmap(slice, self.graph.panels(self.largest)):
+                y = v[:, some] * self.graph.scale(scale)[:, None]  # (n, some)
                 for found, out in zip(_sums(self.graph, y, span), self._columns, strict=True):
                     out[:, some] = found
         return self._columns
 
     def space(self, matrices: int, rows: int) -> torch.Tensor:
-        """[matrices, rows, n], of several filters the same again: fresh pages cost a third of what fills them."""
+        """[matrices, rows, n], the same again in each call: fresh pages cost a third of what fills them."""
         shape = matrices, rows, len(self.vectors)
-        if len(self.filters) == 1:  # its scores are the caller's
-            return self._space.new_empty(shape)
         size = math.prod(shape)
         if self._space.numel() < size:
             self._space = self._space.new_empty(size)
@@ -143,8 +137,11 @@ class _Block:
         self._n_rows = max((len(span.members) for span in of.rows.values()), default=0)
         n_lows = max((len(span.members) for span in of.lows.values()), default=0)
         made = self._n_rows + n_lows
-        space = of.space(made + 1 + min(TOGETHER, len(of.filters)), rows.shape[0])
+        several = min(TOGETHER, len(of.filters)) if len(of.filters) > 1 else 0
+        space = of.space(made + 1 + several, rows.shape[0])
         self._summands, self._plain, self._out = space[:made], space[made], space[made + 1 :]
+        if not several:  # the scores of a single one are the caller's
+            self._out = torch.empty_like(space[:1])
 
     def mixed(self, run: _Run) -> Iterator[torch.Tensor]:
         """[B, n] by each filter."""
@@ -180,7 +177,9 @@ class _Block:
         """(x D^-e) p(P̃) D^e for each member."""
         of, span = self._of, self._of.rows[e]
         out = [self._summands[self._n_rows - 1 - m] for m in range(len(span.members))]
-        _apply(of.graph, _scaled(of.graph, self._rows, -e).to_dense(), span, out)
+        x = _scaled(of.graph, self._rows, -e)
+        for first, stop in of.graph.panels(len(x)):
+            _put(_sums(of.graph, columns_of(x, first, stop), span), out, first, stop)
         if e:
             for each in out:
                 each.mul_(of.graph.scale(e))  # (B, n) by (n,)
@@ -194,18 +193,19 @@ class _Block:
         if self._k == 0 or self._s != s or k < self._k:
             self._inner = times(_scaled(of.graph, self._rows, -s), v[:, : of.largest])
             self._k = 0
-            for each in grown:
-                each.zero_()
         for each, right in zip(grown, rights, strict=True):
             # What the larger k adds: (B, more) (more, n)
-            each.addmm_(self._inner[:, self._k : k], right[:, self._k : k].T)
+            more = self._inner[:, self._k : k], right[:, self._k : k].T
+            each.addmm_(*more, beta=1 if self._k else 0)
         self._s, self._k = s, k
         if of.by_columns:
             return
         if span.degree == 0:
             torch.mul(self._plain, of.graph.scale(s) * span.members[0][0], out=out[0])
             return
-        _apply(of.graph, self._plain * of.graph.scale(s), span, out)
+        scaled = self._plain * of.graph.scale(s)
+        for first, stop in of.graph.panels(len(scaled)):
+            _put(_sums(of.graph, scaled[first:stop].T.contiguous(), span), out, first, stop)
 
 
 def low_of(each: Filter) -> LowPass | None:
@@ -247,13 +247,12 @@ def _sums(graph: Graph, y: torch.Tensor, span: Span) -> list[torch.Tensor]:
     return [each for each in found if each is not None]
 
 
-def _apply(graph: Graph, rows: torch.Tensor, span: Span, out: Sequence[torch.Tensor]) -> None:
-    """Rows [B, n] times each member, into `out`; as many rows at a time as are best multiplied together."""
-    width = graph.panel or max(1, len(rows))
-    for first in range(0, len(rows), width):
-        some = slice(first, first + width)
-        for found, each in zip(_sums(graph, rows[some].T.contiguous(), span), out, strict=True):
-            each[some] = found.T
+def _put(
+    columns: Sequence[torch.Tensor], out: Sequence[torch.Tensor], first: int, stop: int
+) -> None:
+    """Columns [n, stop - first] as the rows from `first` of each of `out` [B, n]."""
+    for found, each in zip(columns, out, strict=True):
+        each[first:stop] = found.T
 
 
 def _scaled(graph: Graph, rows: torch.Tensor, power: float) -> torch.Tensor:

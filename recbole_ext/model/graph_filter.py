@@ -16,8 +16,9 @@ from recbole_ext.model.profiles import ProfileRecommender, Users, in_batches
 
 Point = Mapping[str, Any]
 Scorer = Callable[[torch.Tensor], Iterator[torch.Tensor]]
-_BLOCK = 1 << 23
-"""Scores that are made together, 32 MB in float32: some ten such matrices are there at once."""
+_BLOCK = 1 << 21
+"""Scores that are made together, 8 MB in float32: some ten such matrices are there at once, and of that size they stay in the
+processor's cache."""
 _MATRICES = 12
 
 
@@ -33,7 +34,7 @@ class GraphFilter(ProfileRecommender):
     rank_key = "k"
     dtype = torch.float32
     """Of scores."""
-    family_bytes = 8 << 20
+    family_bytes = 4 * _BLOCK
     """Largest matrix of a family's scores: some thirty such matrices are there at once, and what one has written the ranking finds in
     the processor's cache."""
 

@@ -108,7 +108,7 @@ class SGFCF(GraphFilter):
         # (B, n) (n, k): R̂V; that over S, times s^β_u, is U s^β_u up to a factor for each user
         left = times(x, right[:, k:]) * s ** (power[:, None] - 1.0)
         low = _by_sums(left @ right[:, :k].T)  # (B, k) (k, n)
-        twice = _by_sums(graph.times_rows(x.to_dense()))
+        twice = _by_sums(graph.times_rows(x))
         for gamma in gammas:
             yield torch.add(low, twice, alpha=gamma)
 
@@ -174,6 +174,6 @@ def _of(point: Point, *keys: str) -> tuple[Any, ...]:
 
 
 def _by_sums(rows: torch.Tensor) -> torch.Tensor:
-    """Rows [B, n] divided by their sums, zeros where a sum is 0."""
+    """Rows [B, n] divided in place by their sums, zeros where a sum is 0."""
     sums = rows.sum(1, keepdim=True)
-    return torch.where(sums != 0, rows / torch.where(sums != 0, sums, 1.0), 0.0)
+    return rows.div_(torch.where(sums != 0, sums, torch.inf))
