@@ -43,7 +43,7 @@ _READ = """\
   Holm. *W/T/L*: against every other model of each dataset, significantly better, neither, worse. *s*: tuning and one training. *uni100*,
   *uni19*: places that a model wins when its positives are ranked among so few drawn negatives; `–`: not measured.
 * Everything else, every comparison too, is in `leaderboard.parquet` (`pandas.read_parquet`); what pages print in `summary.csv`, each trial
-  of tuning in `trials.csv`. Formulas: [docs/protocols.md](../docs/protocols.md).
+  of tuning in `trials.csv`. Formulas: [docs/protocols.md](../docs/protocols.md); the claims of papers one by one: [docs/claims.md](../docs/claims.md).
 * `python run_bench.py --model=NAME --dataset=NAME --tune`, then `python run_bench.py board --publish`, and commit what it wrote;
   `board --check` says whether the pages follow from the records. A model of your own: [docs/adding.md](../docs/adding.md)."""
 

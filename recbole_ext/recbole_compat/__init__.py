@@ -10,6 +10,7 @@ Trainer, wired so that
 """
 
 from recbole_ext.recbole_compat.bench import Bench, build_model, prepare
+from recbole_ext.recbole_compat.beside import Beside
 from recbole_ext.recbole_compat.evaluation import evaluate
 from recbole_ext.recbole_compat.folding import families, folded_in, measures
 from recbole_ext.recbole_compat.intention import Intentions
@@ -29,6 +30,7 @@ from recbole_ext.recbole_compat.trainers import diverged, make_trainer
 
 __all__ = [
     "Bench",
+    "Beside",
     "Intentions",
     "Knobs",
     "Latents",

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from recbole_ext.core.arrays import Ints
 from recbole_ext.core.errors import HarnessError
 from recbole_ext.data.interactions import Interactions
 from recbole_ext.data.splits import TRAIN, Split
+from recbole_ext.recbole_compat.beside import Beside
 from recbole_ext.recbole_compat.boundary import by_recbole
 from recbole_ext.recbole_compat.config import config_class, fixed
-from recbole_ext.recbole_compat.dataset import Padded, dataset_class
+from recbole_ext.recbole_compat.dataset import dataset_class
 from recbole_ext.recbole_compat.loader import loader_of
 from recbole_ext.recbole_compat.rows import validation_rows
 from recbole_ext.recbole_compat.stack import model_class, recbole
@@ -70,11 +70,7 @@ def prepare(
     seed: int,
     device: str,
     scratch: Path,
-    item_vectors: npt.NDArray[np.float32] | None = None,
-    item_titles: Sequence[str] | None = None,
-    item_texts: Callable[[], Sequence[str]] | None = None,
-    user_vectors: npt.NDArray[np.float32] | None = None,
-    item_blocks: npt.NDArray[np.int64] | None = None,
+    beside: Beside,
 ) -> Bench:
     """Seed everything and build config, dataset and training loader.
 
@@ -87,11 +83,7 @@ def prepare(
         seed: of every random generator.
         device: `cpu` or `cuda`.
         scratch: a folder for whatever RecBole insists on creating.
-        item_vectors: [n_items, d] text embeddings in item order, or None.
-        item_titles: [n_items] in item order, "" where there is none, or None.
-        item_texts: the texts behind `item_vectors`, asked for by a model that encodes them itself.
-        user_vectors: [n_users, d] those of what is said of users in words, or None.
-        item_blocks: [n_items] ascending, items of one dataset where several are trained on, or None.
+        beside: texts, titles and what else a model reads.
     """
     recbole()
     import torch
@@ -122,19 +114,7 @@ def prepare(
         whole = bool(getattr(model, "whole_histories", False))
         dataset = dataset_class(sequential)(config, data, split, places, whole)
         built = dataset.build()
-        # One of each, whatever the number of parts: vectors of a million items take more than everything else.
-        titles = None if item_titles is None else ["", *item_titles]
-        of_items = None if item_vectors is None else Padded(item_vectors)
-        of_users = None if user_vectors is None else Padded(user_vectors).tensor
-        blocks = None if item_blocks is None else np.concatenate([[0], item_blocks])
-        for part in built:
-            if titles is not None:
-                part.item_titles = titles
-            part.item_texts = item_texts
-            if of_items is not None:
-                part.padded_vectors = of_items
-            part.user_vectors = of_users
-            part.item_blocks = blocks
+        beside.put(built)
         built[0].validation_rows = functools.partial(validation_rows, data, split)
         folded = dataset.with_histories()
         loader = functools.partial(loader_of, name, config, built[0], folded is not None, params)

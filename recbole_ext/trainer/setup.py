@@ -88,11 +88,13 @@ class Setup:
             seed=self.seed,
             device=self.device,
             scratch=self.scratch,
-            item_vectors=self.embeddings.vectors if self.embeddings is not None else None,
-            item_titles=self.problem.titles[1] if "item_titles" in self.spec.inputs else None,
-            item_texts=lambda: self.problem.texts[1],
-            user_vectors=self.user_vectors,
-            item_blocks=self.problem.blocks,
+            beside=recbole_compat.Beside(
+                item_vectors=self.embeddings.vectors if self.embeddings is not None else None,
+                item_titles=self.problem.titles[1] if "item_titles" in self.spec.inputs else None,
+                item_texts=lambda: self.problem.texts[1],
+                user_vectors=self.user_vectors,
+                item_blocks=self.problem.blocks,
+            ),
         )
         model = recbole_compat.build_model(cls, bench)
         # For a stage that is stopped by what validation chooses by.
