@@ -105,10 +105,29 @@ class AlphaRec(GeneralRecommender):  # type: ignore[misc]
 
     def start(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users [n_users, d] and items [n_items, d] before propagation."""
-        items = self.mapped(self.text)  # Eq. 1, items: (n_items, D) -> (n_items, d)
         if self.user_init == "mean_before":
-            return self.mapped(self.graph.mean(self.text)), items
+            return self._mapped_means()
+        items = self.mapped(self.text)  # Eq. 1, items: (n_items, D) -> (n_items, d)
         return self.graph.mean(items), items  # Eq. 1, users: (n_users, d)
+
+    def _mapped_means(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The map of each user's mean text, and of each item's text.
+
+        A linear layer of the mean is the mean of the linear layer, which so is asked of the items alone: users are more, and it is
+        the wide one.
+        """
+        layers: list[Any] = list(self.map) if isinstance(self.map, nn.Sequential) else [self.map]
+        said, bias = self.text, None
+        if isinstance(layers[0], nn.Linear):
+            wide = layers.pop(0)
+            said, bias = functional.linear(self.text, wide.weight).to(self.text.dtype), wide.bias
+        nodes = torch.cat([self.graph.mean(said), said])  # (n_users + n_items, hidden)
+        if bias is not None:
+            nodes = nodes + bias
+        for layer in layers:
+            nodes = layer(nodes)
+        nodes = nodes.to(said.dtype)
+        return nodes[: self.n_users], nodes[self.n_users :]
 
     def forward(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Users [n_users, d] and items [n_items, d], of length 1 where `unit_scores`: their inner products are the scores."""

@@ -244,6 +244,16 @@ def test_a_linear_mapping_and_the_users_mean_change_places(tiny_path, tmp_path):
     assert (different[0] - different[1]).abs().max() > 1e-3
 
 
+@pytest.mark.parametrize("name", ["AlphaRec", "UniSRec"])
+def test_users_are_the_map_of_their_mean_text_also_where_they_have_no_items(name, tiny_path, tmp_path):  # fmt: skip
+    model, _ = build(tiny_path, tmp_path, name, user_init="mean_before")
+    model.eval()  # UniSRec's noise
+    users, items = model.start()
+    torch.testing.assert_close(items, model.map(model.text), rtol=0, atol=1e-6)
+    torch.testing.assert_close(users, model.map(model.graph.mean(model.text)), rtol=0, atol=1e-6)
+    assert (model.graph.mean(model.text)[0] == 0).all()  # padding
+
+
 # The model
 
 
