@@ -90,9 +90,9 @@ class Graph:
 
     def panels(self, count: int) -> Iterator[tuple[int, int]]:
         """(first, stop) of as many of `count` columns as are best multiplied together, none of them much narrower."""
-        parts = -(-count // _PANEL) if self.degree.device.type == "cpu" else 1
-        edges = [count * part // parts for part in range(parts + 1)]
-        return itertools.pairwise(edges)
+        widest = _PANEL if self.degree.device.type == "cpu" else max(1, count)
+        parts = -(-count // widest)
+        return itertools.pairwise(count * part // max(1, parts) for part in range(parts + 1))
 
     def times_rows(self, rows: torch.Tensor) -> torch.Tensor:
         """rows P̃ [B, n] of a matrix [B, n] by rows."""
