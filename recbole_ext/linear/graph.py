@@ -89,10 +89,9 @@ class Graph:
         return times(self.columns, times(self.rows, y))
 
     def panels(self, count: int) -> Iterator[tuple[int, int]]:
-        """(first, stop) of as many of `count` columns as are best multiplied together, none of them much narrower."""
-        widest = _PANEL if self.degree.device.type == "cpu" else max(1, count)
-        parts = -(-count // widest)
-        return itertools.pairwise(count * part // max(1, parts) for part in range(parts + 1))
+        """(first, stop) of as many of `count` columns as are best multiplied together."""
+        width = _PANEL if self.degree.device.type == "cpu" else max(1, count)
+        return itertools.pairwise([*range(0, count, width), count])
 
     def times_rows(self, rows: torch.Tensor) -> torch.Tensor:
         """rows P̃ [B, n] of a matrix [B, n] by rows."""
