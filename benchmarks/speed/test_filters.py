@@ -24,7 +24,7 @@ GRIDS = {"GFCF": (1.5, 1.5), "BSPM": (1.5, 1.9)}
 of 116 points and not the factor are what a grid costs. Not here: the grids of ChebyCF (six powers of the degrees, each
 with products of its own) and SGFCF (four graphs, each with a factor of its own), of which nothing can be shared."""
 BLOCKS = {"GFCF": 8 if FULL else 3, "BSPM": 30 if FULL else 6}
-"""Held to, in EASE's; on ml-1m 5.3 and 13 were measured. A filter is not as fast as EASE here: EASE reads a row of its matrix for each item of a
+"""Held to, in EASE's; on ml-1m 4 to 5 and 12 to 14 were measured. A filter is not as fast as EASE here: EASE reads a row of its matrix for each item of a
 user, 2 n flops; a filter of t products with P̃ reads the whole graph for each user, 4 t flops for each interaction, t = 1 and 5
 here, and 2 n k of the low-pass. It keeps no matrix of n x n for that."""
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import scipy.sparse as sp
@@ -71,7 +72,7 @@ class Responses:
         (span,) = self.lows.values()
         dense = len(span.members) * len(self.vectors) * self.largest
         sparse = span.degree * self.graph.rows.values().numel()
-        return len(span.members) <= 1 or dense <= min(_COLUMNS_MOST, _COLUMNS_BELOW * sparse)
+        return len(span.members) == 1 or dense <= min(_COLUMNS_MOST, _COLUMNS_BELOW * sparse)
 
     def columns(self) -> list[torch.Tensor]:
         """For each member q(P̃) D^s V [n, largest k]; made once, some columns at a time."""
@@ -177,9 +178,8 @@ class _Block:
         """(x D^-e) p(P̃) D^e for each member."""
         of, span = self._of, self._of.rows[e]
         out = [self._summands[self._n_rows - 1 - m] for m in range(len(span.members))]
-        x = _scaled(of.graph, self._rows, -e)
-        for first, stop in of.graph.panels(len(x)):
-            _put(_sums(of.graph, columns_of(x, first, stop), span), out, first, stop)
+        columns = partial(columns_of, _scaled(of.graph, self._rows, -e))
+        _apply(of.graph, self._rows.shape[0], columns, span, out)
         if e:
             for each in out:
                 each.mul_(of.graph.scale(e))  # (B, n) by (n,)
@@ -204,8 +204,11 @@ class _Block:
             torch.mul(self._plain, of.graph.scale(s) * span.members[0][0], out=out[0])
             return
         scaled = self._plain * of.graph.scale(s)
-        for first, stop in of.graph.panels(len(scaled)):
-            _put(_sums(of.graph, scaled[first:stop].T.contiguous(), span), out, first, stop)
+
+        def columns(first: int, stop: int) -> torch.Tensor:
+            return scaled[first:stop].T.contiguous()
+
+        _apply(of.graph, len(scaled), columns, span, out)
 
 
 def low_of(each: Filter) -> LowPass | None:
@@ -247,12 +250,17 @@ def _sums(graph: Graph, y: torch.Tensor, span: Span) -> list[torch.Tensor]:
     return [each for each in found if each is not None]
 
 
-def _put(
-    columns: Sequence[torch.Tensor], out: Sequence[torch.Tensor], first: int, stop: int
+def _apply(
+    graph: Graph,
+    count: int,
+    columns: Callable[[int, int], torch.Tensor],
+    span: Span,
+    out: Sequence[torch.Tensor],
 ) -> None:
-    """Columns [n, stop - first] as the rows from `first` of each of `out` [B, n]."""
-    for found, each in zip(columns, out, strict=True):
-        each[first:stop] = found.T
+    """Rows [count, n], which `columns(first, stop)` gives as columns [n, stop - first], times each member, into `out`."""
+    for first, stop in graph.panels(count):
+        for found, each in zip(_sums(graph, columns(first, stop), span), out, strict=True):
+            each[first:stop] = found.T
 
 
 def _scaled(graph: Graph, rows: torch.Tensor, power: float) -> torch.Tensor:

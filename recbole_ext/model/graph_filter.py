@@ -19,7 +19,8 @@ Scorer = Callable[[torch.Tensor], Iterator[torch.Tensor]]
 _BLOCK = 1 << 21
 """Scores that are made together, 8 MB in float32: some ten such matrices are there at once, and of that size they stay in the
 processor's cache."""
-_MATRICES = 12
+_MATRICES = 48
+"""Blocks that are planned for: some thirty of a family, and the columns of several polynomials, which are eight more."""
 
 
 class GraphFilter(ProfileRecommender):

@@ -381,6 +381,11 @@ def test_memory_grows_with_the_items_and_not_with_their_square(model, folder):
     assert planned_bytes(experiment_of(model.__name__, folder, **{key: 5})) > 0
 
 
+def test_a_plan_has_room_for_a_family():
+    rest = 4 * responses._COLUMNS_MOST
+    assert GFCF.planned_bytes(100, 50, {"k": 4}) >= 30 * GFCF.family_bytes + rest
+
+
 def test_a_search_takes_the_kept_factor_of_more_vectors_and_a_tested_model_its_own():
     x = sp.csr_matrix((np.random.default_rng(4).random((20, 14)) < 0.4).astype(np.float64))
     shared_factor(x, 9)
